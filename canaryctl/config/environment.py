@@ -1,0 +1,241 @@
+"""An environment: an Ansible inventory plus its policy, read in-process with Ansible's own loader."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from canaryctl.config.project import Project
+from canaryctl.config.yamlfile import shown
+from canaryctl.errors import ConfigError
+
+DEFAULT_ROOT = "/opt/canaryctl"
+_OUR_PREFIXES = ("ansible_", "canary_")
+_MAGIC = {"groups", "hostvars", "omit", "vars", "ansible_facts", "ansible_playbook_python", "ansible_version"}
+
+
+@dataclass(frozen=True)
+class Host:
+    """A host as the inventory defines it. `vars` are templated by Ansible; connection keys are `ansible_*`."""
+
+    name: str
+    groups: tuple[str, ...]
+    vars: dict[str, Any] = field(default_factory=dict, repr=False)
+
+    @property
+    def address(self) -> str:
+        """Where services of this host are reached: `canary_address`, else `ansible_host`, else the name."""
+        return str(self.vars.get("canary_address") or self.vars.get("ansible_host") or self.name)
+
+    @property
+    def root(self) -> str:
+        """Folder of everything of ours on the host (`canary_root`)."""
+        return str(self.vars.get("canary_root") or DEFAULT_ROOT)
+
+
+@dataclass(frozen=True)
+class Environment:
+    """The hosts and policy of one inventory directory.
+
+    `groups` maps every group name to its hosts' names in inventory order (`all` included).
+    `vars` are the variables with one value on every host: the environment's policy lives there.
+    """
+
+    name: str
+    directory: Path
+    hosts: dict[str, Host]
+    groups: dict[str, tuple[str, ...]]
+    vars: dict[str, Any] = field(default_factory=dict, repr=False)
+
+    def limited(self, names: Sequence[str]) -> list[Host]:
+        """The hosts of these names, in inventory order."""
+        return [host for host in self.hosts.values() if host.name in names]
+
+
+def load_environment(project: Project, name: str, *, vault_password_file: Path | None = None) -> Environment:
+    """Read `inventories/NAME`.
+
+    Raises:
+        ConfigError: there is no such environment, or its inventory or variables are faulty (file and line).
+    """
+    known = project.environments()
+    if name not in known:
+        there = ", ".join(known) or f"none in {shown(project.inventories)}"
+        raise ConfigError(f"no environment '{name}'", shown(project.inventories), f"environments there are: {there}")
+    directory = project.inventories / name
+    _check_syntax(directory)
+    return _read(directory, name, vault_password_file)
+
+
+def match_hosts(environment: Environment, pattern: str | None) -> list[str]:
+    """Names of the hosts that an Ansible pattern (`--limit`) selects, in inventory order; all without one.
+
+    Raises:
+        ConfigError: the pattern selects nothing.
+    """
+    if not pattern:
+        return list(environment.hosts)
+    _, manager, _ = _ansible(environment.directory, None)
+    chosen = {host.name for host in manager.get_hosts(pattern)}
+    if not chosen:
+        raise ConfigError(
+            f"--limit '{pattern}' selects no host of {environment.name}",
+            shown(environment.directory),
+            f"hosts: {', '.join(environment.hosts)}; groups: {', '.join(sorted(environment.groups))}",
+        )
+    return [name for name in environment.hosts if name in chosen]
+
+
+class _AnyTag(yaml.SafeLoader):
+    """Syntax only: Ansible's own tags (!vault, !unsafe) are let through."""
+
+
+_AnyTag.add_multi_constructor("!", lambda loader, suffix, node: None)
+
+
+def _check_syntax(directory: Path) -> None:
+    """Ansible tries each inventory plugin in turn and blames the last; YAML's own word on the fault is clearer."""
+    for file in sorted([*directory.glob("*.y*ml"), *directory.glob("*_vars/**/*.y*ml")]):
+        text = file.read_text(encoding="utf-8", errors="replace")
+        if text.startswith("$ANSIBLE_VAULT"):
+            continue
+        try:
+            yaml.load(text, Loader=_AnyTag)  # noqa: S506  a SafeLoader that also ignores unknown tags
+        except yaml.MarkedYAMLError as error:
+            mark = error.problem_mark or error.context_mark
+            where = f"{shown(file)}:{mark.line + 1 if mark else 1}"
+            raise ConfigError(
+                f"the inventory is not valid YAML: {error.problem or error.context}", where, "mend the file"
+            ) from None
+
+
+def _ansible(directory: Path, vault_password_file: Path | None) -> tuple[Any, Any, Any]:
+    """Ansible's loader, inventory manager and variable manager; its warnings become errors with their words."""
+    os.environ.setdefault("ANSIBLE_INVENTORY_ANY_UNPARSED_IS_FAILED", "True")
+    from ansible.errors import AnsibleError
+    from ansible.inventory.manager import InventoryManager
+    from ansible.parsing.dataloader import DataLoader
+    from ansible.utils.display import Display
+    from ansible.vars.manager import VariableManager
+
+    said: list[str] = []
+    display = Display()
+    display.warning = lambda msg, *_, **__: said.append(str(msg))
+    display.error = lambda msg, *_, **__: said.append(str(msg))
+    display.error_as_warning = lambda msg, exception, *_, **__: said.append(f"{msg or ''} {exception}".strip())
+    loader = DataLoader()
+    loader.set_basedir(str(directory))
+    try:
+        _unlock(loader, vault_password_file)
+        manager = InventoryManager(loader=loader, sources=[str(directory)])
+        return loader, manager, VariableManager(loader=loader, inventory=manager)
+    except AnsibleError as error:
+        words = " | ".join(
+            line.strip() for text in [*said[:3], str(error)] for line in text.splitlines() if line.strip()
+        )
+        raise ConfigError(
+            f"Ansible cannot read the inventory: {words[:900]}",
+            shown(directory),
+            f"see what Ansible says: ansible-inventory -i {shown(directory)} --list",
+        ) from None
+    finally:
+        del display.warning, display.error, display.error_as_warning
+
+
+def _unlock(loader: Any, vault_password_file: Path | None) -> None:
+    """Give the loader the vault passwords that the command line or Ansible's configuration names."""
+    from ansible import constants
+
+    files = [str(vault_password_file)] if vault_password_file else []
+    identities = list(constants.DEFAULT_VAULT_IDENTITY_LIST)
+    if not (files or identities or constants.DEFAULT_VAULT_PASSWORD_FILE):
+        return
+    from ansible.cli import CLI
+
+    secrets = CLI.setup_vault_secrets(loader, vault_ids=identities, vault_password_files=files, auto_prompt=False)
+    loader.set_vault_secrets(secrets)
+
+
+def _read(directory: Path, name: str, vault_password_file: Path | None) -> Environment:
+    from ansible.errors import AnsibleError
+    from ansible.template import Templar
+
+    loader, manager, variables = _ansible(directory, vault_password_file)
+    hosts: dict[str, Host] = {}
+    for found in manager.get_hosts("all"):
+        try:
+            raw = variables.get_vars(host=found)
+        except AnsibleError as error:
+            raise ConfigError(
+                f"the variables of {found.name} cannot be read: {_one_line(error)}",
+                shown(directory),
+                "for vaulted files give --vault-password-file or set ANSIBLE_VAULT_PASSWORD_FILE",
+            ) from None
+        templar = Templar(loader=loader, variables=raw)
+        hosts[found.name] = Host(
+            name=found.name,
+            groups=tuple(sorted(group.name for group in found.get_groups() if group.name != "all")),
+            vars=_templated(templar, raw, found.name, directory),
+        )
+    if not hosts:
+        raise ConfigError(
+            f"environment '{name}' has no host", shown(directory), "add hosts to its inventory (hosts.yml)"
+        )
+    groups = {group: tuple(members) for group, members in manager.get_groups_dict().items()}
+    return Environment(name=name, directory=directory, hosts=hosts, groups=groups, vars=_common(hosts))
+
+
+def _templated(templar: Any, raw: Mapping[str, Any], host: str, directory: Path) -> dict[str, Any]:
+    """Values as Ansible would use them. What cannot be templated is an error only where we read it ourselves."""
+    from ansible.errors import AnsibleError
+
+    values: dict[str, Any] = {}
+    for key, value in raw.items():
+        if key in _MAGIC:
+            continue
+        try:
+            values[key] = _plain(templar.template(value))
+        except AnsibleError as error:
+            if key.startswith(_OUR_PREFIXES):
+                raise ConfigError(
+                    f"variable '{key}' of host {host}: {_one_line(error)}", shown(directory), _lab_hint(str(error))
+                ) from None
+    return values
+
+
+def _lab_hint(text: str) -> str:
+    if "lab" in text and "json" in text:
+        return "this inventory reads the lab's state: is it up? canaryctl lab up"
+    return "mend the variable; see it with: ansible-inventory --list"
+
+
+def _plain(value: Any) -> Any:
+    """Ansible's tagged values as ordinary Python ones."""
+    if isinstance(value, Mapping):
+        return {str(key): _plain(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_plain(item) for item in value]
+    if isinstance(value, bool) or value is None:
+        return value
+    for kind in (int, float):
+        if isinstance(value, kind):
+            return kind(value)
+    return str(value)
+
+
+def _common(hosts: Mapping[str, Host]) -> dict[str, Any]:
+    first, *others = hosts.values()
+    return {
+        key: value
+        for key, value in first.vars.items()
+        if all(key in other.vars and other.vars[key] == value for other in others)
+    }
+
+
+def _one_line(error: Exception | str) -> str:
+    return " ".join(str(error).split())

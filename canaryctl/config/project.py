@@ -1,0 +1,82 @@
+"""The project file `canaryctl.yml`: where the stack, the environments and the evidence are."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+from pydantic import BaseModel, ConfigDict
+
+from canaryctl.config.yamlfile import load_yaml, validate
+from canaryctl.errors import ConfigError
+
+FILE = "canaryctl.yml"
+
+
+@dataclass(frozen=True)
+class Project:
+    """Absolute paths of one project. `probes` is set only where the operator chose another probe file."""
+
+    root: Path
+    stack: Path
+    inventories: Path
+    runs: Path
+    probes: Path | None = None
+
+    def environments(self) -> list[str]:
+        """Names of the environments there are, sorted."""
+        if not self.inventories.is_dir():
+            return []
+        return sorted(p.name for p in self.inventories.iterdir() if p.is_dir() and not p.name.startswith("."))
+
+
+class _ProjectFile(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+
+    stack: str = "stack.yml"
+    inventories: str = "inventories"
+    runs: str = "runs"
+
+
+def load_project(
+    *,
+    stack: str | Path | None = None,
+    inventories: str | Path | None = None,
+    runs: str | Path | None = None,
+    probes: str | Path | None = None,
+    start: Path | None = None,
+) -> Project:
+    """Find the project from `start` (default: the working directory) upwards, as git does.
+
+    Arguments override CANARYCTL_STACK, CANARYCTL_INVENTORIES, CANARYCTL_RUNS and CANARYCTL_PROBES, which override the
+    file. Paths in the file are relative to it; the others to the working directory.
+
+    Raises:
+        ConfigError: no project file and not enough given to do without one, or a faulty one.
+    """
+    start = (start or Path.cwd()).resolve()
+    given = {
+        name: Path(value).resolve() if (value := passed or os.environ.get(f"CANARYCTL_{name.upper()}")) else None
+        for name, passed in {"stack": stack, "inventories": inventories, "runs": runs, "probes": probes}.items()
+    }
+    file = next((folder / FILE for folder in (start, *start.parents) if (folder / FILE).is_file()), None)
+    if file is None and not given["stack"]:
+        raise ConfigError(
+            f"no {FILE} here or in a folder above",
+            str(start),
+            f"run in a project, or write a {FILE} that names stack, inventories and runs",
+        )
+    root = file.parent if file else start
+    settings = _ProjectFile()
+    if file:
+        document = load_yaml(file)
+        if document.data is not None:
+            settings = validate(_ProjectFile, document)
+    return Project(
+        root=root,
+        stack=given["stack"] or root / settings.stack,
+        inventories=given["inventories"] or root / settings.inventories,
+        runs=given["runs"] or root / settings.runs,
+        probes=given["probes"],
+    )
