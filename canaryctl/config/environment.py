@@ -162,10 +162,10 @@ def _unlock(loader: Any, vault_password_file: Path | None) -> None:
 
 
 def _read(directory: Path, name: str, vault_password_file: Path | None) -> Environment:
+    loader, manager, variables = _ansible(directory, vault_password_file)
     from ansible.errors import AnsibleError
     from ansible.template import Templar
 
-    loader, manager, variables = _ansible(directory, vault_password_file)
     hosts: dict[str, Host] = {}
     for found in manager.get_hosts("all"):
         try:

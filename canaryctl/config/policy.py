@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from canaryctl.config.environment import Environment
+from canaryctl.config.durations import parse_duration
+from canaryctl.config.environment import Environment, Host
 from canaryctl.config.yamlfile import shown
 from canaryctl.errors import ConfigError
 
@@ -29,27 +30,28 @@ class Policy:
     probe_deadline: float = 600.0
 
 
-def load_policy(environment: Environment) -> Policy:
-    """Read and check the policy.
+def load_policies(environment: Environment) -> dict[str, Policy]:
+    """Read and check the policy of every host.
 
     Raises:
         ConfigError: a variable has a value it may not have.
     """
+    return {name: _policy(host, shown(environment.directory)) for name, host in environment.hosts.items()}
+
+
+def _policy(host: Host, where: str) -> Policy:
     values: dict[str, Any] = {}
     for variable, choices in _CHOICES.items():
-        for host in environment.hosts.values():
-            value = host.vars.get(variable)
-            if value is not None and value not in choices:
-                raise ConfigError(
-                    f"{variable} is '{value}'", shown(environment.directory), f"it is one of: {', '.join(choices)}"
-                )
-        if environment.vars.get(variable) is not None:
-            values[variable.removeprefix("canary_")] = environment.vars[variable]
-    deadline = environment.vars.get("canary_probe_deadline")
+        value = host.vars.get(variable)
+        if value is None:
+            continue
+        if value not in choices:
+            raise ConfigError(f"{variable} of {host.name} is '{value}'", where, f"one of: {', '.join(choices)}")
+        values[variable.removeprefix("canary_")] = value
+    deadline = host.vars.get("canary_probe_deadline")
     if deadline is not None:
-        if not isinstance(deadline, (int, float)) or isinstance(deadline, bool) or deadline <= 0:
-            raise ConfigError(
-                f"canary_probe_deadline is '{deadline}'", shown(environment.directory), "give seconds, above 0"
-            )
-        values["probe_deadline"] = float(deadline)
+        try:
+            values["probe_deadline"] = parse_duration(deadline)
+        except ValueError as error:
+            raise ConfigError(f"canary_probe_deadline of {host.name}: {error}", where, "for example 10m") from None
     return Policy(**values)

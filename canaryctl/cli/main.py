@@ -1,0 +1,89 @@
+"""The command line: which commands there are, and how errors leave it."""
+
+from __future__ import annotations
+
+import signal
+import sys
+from typing import Annotated, NoReturn
+
+import click
+import typer
+
+from canaryctl import __version__
+from canaryctl.cli import deploy, doctor, lab, look, runs
+
+app = typer.Typer(
+    name="canaryctl",
+    help="Validate container images on real CPU and GPU hosts, keep the proof, promote what was proven.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+
+for command in (
+    deploy.deploy,
+    deploy.plan,
+    look.build,
+    deploy.provision,
+    deploy.push,
+    deploy.render,
+    deploy.migrate,
+    deploy.start,
+    deploy.probe,
+    deploy.collect,
+    look.status,
+    look.logs,
+    deploy.down,
+    doctor.doctor,
+):
+    app.command()(command)
+app.add_typer(runs.app, name="runs")
+app.add_typer(lab.app, name="lab")
+
+
+@app.callback(invoke_without_command=True)
+def _main(
+    version: Annotated[bool, typer.Option("--version", help="Print the version.")] = False,
+) -> None:
+    if version:
+        typer.echo(f"canaryctl {__version__}")
+        raise typer.Exit
+
+
+def run() -> NoReturn:
+    """Entry point: an expected failure becomes three lines and its exit code, never a traceback."""
+    from canaryctl.cli.output import print_error
+    from canaryctl.errors import CanaryError
+
+    signal.signal(signal.SIGTERM, _interrupt)
+    try:
+        sys.exit(app(standalone_mode=False) or 0)
+    except click.ClickException as error:
+        error.show()
+        sys.exit(error.exit_code)
+    except CanaryError as error:
+        print_error(error)
+        sys.exit(error.exit_code)
+    except (KeyboardInterrupt, click.Abort):
+        print_error({"what": "interrupted", "where": "", "hint": ""})
+        sys.exit(130)
+    except BrokenPipeError:
+        sys.stderr.close()
+        sys.exit(1)
+    except Exception as fault:
+        if any(argument.startswith("-vv") for argument in sys.argv):
+            raise
+        print_error(
+            {
+                "what": f"a fault in canaryctl itself: {type(fault).__name__}: {fault}",
+                "where": "",
+                "hint": "run it again with -vv for the traceback, and report it with that",
+            }
+        )
+        sys.exit(1)
+
+
+def _interrupt(*_: object) -> NoReturn:
+    """A polite kill is an interruption: the run is recorded and nothing is left behind."""
+    raise KeyboardInterrupt

@@ -1,0 +1,42 @@
+"""Durations as people write them: `500ms`, `3s`, `2m`, `1h`, `1m30s`."""
+
+from __future__ import annotations
+
+import re
+from typing import Annotated, Any
+
+from pydantic import BeforeValidator
+
+_UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
+_PART = r"(\d+(?:\.\d+)?)(ms|s|m|h)"
+
+
+def parse_duration(value: Any) -> float:
+    """Seconds of a written duration. A float that is already seconds (a default) passes through.
+
+    Raises:
+        ValueError: no unit, or not a duration.
+    """
+    if isinstance(value, float):
+        return value
+    text = str(value).replace(" ", "")
+    if not re.fullmatch(f"(?:{_PART})+", text):
+        raise ValueError(f"'{value}' is not a duration; write it with its unit, for example 500ms, 3s or 2m")
+    return sum(float(number) * _UNITS[unit] for number, unit in re.findall(_PART, text))
+
+
+def show_duration(seconds: float) -> str:
+    """A duration as the reports print it.
+
+    >>> show_duration(0.25), show_duration(3.0), show_duration(90)
+    ('250 ms', '3 s', '1 m 30 s')
+    """
+    if seconds < 1:
+        return f"{seconds * 1000:.0f} ms"
+    if seconds < 60:
+        return f"{seconds:.1f} s".replace(".0 s", " s")
+    minutes, rest = divmod(round(seconds), 60)
+    return f"{minutes} m {rest} s" if rest else f"{minutes} m"
+
+
+Duration = Annotated[float, BeforeValidator(parse_duration)]

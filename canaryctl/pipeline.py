@@ -1,0 +1,270 @@
+"""The way of a deploy: observe, plan, apply, probe, record. Read it from top to bottom.
+
+Each public function is one command and gives back the run's document, as run.json has it; its `exit_code` is the
+command's. What goes wrong on hosts is in the document, not raised. ConfigError is raised for faults found before there
+is an environment to keep a record for.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from canaryctl.errors import ApplyError, CanaryError, ConfigError, HostError, Interrupted, worst_exit
+from canaryctl.plan.plan import Plan, plan_provision
+from canaryctl.record.run import Listener, Run
+from canaryctl.scene import Request, Scene
+from canaryctl.work import Work
+
+Document = dict[str, Any]
+Confirm = Callable[[Plan], bool]
+
+_VERDICT_EXIT = {"passed": 0, "failed": 1, "inconclusive": 4}
+# What must be in place on a host before a stage can run alone.
+_EARLIER = {
+    "push": ("provision",),
+    "render": ("provision",),
+    "migrate": ("provision", "push", "render"),
+    "start": ("provision", "push", "render", "migrate"),
+}
+
+
+def deploy(request: Request, listeners: Sequence[Listener], confirm: Confirm) -> Document:
+    """Bring an environment to the release that this machine's images and files make, and judge it."""
+    with recorded("deploy", request, listeners) as work:
+        work.scene.check_all()
+        work.know_secrets()
+        work.observe()
+        work.demand_all_hosts()
+        plan = work.plan()
+        work.record_plan(plan)
+        demand_possible(plan.problems)
+        if plan.changes:
+            demand_agreement(plan, confirm)
+            apply(work, plan)
+        judge(work)
+        work.remember("verdict", work.verdict)
+    return work.run.document
+
+
+def provision(request: Request, listeners: Sequence[Listener]) -> Document:
+    """Install what hosts lack to run containers. Needs no image and no secret."""
+    with recorded("provision", request, listeners) as work:
+        work.observe()
+        plan = plan_provision(work.facts, work.scene.policies)
+        work.record_plan(plan)
+        demand_possible(plan.problems)
+        if hosts := plan.hosts("provision"):
+            with work.run.changing():
+                work.provision(hosts)
+        work.collect()
+    return work.run.document
+
+
+def stage(name: str, request: Request, listeners: Sequence[Listener]) -> Document:
+    """One stage alone: push, render, migrate or start. Earlier stages must have been done."""
+    with recorded(name, request, listeners) as work:
+        work.scene.check_all()
+        work.know_secrets()
+        work.observe()
+        if name in ("migrate", "start"):
+            work.demand_all_hosts()
+        plan = work.plan()
+        work.record_plan(plan.only(name))
+        demand_possible(plan.problems_before_end_of(name))
+        demand_earlier(plan, name)
+        apply(work, plan.only(name))
+        work.read_migration()
+        work.collect()
+    return work.run.document
+
+
+def probe(request: Request, listeners: Sequence[Listener]) -> Document:
+    """Judge what an environment serves now; nothing is changed."""
+    with recorded("probe", request, listeners) as work:
+        _ = work.scene.probes
+        work.know_secrets(needed=False)
+        work.observe()
+        work.demand_all_hosts()
+        work.record_served()
+        judge(work)
+    return work.run.document
+
+
+def collect(request: Request, listeners: Sequence[Listener]) -> Document:
+    """Bring logs, container state and facts home."""
+    with recorded("collect", request, listeners) as work:
+        work.know_secrets(needed=False)
+        work.observe()
+        work.record_served()
+        work.collect()
+    return work.run.document
+
+
+def down(request: Request, listeners: Sequence[Listener], *, volumes: bool) -> Document:
+    """Stop an environment's services; its data stays unless `volumes`. The last logs are kept first."""
+    with recorded("down", request, listeners) as work:
+        work.know_secrets(needed=False)
+        work.observe()
+        work.record_served()
+        work.collect()
+        with work.run.changing():
+            work.down(volumes=volumes)
+        work.remember("down")
+    return work.run.document
+
+
+def show_plan(request: Request, only: str | None = None) -> Document:
+    """What a deploy, or one stage of it, would change: `plan`, `release`, `notes` and `diffs`. Leaves no run."""
+    scene = Scene(request)
+    scene.check_all()
+    with (
+        tempfile.TemporaryDirectory(prefix="canaryctl-") as thrown_away,
+        Work(scene, _open(scene, "plan", (), Path(thrown_away))) as work,
+    ):
+        work.observe()
+        work.demand_all_hosts()
+        plan = work.plan()
+        demand_possible(plan.problems if only is None else plan.problems_before_end_of(only))
+        plan = plan if only is None else plan.only(only)
+        return {
+            "environment": scene.environment.name,
+            "variant": scene.variant,
+            "release": scene.release.as_dict(),
+            "plan": {"changes": [change.as_dict() for change in plan.changes]},
+            "notes": list(plan.notes),
+            "diffs": [work.diff_release(host) for host in plan.hosts("render")] if request.diff else [],
+        }
+
+
+# the steps they share
+
+
+def apply(work: Work, plan: Plan) -> None:
+    """Make the changes, stage by stage. What provisioning brings to light is planned afresh."""
+    if not plan.changes:
+        return
+    with work.run.changing():
+        if hosts := plan.hosts("provision"):
+            work.provision(hosts)
+            work.observe()
+            plan = work.plan()
+            work.record_plan(plan, earlier=True)
+            demand_possible(plan.problems)
+        if hosts := plan.hosts("push"):
+            work.push(hosts)
+        if hosts := plan.hosts("render"):
+            work.render(hosts)
+        if hosts := plan.hosts("migrate"):
+            work.migrate(hosts[0])
+        if hosts := plan.hosts("start"):
+            work.start(hosts, plan)
+    work.remember(work.run.document["command"])
+
+
+def judge(work: Work) -> None:
+    """Probe, bring the evidence home, and act on a failed verdict."""
+    work.read_migration()
+    work.verdict = work.probe()
+    work.collect()
+    if work.verdict == "failed":
+        after_failure(work)
+
+
+def after_failure(work: Work) -> None:
+    """What the environment's policy wants once a release has failed on it. Evidence has been collected by now."""
+    if not work.run.document["changed_from"]:
+        return
+    policy = work.scene.policy.on_failure
+    if policy == "down":
+        work.run.note("canary_on_failure is down: the services are stopped, their data stays")
+        work.down(volumes=False)
+    elif policy == "rollback":
+        work.run.note("canary_on_failure is rollback, which is not built yet: the hosts keep what they have")
+    else:
+        work.run.note("canary_on_failure is keep: the hosts keep what they have")
+
+
+def demand_possible(problems: Sequence[CanaryError]) -> None:
+    """Stop before any change when something forbids it: the first problem, naming the others."""
+    if not problems:
+        return
+    first = next((problem for problem in problems if isinstance(problem, HostError)), problems[0])
+    first.what += "".join(f"; {other}" for other in problems if other is not first)
+    raise first
+
+
+def demand_agreement(plan: Plan, confirm: Confirm) -> None:
+    """Stop unless the operator agrees with the plan."""
+    if not confirm(plan):
+        raise ConfigError("not confirmed, nothing was changed", "", "answer yes, or pass --yes")
+
+
+def demand_earlier(plan: Plan, name: str) -> None:
+    """Stop a stage that would run before what it stands on."""
+    missing = [change for change in plan.changes if change.stage in _EARLIER[name]]
+    hosts = set(plan.hosts(name))
+    for change in missing:
+        if change.host in hosts or change.stage == "migrate":
+            raise ConfigError(
+                f"{name} needs {change.stage} first: {change.what} ({change.reason})",
+                change.host,
+                f"run: canaryctl {change.stage} ENV, or canaryctl deploy ENV for all of it",
+            )
+
+
+@contextmanager
+def recorded(command: str, request: Request, listeners: Sequence[Listener]) -> Iterator[Work]:
+    """Everything a command does on an environment, recorded whatever comes of it."""
+    scene = Scene(request)
+    run = _open(scene, command, listeners, scene.project.runs)
+    with Work(scene, run) as work:
+        try:
+            yield work
+            codes = {_VERDICT_EXIT[work.verdict], 3 if work.failures else 0}
+            unreachable = next(iter(work.failures.values()), None)
+            run.finish(work.verdict, worst_exit(codes), unreachable)
+        except KeyboardInterrupt:
+            run.finish("interrupted", 130, Interrupted("interrupted by the operator", "", interrupted_hint(work)))
+        except CanaryError as error:
+            _after_error(work, error)
+            run.finish("failed" if isinstance(error, ApplyError) else "error", error.exit_code, error)
+        except BaseException as error:
+            run.finish("error", 1, error)
+            raise
+
+
+def _open(scene: Scene, command: str, listeners: Sequence[Listener], runs: Path) -> Run:
+    return Run.start(
+        runs,
+        command=command,
+        environment=scene.environment.name,
+        stack=scene.stack.stack,
+        variant=scene.variant,
+        project_root=scene.project.root,
+        listeners=listeners,
+    )
+
+
+def _after_error(work: Work, error: CanaryError) -> None:
+    """Evidence first, then the policy. A second fault on the way must not hide the first."""
+    if not work.facts:
+        return
+    try:
+        if not work.collected:
+            work.collect()
+        if isinstance(error, (ApplyError, HostError)) and work.run.document["changed_from"]:
+            after_failure(work)
+            error.hint = f"{error.hint}. The hosts serve now: {work.serving()}".lstrip(". ")
+    except CanaryError as second:
+        work.run.warn(f"after the failure: {second.what}", second.where, second.hint)
+
+
+def interrupted_hint(work: Work) -> str:
+    """What an interrupted command left."""
+    if work.run.document["changed_from"]:
+        return "hosts may be half changed: run the same command again, it goes on from what it finds"
+    return "nothing was changed"

@@ -1,0 +1,393 @@
+"""The plan: what would take the hosts from what was observed to what the release wants. Pure."""
+
+from __future__ import annotations
+
+import ipaddress
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from canaryctl.config.policy import Policy
+from canaryctl.config.stack import Stack
+from canaryctl.errors import ApplyError, CanaryError, HostError
+from canaryctl.observe.facts import ContainerFact, HostFacts
+from canaryctl.plan.release import ImageFact, Release, content_tag
+from canaryctl.plan.rendering import Rendering
+
+STAGES = ("provision", "push", "render", "migrate", "start")
+# docker compose learnt `up --wait` and `pull_policy: never` well before; this is the oldest release we rely on.
+OLDEST_COMPOSE = (2, 17)
+HEADROOM = 1.2
+
+
+@dataclass(frozen=True)
+class Change:
+    """One thing a stage would do on one host, and why."""
+
+    host: str
+    stage: str
+    what: str
+    reason: str
+
+    def as_dict(self) -> dict[str, str]:
+        """As in plan.json and run.json."""
+        return {"host": self.host, "stage": self.stage, "what": self.what, "reason": self.reason}
+
+
+@dataclass(frozen=True)
+class Target:
+    """What one host of an environment should be: its rendering and the keyed digest of its secrets file.
+
+    `secrets` is HMAC-SHA256 (hex) of the wanted secrets file under the observation's nonce, or None for no secrets.
+    """
+
+    rendering: Rendering
+    project: str
+    secrets: str | None
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Changes in the order they are made; `problems` forbid making any; `notes` are said and change nothing."""
+
+    changes: tuple[Change, ...] = ()
+    problems: tuple[CanaryError, ...] = ()
+    notes: tuple[str, ...] = ()
+    replaces: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+
+    def hosts(self, stage: str) -> list[str]:
+        """Hosts that a stage changes."""
+        return list(dict.fromkeys(change.host for change in self.changes if change.stage == stage))
+
+    def only(self, stage: str) -> Plan:
+        """The part of the plan that one stage makes."""
+        return replace(self, changes=tuple(change for change in self.changes if change.stage == stage))
+
+    def problems_before_end_of(self, stage: str) -> list[CanaryError]:
+        """Problems that stand in the way of a stage: its own and those of earlier ones."""
+        return [
+            problem
+            for problem in self.problems
+            if not (isinstance(problem, ApplyError) and STAGES.index(problem.stage) > STAGES.index(stage))
+        ]
+
+
+def make_plan(
+    stack: Stack,
+    release: Release,
+    targets: Mapping[str, Target],
+    facts: Mapping[str, HostFacts],
+    policies: Mapping[str, Policy],
+) -> Plan:
+    """Compare what is with what should be.
+
+    Args:
+        targets: by host; hosts without facts (unreachable, or left out by --limit) are not planned for.
+        policies: by host.
+    """
+    changes: list[Change] = []
+    problems: list[CanaryError] = []
+    replaces: dict[str, tuple[str, ...]] = {}
+    for host, target in targets.items():
+        if host not in facts:
+            continue
+        seen = facts[host]
+        found, trouble = _provision(host, seen, policies[host])
+        changes += found
+        problems += trouble
+        changes += _push(host, release, target, seen)
+        problems += _room(host, release, target, seen) + _platform(host, release, target, seen)
+        changes += _render(host, target, seen)
+        others = _other_projects(stack, target, seen)
+        if others:
+            replaces[host] = others
+        problems += _ports(host, target, seen, others)
+        changes += _start(host, release, target, seen, others)
+    changes += _migrate(stack, release, targets, facts)
+    order = {host: index for index, host in enumerate(targets)}
+    changes.sort(key=lambda change: (STAGES.index(change.stage), order[change.host]))
+    return Plan(tuple(changes), tuple(problems), _notes(stack, targets), replaces)
+
+
+def plan_provision(facts: Mapping[str, HostFacts], policies: Mapping[str, Policy]) -> Plan:
+    """What hosts lack to run containers, whatever is to run there. Asked for by name, `check` installs as well."""
+    changes: list[Change] = []
+    problems: list[CanaryError] = []
+    for host, seen in facts.items():
+        found, trouble = _provision(host, seen, replace(policies[host], provision="auto"))
+        changes += found
+        problems += trouble
+    return Plan(tuple(changes), tuple(problems))
+
+
+def readiness(facts: HostFacts) -> list[str]:
+    """What a host lacks to run containers, each in words."""
+    lacks = []
+    if facts.docker is None:
+        lacks.append("Docker is not installed")
+    elif not facts.docker.running:
+        lacks.append(f"Docker does not answer{f' ({facts.docker.error})' if facts.docker.error else ''}")
+    if facts.docker is not None and facts.compose is None:
+        lacks.append("docker compose v2 is not installed")
+    elif facts.compose is not None and _version(facts.compose) < OLDEST_COMPOSE:
+        lacks.append(f"docker compose {facts.compose} is older than {'.'.join(map(str, OLDEST_COMPOSE))}")
+    return lacks
+
+
+def _version(text: str) -> tuple[int, ...]:
+    numbers = text.lstrip("v").split("-")[0].split("+")[0].split(".")
+    return tuple(int(part) for part in numbers if part.isdigit())[:2]
+
+
+def _provision(host: str, facts: HostFacts, policy: Policy) -> tuple[list[Change], list[CanaryError]]:
+    if policy.provision == "never":
+        return [], []
+    lacks = readiness(facts)
+    if not lacks:
+        return [], []
+    if facts.become == "refused" and (facts.docker is None or policy.provision == "auto"):
+        return [], [_sudo_refused(host, facts)]
+    if policy.provision == "auto":
+        return [Change(host, "provision", "install Docker and compose", "; ".join(lacks))], []
+    if facts.become == "refused":
+        return [], [_sudo_refused(host, facts)]
+    hint = f"set canary_provision: auto, or run: canaryctl provision ENV --limit {host}"
+    return [], [ApplyError(f"the host is not ready: {'; '.join(lacks)}", hint=hint, stage="provision", host=host)]
+
+
+def _sudo_refused(host: str, facts: HostFacts) -> HostError:
+    return HostError(
+        f"sudo is refused to {facts.user}, and Docker cannot be used without it",
+        host,
+        "allow sudo without a password, pass --ask-become-pass, or put the user into the docker group"
+        " and let it write canary_root",
+    )
+
+
+def _needed(release: Release, target: Target) -> dict[str, ImageFact]:
+    return {release.services[service].name: release.services[service] for service in target.rendering.services}
+
+
+def needed_images(release: Release, target: Target, facts: HostFacts) -> list[ImageFact]:
+    """Images of the services placed on a host that it does not have under their content-addressed tags."""
+    return [
+        image
+        for image in _needed(release, target).values()
+        if not facts.has_image(image.id, image.layers, content_tag(release.stack, image))
+    ]
+
+
+def _push(host: str, release: Release, target: Target, facts: HostFacts) -> list[Change]:
+    changes = []
+    for image in needed_images(release, target, facts):
+        tag = content_tag(release.stack, image)
+        reason = "present, but not under its tag" if facts.has_image(image.id, image.layers) else "not on the host"
+        changes.append(Change(host, "push", f"{image.name} {tag} ({image.size / 1e6:.0f} MB)", reason))
+    return changes
+
+
+def _room(host: str, release: Release, target: Target, facts: HostFacts) -> list[CanaryError]:
+    images = [i for i in _needed(release, target).values() if not facts.has_image(i.id, i.layers)]
+    layers_there = {layer for image in facts.images for layer in image.layers}
+    missing = sum(image.size for image in images if not set(image.layers) <= layers_there)
+    docker_root = facts.docker.root if facts.docker and facts.docker.running else "/"
+    disk = facts.disks.get(docker_root) or facts.disks.get("/")
+    if not missing or disk is None or disk.free >= missing * HEADROOM:
+        return []
+    return [
+        ApplyError(
+            f"not enough room for the images: {missing * HEADROOM / 1e9:.1f} GB are needed in {docker_root}, "
+            f"{disk.free / 1e9:.1f} GB are free",
+            hint="free space there (docker system df shows what Docker holds), then run this again",
+            stage="push",
+            host=host,
+        )
+    ]
+
+
+def _platform(host: str, release: Release, target: Target, facts: HostFacts) -> list[CanaryError]:
+    wrong = [i for i in _needed(release, target).values() if facts.arch and i.platform != f"linux/{facts.arch}"]
+    return [
+        ApplyError(
+            f"image {image.name} is for {image.platform}, the host is linux/{facts.arch}",
+            hint="build the image for the host's platform",
+            stage="push",
+            host=host,
+        )
+        for image in wrong
+    ]
+
+
+def _render(host: str, target: Target, facts: HostFacts) -> list[Change]:
+    changes = []
+    there = facts.state.releases.get(target.rendering.directory)
+    short = target.rendering.directory[:12]
+    if there is None:
+        reason = "not on the host" if facts.state.current else "nothing is deployed here yet"
+        changes.append(Change(host, "render", f"release {short} with {', '.join(target.rendering.services)}", reason))
+    elif there.files != target.rendering.hashes:
+        paths = sorted(
+            path
+            for path in {*there.files, *target.rendering.hashes}
+            if there.files.get(path) != target.rendering.hashes.get(path)
+        )
+        changes.append(Change(host, "render", f"release {short}", f"drift: {', '.join(paths[:5])} differ"))
+    if target.secrets is not None and facts.state.secrets != target.secrets:
+        reason = "not on the host" if facts.state.secrets is None else "a secret has another value"
+        changes.append(Change(host, "render", "secrets.env", reason))
+    return changes
+
+
+def _other_projects(stack: Stack, target: Target, facts: HostFacts) -> tuple[str, ...]:
+    """Compose projects of this stack's other environments that live here."""
+    served = facts.state.current_release.get("environment") if facts.state.current_release else None
+    candidates = {f"{stack.stack}-{served}"} if served else set()
+    candidates |= {
+        container.project
+        for container in facts.containers
+        if container.config_files.startswith(f"{facts.root}/{stack.stack}/releases/")
+    }
+    present = {container.project for container in facts.containers}
+    return tuple(sorted(name for name in candidates if name and name != target.project and name in present))
+
+
+def _start(host: str, release: Release, target: Target, facts: HostFacts, others: tuple[str, ...]) -> list[Change]:
+    changes = [Change(host, "start", f"stop {other}", f"replaces {other}") for other in others]
+    if facts.state.current != target.rendering.directory:
+        reason = f"{facts.state.current[:12]} is current" if facts.state.current else "nothing is current"
+        changes.append(Change(host, "start", f"make {target.rendering.directory[:12]} current", reason))
+    for service in target.rendering.services:
+        found = [c for c in facts.containers if c.project == target.project and c.service == service]
+        reason = _why_start(
+            found, release.services[service], content_tag(release.stack, release.services[service]), facts
+        )
+        if reason:
+            changes.append(Change(host, "start", service, reason))
+    strays = sorted(
+        {c.service for c in facts.containers if c.project == target.project} - set(target.rendering.services) - {""}
+    )
+    changes += [Change(host, "start", f"remove {service}", "not placed here") for service in strays]
+    if target.secrets is not None and facts.state.secrets not in (None, target.secrets):
+        changes.append(Change(host, "start", "services that use the secrets", "a secret has another value"))
+    return changes
+
+
+def _why_start(found: list[ContainerFact], image: ImageFact, tag: str, facts: HostFacts) -> str:
+    if not found:
+        return "is not there"
+    container = found[0]
+    if container.image_id != image.id and not (container.image == tag and facts.has_image(image.id, image.layers, tag)):
+        return "runs another image"
+    if container.state != "running":
+        return f"is {container.state}" + (f" (exit code {container.exit_code})" if container.exit_code else "")
+    if container.health not in ("", "healthy"):
+        return f"is {container.health}"
+    return ""
+
+
+def _migrate(
+    stack: Stack,
+    release: Release,
+    targets: Mapping[str, Target],
+    facts: Mapping[str, HostFacts],
+) -> list[Change]:
+    """One change, on the first host of the migration's service, when the database may lack what the release needs."""
+    if not stack.migrations:
+        return []
+    host = migration_host(stack, {name: target.rendering.services for name, target in targets.items()})
+    if host is None or host not in facts:
+        return []
+    marker = facts[host].state.migrated or {}
+    wanted = marker_of(stack, release, targets[host].project)
+    if {key: marker.get(key) for key in wanted} != wanted:
+        reason = "never migrated from here" if not marker else "another release was migrated last"
+    elif fresh := _fresh_database(stack, targets, facts):
+        reason = fresh
+    else:
+        return []
+    return [Change(host, "migrate", stack.migrations.upgrade, reason)]
+
+
+def migration_host(stack: Stack, placed: Mapping[str, tuple[str, ...]]) -> str | None:
+    """The host whose container runs the migration: the first with its service."""
+    if not stack.migrations:
+        return None
+    return next((host for host, services in placed.items() if stack.migrations.service in services), None)
+
+
+def marker_of(stack: Stack, release: Release, project: str) -> dict[str, Any]:
+    """What migrated.json must say for the migration to count as done."""
+    if not stack.migrations:
+        return {}
+    return {
+        "project": project,
+        "image": release.services[stack.migrations.service].id,
+        "upgrade": stack.migrations.upgrade,
+    }
+
+
+def _fresh_database(stack: Stack, targets: Mapping[str, Target], facts: Mapping[str, HostFacts]) -> str:
+    """Why the database is not the one that was migrated, or ''. Its volumes tell: they outlive containers.
+
+    Each host's volumes are compared with the marker on that host, both by its own clock.
+    """
+    databases = stack.migrations.databases if stack.migrations else ()
+    hosts = [h for h, t in targets.items() if h in facts and set(databases) & set(t.rendering.services)]
+    for host in hosts:
+        project = targets[host].project
+        since = float((facts[host].state.migrated or {}).get("time") or 0)
+        volumes = [volume for volume in facts[host].volumes if volume.project == project]
+        if not volumes:
+            return "the database has no volume yet"
+        if any(volume.created > since for volume in volumes):
+            return "a volume is newer than the last migration"
+    return ""
+
+
+def _ports(host: str, target: Target, facts: HostFacts, others: tuple[str, ...]) -> list[CanaryError]:
+    """Ports the release publishes that something else holds. Ours, and those of a project it replaces, do not count."""
+    own = {target.project, *others}
+    ours = {(p.address, p.port) for c in facts.containers if c.project in own for p in c.ports if p.port}
+    problems: list[CanaryError] = []
+    for address, port, service in target.rendering.ports:
+        for taken in facts.ports:
+            if taken.port != port or not _overlap(address, taken.address):
+                continue
+            if any(number == port and _overlap(held, taken.address) for held, number in ours):
+                continue
+            holder = _holder(facts, port) or taken.process or "another process"
+            problems.append(
+                ApplyError(
+                    f"port {port} of service {service} is already taken on the host by {holder}",
+                    hint="stop what holds it, or publish another port",
+                    stage="start",
+                    host=host,
+                )
+            )
+            break
+    return problems
+
+
+def _holder(facts: HostFacts, port: int) -> str:
+    names = [c.name for c in facts.containers for p in c.ports if p.port == port]
+    return f"container {names[0]}" if names else ""
+
+
+def _overlap(first: str, second: str) -> bool:
+    """Whether two listening addresses collide: the same, or one of them stands for all."""
+    return first == second or _any(first) or _any(second)
+
+
+def _any(address: str) -> bool:
+    if address in ("", "*"):
+        return True
+    try:
+        return ipaddress.ip_address(address).is_unspecified
+    except ValueError:
+        return False
+
+
+def _notes(stack: Stack, targets: Mapping[str, Target]) -> tuple[str, ...]:
+    placed = {service for target in targets.values() for service in target.rendering.services}
+    left_out = [service for service in stack.optional if service not in placed]
+    return tuple(f"{service} is optional and left out: its group has no host here" for service in left_out)

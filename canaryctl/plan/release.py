@@ -1,0 +1,93 @@
+"""A release: images by content plus the stack's files that run, with one id in every environment. Pure."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from canaryctl.config.stack import Stack
+
+SHORT = 12
+
+
+@dataclass(frozen=True)
+class ImageFact:
+    """One image of the stack as it is on the operator's machine.
+
+    `id` is the identity: the config digest (`sha256:...`). `layers` are the RootFS diff ids, in order. `size` is
+    bytes unpacked. `platform` is `os/architecture`. `reference` is the local name it was found under.
+    """
+
+    name: str
+    id: str
+    reference: str
+    size: int
+    layers: tuple[str, ...]
+    platform: str
+
+
+@dataclass(frozen=True)
+class Release:
+    """What is deployed. `services` maps every service of the variant to its image; `files` paths to sha256."""
+
+    id: str
+    stack: str
+    variant: str
+    services: Mapping[str, ImageFact]
+    files: Mapping[str, str]
+
+    def tag(self, service: str) -> str:
+        """The content-addressed tag a service's image carries on hosts."""
+        return content_tag(self.stack, self.services[service])
+
+    @property
+    def images(self) -> dict[str, ImageFact]:
+        """The distinct images, by their name in the stack file."""
+        return {image.name: image for image in self.services.values()}
+
+    def as_dict(self) -> dict[str, Any]:
+        """The `release` object of run.json, without the migration."""
+        return {
+            "id": self.id,
+            "images": {
+                name: {"id": image.id, "tag": content_tag(self.stack, image), "size": image.size}
+                for name, image in sorted(self.images.items())
+            },
+            "services": {service: image.name for service, image in self.services.items()},
+            "files": dict(self.files),
+        }
+
+
+def content_tag(stack: str, image: ImageFact) -> str:
+    """`canaryctl/<stack>/<image>:<first 12 hex digits of the identity>`."""
+    return f"canaryctl/{stack}/{image.name.lower()}:{image.id.removeprefix('sha256:')[:SHORT]}"
+
+
+def make_release(stack: Stack, variant: str, images: Mapping[str, ImageFact], files: Mapping[str, bytes]) -> Release:
+    """The release of a variant.
+
+    Args:
+        images: by name in the stack file; at least those the variant uses.
+        files: contents of the compose template and the assets, by path relative to the stack file.
+    """
+    services = {service: images[image] for service, image in stack.variants[variant].items()}
+    hashes = {path: sha256(content) for path, content in sorted(files.items())}
+    identity: dict[str, str] = {service: image.id for service, image in services.items()}
+    identity |= hashes
+    identity["stack.yml#placement"] = sha256(canonical({g: list(s) for g, s in stack.placement.items()}))
+    if stack.migrations:
+        identity["stack.yml#migrations"] = sha256(canonical(stack.migrations.model_dump(mode="json")))
+    return Release(id=sha256(canonical(identity)), stack=stack.stack, variant=variant, services=services, files=hashes)
+
+
+def canonical(value: Any) -> bytes:
+    """JSON with sorted keys and no white space: the same bytes for the same value."""
+    return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode()
+
+
+def sha256(content: bytes) -> str:
+    """Hex digest of bytes."""
+    return hashlib.sha256(content).hexdigest()

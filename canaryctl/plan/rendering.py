@@ -1,0 +1,255 @@
+"""What a release becomes on one host of one environment: its compose file and the files beside it. Pure."""
+
+from __future__ import annotations
+
+import json
+import re
+import traceback
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import yaml
+
+from canaryctl.config.environment import Environment
+from canaryctl.config.stack import Stack
+from canaryctl.errors import ConfigError
+from canaryctl.plan.release import Release, canonical, sha256
+
+
+@dataclass(frozen=True)
+class Rendering:
+    """The files of one host's release directory, and the services that run there.
+
+    `directory` is the name under `releases/`: the release's id and the first 8 of the rendering's hash.
+    """
+
+    host: str
+    directory: str
+    services: tuple[str, ...]
+    files: Mapping[str, bytes]
+    ports: tuple[tuple[str, int, str], ...]
+
+    @property
+    def compose(self) -> str:
+        """The rendered compose file."""
+        return self.files["compose.yml"].decode()
+
+    @property
+    def hashes(self) -> dict[str, str]:
+        """sha256 of every file, by its path in the release directory."""
+        return {path: sha256(content) for path, content in self.files.items()}
+
+
+def place_services(stack: Stack, environment: Environment, where: str) -> dict[str, tuple[str, ...]]:
+    """Services of every host, in the order of the placement; hosts without any are left out.
+
+    Raises:
+        ConfigError: a group that a placement needs has no hosts and the service is not optional.
+    """
+    placed: dict[str, list[str]] = {host: [] for host in environment.hosts}
+    for group, services in stack.placement.items():
+        hosts = environment.groups.get(group, ())
+        needed = [service for service in services if service not in stack.optional]
+        if not hosts and needed:
+            groups = ", ".join(sorted(set(environment.groups) - {"all", "ungrouped"})) or "none"
+            state = "is empty" if group in environment.groups else "does not exist"
+            raise ConfigError(
+                f"group '{group}' {state} in environment '{environment.name}', but {', '.join(needed)} is placed there",
+                where,
+                f"add a host to the group, or list the service under 'optional'; groups there are: {groups}",
+            )
+        for host in hosts:
+            placed[host] += [service for service in services if service not in placed[host]]
+    return {host: tuple(services) for host, services in placed.items() if services}
+
+
+def template_names(
+    stack: Stack,
+    environment: Environment,
+    placed: Mapping[str, tuple[str, ...]],
+    *,
+    release: str,
+    variant: str,
+    images: Mapping[str, str],
+) -> dict[str, Any]:
+    """Names every template sees, the same on all hosts. `host_names` adds those of one host.
+
+    Args:
+        release: its id, or '' where nothing is deployed.
+        images: content-addressed tag of every service.
+    """
+    services = [service for group in stack.placement.values() for service in group]
+    return {
+        "environment": environment.name,
+        "stack": stack.stack,
+        "variant": variant,
+        "release": release,
+        "groups": {group: list(members) for group, members in environment.groups.items()},
+        "hosts": {
+            host.name: {
+                "address": host.address,
+                "groups": list(host.groups),
+                "services": list(placed.get(host.name, ())),
+            }
+            for host in environment.hosts.values()
+        },
+        "images": dict(images),
+        "service_hosts": {
+            service: [host for host, there in placed.items() if service in there] for service in services
+        },
+    }
+
+
+def host_names(names: Mapping[str, Any], host: str, gpus: tuple[Any, ...] = ()) -> dict[str, Any]:
+    """The names a template sees on one host."""
+    mine = names["hosts"][host]
+    return {**names, "host": host, "address": mine["address"], "services": mine["services"], "gpus": list(gpus)}
+
+
+def render_host(
+    stack: Stack,
+    release: Release,
+    host: str,
+    names: Mapping[str, Any],
+    template: str,
+    assets: Mapping[str, bytes],
+    where: str,
+    gpus: tuple[Any, ...] = (),
+) -> Rendering:
+    """Render one host's release directory. `where` names the template in errors.
+
+    Raises:
+        ConfigError: the template uses an undefined name, is no template, or does not become a compose document.
+    """
+    here = host_names(names, host, gpus)
+    services = tuple(here["services"])
+    if stack.compose.endswith(".j2"):
+        text = _render(template, here, where)
+        compose = _compose_document(text, where, host)
+    else:
+        compose = _with_images(_compose_document(template, where, host), services, here["images"])
+        text = yaml.safe_dump(compose, sort_keys=False)
+    absent = [service for service in services if service not in compose["services"]]
+    if absent:
+        raise ConfigError(
+            f"the compose file has no service {', '.join(absent)} on host {host}",
+            where,
+            "write a block for every service placed there",
+        )
+    files: dict[str, bytes] = {"compose.yml": text.encode()}
+    files |= {f"assets/{path}": content for path, content in assets.items()}
+    identity = canonical({"environment": names["environment"], **{path: sha256(c) for path, c in files.items()}})
+    files["release.json"] = _release_json(release, str(names["environment"]), services)
+    return Rendering(
+        host=host,
+        directory=f"{release.id}-{sha256(identity)[:8]}",
+        services=services,
+        files=files,
+        ports=tuple(_published(compose)),
+    )
+
+
+def _release_json(release: Release, environment: str, services: tuple[str, ...]) -> bytes:
+    document = release.as_dict() | {
+        "schema_version": 1,
+        "stack": release.stack,
+        "variant": release.variant,
+        "environment": environment,
+        "placed": list(services),
+    }
+    return json.dumps(document, indent=1, sort_keys=True).encode() + b"\n"
+
+
+def _render(template: str, names: Mapping[str, Any], file: str) -> str:
+    from jinja2 import StrictUndefined, TemplateSyntaxError, UndefinedError
+    from jinja2.exceptions import SecurityError
+    from jinja2.sandbox import ImmutableSandboxedEnvironment
+
+    jinja = ImmutableSandboxedEnvironment(
+        undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True, keep_trailing_newline=True
+    )
+    try:
+        code = jinja.compile(template, filename=file)
+        return jinja.template_class.from_code(jinja, code, dict(jinja.globals)).render(names)
+    except TemplateSyntaxError as error:
+        raise ConfigError(f"template error: {error.message}", f"{file}:{error.lineno}", "mend the template") from None
+    except UndefinedError as error:
+        raise ConfigError(
+            f"the template uses something undefined: {error.message}",
+            f"{file}:{_template_line(error, file)}",
+            f"names a template sees: {', '.join(sorted(names))}",
+        ) from None
+    except SecurityError as error:
+        raise ConfigError(f"the template may not do that: {error}", f"{file}:{_template_line(error, file)}") from None
+    except Exception as error:  # a template is the user's code: whatever it raises is theirs to mend
+        raise ConfigError(
+            f"the template failed: {type(error).__name__}: {error}",
+            f"{file}:{_template_line(error, file)}",
+            "mend the template",
+        ) from None
+
+
+def _template_line(error: BaseException, file: str) -> int:
+    lines = [frame.lineno for frame in traceback.extract_tb(error.__traceback__) if frame.filename == file]
+    return lines[-1] or 1 if lines else 1
+
+
+def _compose_document(text: str, file: str, host: str) -> dict[str, Any]:
+    try:
+        document = yaml.safe_load(text)
+    except yaml.MarkedYAMLError as error:
+        mark = error.problem_mark or error.context_mark
+        line = mark.line + 1 if mark else 1
+        shown = text.splitlines()[line - 1].strip() if line <= len(text.splitlines()) else ""
+        raise ConfigError(
+            f"on host {host} the rendered compose file is not YAML: {error.problem} (its line {line}: {shown!r})",
+            file,
+            "mend the template",
+        ) from None
+    if not isinstance(document, dict) or not isinstance(document.get("services"), dict):
+        raise ConfigError(f"on host {host} the rendered compose file has no 'services' mapping", file)
+    return document
+
+
+def _with_images(compose: dict[str, Any], services: tuple[str, ...], images: Mapping[str, str]) -> dict[str, Any]:
+    """A compose file used as it is: only the services placed here, on our images, never pulled or built."""
+    kept: dict[str, Any] = {}
+    for name in services:
+        service = compose["services"].get(name)
+        if service is None:
+            continue
+        service = {key: value for key, value in service.items() if key != "build"}
+        service |= {"image": images[name], "pull_policy": "never"}
+        needs = service.get("depends_on")
+        if isinstance(needs, list):
+            service["depends_on"] = [other for other in needs if other in services]
+        elif isinstance(needs, dict):
+            service["depends_on"] = {other: how for other, how in needs.items() if other in services}
+        if not service.get("depends_on", True):
+            del service["depends_on"]
+        kept[name] = service
+    return {**compose, "services": kept}
+
+
+_PORT = re.compile(
+    r"(?:(?P<address>\[[0-9a-fA-F:]+\]|[0-9.]+):)?(?P<first>\d+)(?:-(?P<last>\d+))?:[0-9-]+(?:/(?P<protocol>tcp|udp))?"
+)
+
+
+def _published(compose: Mapping[str, Any]) -> list[tuple[str, int, str]]:
+    """(address, host port, service) of every TCP port the compose file publishes; '' stands for all addresses."""
+    found: list[tuple[str, int, str]] = []
+    for name, service in compose["services"].items():
+        for port in (service or {}).get("ports") or ():
+            if isinstance(port, dict):
+                published, protocol = str(port.get("published") or ""), port.get("protocol", "tcp")
+                if published.isdigit() and protocol == "tcp":
+                    found.append((str(port.get("host_ip") or ""), int(published), name))
+                continue
+            match = _PORT.fullmatch(str(port))
+            if match and match["protocol"] != "udp":
+                address = (match["address"] or "").strip("[]")
+                last = int(match["last"] or match["first"])
+                found += [(address, number, name) for number in range(int(match["first"]), last + 1)]
+    return found

@@ -1,0 +1,144 @@
+"""What a command is about, from the user's files alone: stack, environment, release, renderings, secrets.
+
+Everything here is read before any host is touched; a fault is a ConfigError.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from canaryctl.config.environment import Environment, Host, load_environment, match_hosts
+from canaryctl.config.policy import Policy, load_policies
+from canaryctl.config.probes import Probe, load_probes
+from canaryctl.config.project import Project
+from canaryctl.config.secrets import env_file, resolve_secrets
+from canaryctl.config.stack import Stack, load_stack
+from canaryctl.config.yamlfile import shown
+from canaryctl.deliver.docker import local_images
+from canaryctl.errors import ConfigError
+from canaryctl.observe import HostFacts
+from canaryctl.plan.files import StackFiles, read_stack_files
+from canaryctl.plan.plan import Target
+from canaryctl.plan.release import Release, make_release
+from canaryctl.plan.rendering import Rendering, place_services, render_host, template_names
+
+
+@dataclass(frozen=True)
+class Request:
+    """What the operator asked for on the command line."""
+
+    project: Project
+    environment: str
+    variant: str | None = None
+    images: Mapping[str, str] = field(default_factory=dict)
+    limit: str | None = None
+    check: bool = False
+    diff: bool = False
+    tags: str = ""
+    yes: bool = False
+    verbosity: int = 0
+    vault_password_file: Path | None = None
+    become_password: str | None = field(default=None, repr=False)
+
+
+class Scene:
+    """The loaded configuration of one request. Parts that cost something are made when first asked for."""
+
+    def __init__(self, request: Request) -> None:
+        self.request = request
+        self.project = request.project
+        self.stack: Stack = load_stack(request.project.stack)
+        self.environment: Environment = load_environment(
+            request.project, request.environment, vault_password_file=request.vault_password_file
+        )
+        self.variant = self.stack.choose_variant(request.variant)
+        self.policies: dict[str, Policy] = load_policies(self.environment)
+        self.placed = place_services(self.stack, self.environment, shown(self.stack.file))
+        chosen = match_hosts(self.environment, request.limit)
+        self.hosts: list[Host] = [host for name, host in self.environment.hosts.items() if name in chosen]
+
+    @property
+    def policy(self) -> Policy:
+        """The environment's policy, where it is one for all hosts: what follows a failure, and deadlines."""
+        return next(iter(self.policies.values()))
+
+    @property
+    def compose_project(self) -> str:
+        """Name of the compose project on the hosts."""
+        return f"{self.stack.stack}-{self.environment.name}"
+
+    @cached_property
+    def files(self) -> StackFiles:
+        """The compose template and the assets."""
+        return read_stack_files(self.stack)
+
+    @cached_property
+    def release(self) -> Release:
+        """The release that this machine's images and files make."""
+        names = sorted(set(self.stack.variants[self.variant].values()))
+        images = local_images(self.stack, names, self.request.images)
+        return make_release(self.stack, self.variant, images, self.files.all)
+
+    @cached_property
+    def names(self) -> dict[str, Any]:
+        """The names that templates see, the same on every host, for the release this machine makes."""
+        tags = {service: self.release.tag(service) for service in self.release.services}
+        return self.names_of(self.release.id, self.variant, tags)
+
+    def names_of(self, release: str, variant: str, images: Mapping[str, str]) -> dict[str, Any]:
+        """The names that templates see for another release: the one that hosts serve."""
+        return template_names(
+            self.stack, self.environment, self.placed, release=release, variant=variant, images=images
+        )
+
+    @cached_property
+    def secrets(self) -> dict[str, str]:
+        """The stack's secrets. Raises ConfigError naming all that are missing."""
+        sources = self.environment.vars.get("canary_secrets") or {}
+        if not isinstance(sources, Mapping):
+            raise ConfigError("canary_secrets is no mapping", shown(self.environment.directory), "write NAME: source")
+        return resolve_secrets(self.stack.secrets, sources, self.environment.name)
+
+    @property
+    def secrets_file(self) -> bytes:
+        """The env file that hosts get; empty where the stack has no secrets."""
+        return env_file(self.secrets).encode() if self.secrets else b""
+
+    @cached_property
+    def probes(self) -> tuple[Probe, ...]:
+        """The probes, from --probes or the stack's own file."""
+        return load_probes(self.project.probes or self.stack.directory / self.stack.probes)
+
+    def rendering(self, host: str, facts: HostFacts | None = None) -> Rendering:
+        """The release on one host; `facts` give its GPUs. Raises ConfigError on a faulty template."""
+        gpus = tuple(facts.gpus) if facts else ()
+        return render_host(
+            self.stack,
+            self.release,
+            host,
+            self.names,
+            self.files.template,
+            self.files.assets,
+            self._shown_template,
+            gpus,
+        )
+
+    def targets(self, facts: Mapping[str, HostFacts], nonce: str) -> dict[str, Target]:
+        """What every host with services should be, placed hosts that were not observed included."""
+        content = self.secrets_file
+        digest = hmac.new(nonce.encode(), content, hashlib.sha256).hexdigest() if content else None
+        return {
+            host: Target(self.rendering(host, facts.get(host)), self.compose_project, digest) for host in self.placed
+        }
+
+    def check_all(self) -> None:
+        """Find every fault that can be found without a host: images, secrets, probes, templates of all hosts."""
+        _ = self.release, self.secrets, self.probes
+        for host in self.placed:
+            self.rendering(host)

@@ -1,0 +1,88 @@
+"""Inventories as Ansible reads them, and how their faults are told."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from canaryctl.config.environment import load_environment, match_hosts
+from canaryctl.config.policy import load_policies
+from canaryctl.config.project import Project
+from canaryctl.errors import ConfigError
+
+HOSTS = """\
+all:
+  children:
+    core: {hosts: {alpha: {ansible_host: 192.0.2.1}}}
+    workers: {hosts: {beta: {canary_address: "{{ net }}.7", own: 1}}}
+  vars: {net: 192.0.2, canary_provision: auto}
+"""
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> Project:
+    (tmp_path / "inventories" / "prod" / "group_vars").mkdir(parents=True)
+    (tmp_path / "inventories" / "prod" / "hosts.yml").write_text(HOSTS)
+    return Project(tmp_path, tmp_path / "stack.yml", tmp_path / "inventories", tmp_path / "runs")
+
+
+def test_hosts_groups_and_templated_variables(project: Project) -> None:
+    environment = load_environment(project, "prod")
+    assert list(environment.hosts) == ["alpha", "beta"]
+    assert environment.groups["workers"] == ("beta",)
+    assert environment.hosts["beta"].address == "192.0.2.7"
+    assert environment.hosts["alpha"].address == "192.0.2.1"
+    assert environment.vars["canary_provision"] == "auto"
+    assert "own" not in environment.vars
+
+
+def test_an_unknown_environment_lists_those_there_are(project: Project) -> None:
+    with pytest.raises(ConfigError) as caught:
+        load_environment(project, "nowhere")
+    assert "nowhere" in caught.value.what and "prod" in caught.value.hint
+
+
+def test_yaml_that_does_not_parse_names_file_and_line(project: Project) -> None:
+    (project.inventories / "prod" / "group_vars" / "all.yml").write_text("a: 1\nb: [\n")
+    with pytest.raises(ConfigError) as caught:
+        load_environment(project, "prod")
+    assert "group_vars/all.yml:3" in caught.value.where
+
+
+def test_an_ini_inventory_that_does_not_parse_gives_ansibles_words(project: Project) -> None:
+    (project.inventories / "prod" / "hosts.yml").unlink()
+    (project.inventories / "prod" / "hosts").write_text("[core]\nalpha bad thing\n")
+    with pytest.raises(ConfigError) as caught:
+        load_environment(project, "prod")
+    assert "key=value" in caught.value.what
+
+
+def test_a_connection_variable_that_cannot_be_templated_is_named(project: Project) -> None:
+    (project.inventories / "prod" / "group_vars" / "all.yml").write_text(
+        'ansible_port: "{{ nope }}"\nfree: "{{ nope }}"\n'
+    )
+    with pytest.raises(ConfigError) as caught:
+        load_environment(project, "prod")
+    assert "ansible_port" in caught.value.what and "nope" in caught.value.what
+
+
+def test_limit_takes_ansible_patterns(project: Project) -> None:
+    environment = load_environment(project, "prod")
+    assert match_hosts(environment, "all:!alpha") == ["beta"]
+    assert match_hosts(environment, None) == ["alpha", "beta"]
+    with pytest.raises(ConfigError, match="selects no host"):
+        match_hosts(environment, "gamma")
+
+
+def test_a_policy_with_a_wrong_value_lists_the_right_ones(project: Project) -> None:
+    (project.inventories / "prod" / "group_vars" / "core.yml").write_text("canary_provision: sometimes\n")
+    with pytest.raises(ConfigError) as caught:
+        load_policies(load_environment(project, "prod"))
+    assert "alpha" in caught.value.what and "auto, check, never" in caught.value.hint
+
+
+def test_an_environment_without_hosts_says_so(project: Project) -> None:
+    (project.inventories / "prod" / "hosts.yml").write_text("all: {children: {core: {}}}\n")
+    with pytest.raises(ConfigError, match="no host"):
+        load_environment(project, "prod")
