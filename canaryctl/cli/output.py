@@ -1,0 +1,216 @@
+"""What people and scripts read: results, plans and errors, as text that survives any terminal, or as JSON."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import sys
+import textwrap
+from collections.abc import Mapping, Sequence
+from enum import StrEnum
+from typing import IO, Any
+
+from canaryctl.errors import CanaryError
+
+_CONTROL = re.compile(r"[\x00-\x09\x0b-\x1f\x7f-\x9f]")
+_SYMBOLS = {"good": ("✓", "+"), "bad": ("✗", "x"), "warn": ("!", "!"), "off": ("-", "-"), "arrow": ("→", "->")}
+_COLOURS = {"good": "32", "bad": "31", "warn": "33", "off": "2", "bold": "1", "soft": "2"}
+_MOODS = {
+    **dict.fromkeys(("passed", "ok", "changed", "done"), "good"),
+    **dict.fromkeys(("failed", "error", "unreachable"), "bad"),
+    **dict.fromkeys(("inconclusive", "interrupted", "running"), "warn"),
+}
+
+
+class Output(StrEnum):
+    """Values of `--output`."""
+
+    TEXT = "text"
+    JSON = "json"
+    NDJSON = "ndjson"
+
+
+class Printer:
+    """Writes lines to a stream: colour where wanted, ASCII where needed, control characters never."""
+
+    def __init__(self, stream: IO[str]) -> None:
+        self.stream = stream
+        self.unicode = _can_encode(stream, "✓✗→…")
+        self.terminal = _is_terminal(stream)
+        self.colour = self.terminal and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
+        self.width = min(shutil.get_terminal_size((80, 24)).columns, 120) if self.terminal else 80
+
+    def line(self, text: str = "") -> None:
+        """Print one line (or several)."""
+        encoding = getattr(self.stream, "encoding", None) or "utf-8"
+        self.stream.write(text.encode(encoding, "replace").decode(encoding) + "\n")
+
+    def paint(self, text: str, style: str) -> str:
+        """The text in the colour of good, bad, warn, off, bold or soft, where colours are wanted."""
+        code = _COLOURS.get(style, "")
+        return f"\x1b[{code}m{text}\x1b[0m" if self.colour and code and text else text
+
+    def symbol(self, word: str) -> str:
+        """The mark of a verdict or status, painted."""
+        mood = _MOODS.get(word, "off")
+        return self.paint(_SYMBOLS[mood][not self.unicode], mood)
+
+    def arrow(self) -> str:
+        """An arrow from before to after."""
+        return _SYMBOLS["arrow"][not self.unicode]
+
+    def verdict(self, word: str, width: int = 0) -> str:
+        """A verdict or status, painted and padded."""
+        return self.paint(word.ljust(width), _MOODS.get(word, "off"))
+
+    def wrapped(self, text: Any, indent: int) -> None:
+        """Print a paragraph of foreign text, indented and wrapped."""
+        space = " " * indent
+        for paragraph in clean(text).splitlines() or [""]:
+            self.line(
+                textwrap.fill(paragraph, max(self.width, indent + 20), initial_indent=space, subsequent_indent=space)
+            )
+
+
+def clean(text: Any) -> str:
+    """Foreign text without control characters: a service's answer must not drive the operator's terminal."""
+    return _CONTROL.sub(lambda found: " " if found[0] == "\t" else "\ufffd", str(text).replace("\r\n", "\n"))
+
+
+def print_json(document: Any, out: IO[str] | None = None) -> None:
+    """A JSON document on standard output, indented."""
+    out = out or sys.stdout
+    out.write(json.dumps(document, indent=2, ensure_ascii=not _can_encode(out, "✓é")) + "\n")
+    out.flush()
+
+
+def print_result(
+    document: Mapping[str, Any], mode: Output | str, *, out: IO[str] | None = None, err: IO[str] | None = None
+) -> None:
+    """The result of a run: run.json as json, one more event as ndjson, or the rows and the verdict as text.
+
+    The error, if any, goes to standard error; with json and ndjson it is in the document and printed as well.
+    """
+    out, err = out or sys.stdout, err or sys.stderr
+    if mode == Output.JSON:
+        print_json(document, out)
+    elif mode == Output.NDJSON:
+        print_event({"time": document.get("finished"), "type": "result", "document": document}, out)
+    else:
+        print_run(document, Printer(out))
+    out.flush()
+    if document.get("error"):
+        print_error(document["error"], err)
+
+
+def print_event(event: Mapping[str, Any], out: IO[str]) -> None:
+    """One event as one line of JSON."""
+    out.write(json.dumps(event, ensure_ascii=not _can_encode(out, "✓é")) + "\n")
+    out.flush()
+
+
+def print_run(document: Mapping[str, Any], to: Printer, every_stage: bool = False) -> None:
+    """A run as text: rows, contracts that broke, stages (those that changed something), verdict, release, evidence."""
+    _print_probes(document.get("probes") or [], to)
+    for row in document.get("contracts") or []:
+        if row["verdict"] != "passed":
+            to.line(f"  {to.symbol(row['verdict'])} contract {clean(row['image'])}: {clean(row['check'])}")
+            to.wrapped(row.get("found") or row["verdict"], 6)
+    _print_stages(document, to, every_stage)
+    _print_facts(document, to)
+
+
+def print_plan(changes: Sequence[Mapping[str, Any]], out: IO[str] | None = None) -> None:
+    """What would be changed, host by host, each with its reason."""
+    to = Printer(out or sys.stdout)
+    if not changes:
+        to.line("nothing to change")
+    for host in dict.fromkeys(change["host"] for change in changes):
+        to.line(to.paint(clean(host), "bold"))
+        for change in changes:
+            if change["host"] == host:
+                to.line(f"  {clean(change['stage']):<10} {clean(change['what'])}")
+                if change.get("reason"):
+                    to.wrapped(f"because {change['reason']}", 13)
+    to.stream.flush()
+
+
+def print_error(error: CanaryError | Mapping[str, str], err: IO[str] | None = None) -> None:
+    """What happened, where, and what to do next."""
+    to = Printer(err or sys.stderr)
+    fields = error.as_dict() if isinstance(error, CanaryError) else error
+    first, *more = clean(fields.get("what") or "unknown error").splitlines()
+    to.line(f"{to.paint('error:', 'bad')} {first}")
+    for line in more:
+        to.line(f"  {line}")
+    for label, key in (("where", "where"), ("help", "hint")):
+        if fields.get(key):
+            to.line(f"  {to.paint(label + ':', 'bold')} {clean(fields[key])}")
+    to.stream.flush()
+
+
+def _print_probes(probes: Sequence[Mapping[str, Any]], to: Printer) -> None:
+    width = min(max((len(clean(row["name"])) for row in probes), default=0), 40)
+    for row in probes:
+        seconds = f"{row['seconds']:.1f} s" if row.get("seconds") is not None else ""
+        name = clean(row["name"]).ljust(width)
+        to.line(f"  {to.symbol(row['verdict'])} {name}  {to.verdict(row['verdict'], 12)}  {seconds:>8}".rstrip())
+        if row.get("reason") and row["verdict"] != "passed":
+            to.wrapped(row["reason"], 6)
+    if probes:
+        to.line()
+
+
+def _print_stages(document: Mapping[str, Any], to: Printer, every_stage: bool) -> None:
+    stages = document.get("stages") or []
+    changed = [stage for stage in stages if stage["status"] in ("changed", "failed")]
+    for stage in stages if every_stage else changed:
+        to.line(
+            f"  {to.symbol(stage['status'])} {clean(stage['name']):<10} {clean(stage['host']):<16} "
+            f"{to.verdict(stage['status'], 8)} {stage['seconds']:>6.1f} s"
+        )
+    if not changed and document.get("finished") and not document.get("error"):
+        to.line("  nothing changed on any host")
+    to.line()
+
+
+def _print_facts(document: Mapping[str, Any], to: Printer) -> None:
+    release, migrations = document.get("release") or {}, document.get("migrations") or {}
+    before, after = migrations.get("before"), migrations.get("after")
+    seconds, variant = document.get("seconds"), document.get("variant")
+    directory = document.get("directory")
+    facts = {
+        "verdict": to.verdict(document["verdict"]) + (f" in {seconds:.1f} s" if seconds is not None else ""),
+        "run": document["id"],
+        "release": release.get("id") and f"{release['id']}" + (f" ({variant})" if variant else ""),
+        "migration": (after or before) and (after if before == after else f"{before or 'empty'} {to.arrow()} {after}"),
+        "evidence": directory,
+        "report": directory and f"{directory}/report.md" if document.get("finished") else None,
+    }
+    if document.get("simulated"):
+        to.line("  the GPU of at least one host is a simulation: this proves the plumbing, not the hardware")
+    for note in document.get("notes") or []:
+        to.wrapped(f"note: {note}", 2)
+    for warning in document.get("warnings") or []:
+        where = f"{warning['where']}: " if warning.get("where") else ""
+        to.wrapped(f"warning: {where}{warning['what']}", 2)
+    for label, value in facts.items():
+        if value:
+            to.line(f"  {label:<10} {value}")
+
+
+def _can_encode(stream: IO[str], text: str) -> bool:
+    try:
+        text.encode(getattr(stream, "encoding", None) or "utf-8")
+    except (UnicodeEncodeError, LookupError):
+        return False
+    return True
+
+
+def _is_terminal(stream: IO[str]) -> bool:
+    try:
+        return stream.isatty()
+    except ValueError:  # closed
+        return False

@@ -1,0 +1,209 @@
+"""Progress of a run for people and scripts: live rows on a terminal, lines in a pipe, JSON lines for CI."""
+
+from __future__ import annotations
+
+import os
+import sys
+import threading
+import time
+from collections.abc import Mapping
+from types import TracebackType
+from typing import IO, TYPE_CHECKING, Any
+
+from canaryctl.cli.output import Output, Printer, clean, print_event
+
+if TYPE_CHECKING:
+    from rich.console import RenderableType
+
+Event = Mapping[str, Any]
+
+
+class Progress:
+    """Receives a run's events (a listener of `Run`); a context manager. This one shows nothing."""
+
+    def __call__(self, event: Event) -> None:
+        """Show an event."""
+
+    def __enter__(self) -> Progress:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Leave the terminal as it was."""
+
+
+def make_progress(mode: Output | str, *, out: IO[str] | None = None, err: IO[str] | None = None) -> Progress:
+    """The progress output that suits `--output` and the streams.
+
+    json keeps standard output for the result: progress goes to standard error, and only where that is a terminal.
+    """
+    out, err = out or sys.stdout, err or sys.stderr
+    if mode == Output.NDJSON:
+        return JsonLines(out)
+    if mode == Output.JSON:
+        return Lines(err) if err.isatty() else Progress()
+    if out.isatty() and os.environ.get("TERM") != "dumb":
+        return Live(out)
+    return Lines(out)
+
+
+class JsonLines(Progress):
+    """Each event as it is recorded."""
+
+    def __init__(self, out: IO[str]) -> None:
+        self._out = out
+
+    def __call__(self, event: Event) -> None:
+        print_event(event, self._out)
+
+
+class Lines(Progress):
+    """One line for each thing that ended or went wrong."""
+
+    def __init__(self, out: IO[str]) -> None:
+        self._to = Printer(out)
+
+    def __call__(self, event: Event) -> None:
+        text = describe(event)
+        if text:
+            self._to.line(text)
+            self._to.stream.flush()
+
+
+class Live(Progress):
+    """What ended scrolls up; what is under way stays below as rows with a spinner, its seconds and last task."""
+
+    def __init__(self, out: IO[str]) -> None:
+        self._out = out
+        self._to = Printer(out)
+        self._lock = threading.Lock()
+        self._active: dict[tuple[str, str], _Row] = {}
+
+    def __enter__(self) -> Live:
+        from rich.console import Console
+        from rich.live import Live as RichLive
+        from rich.spinner import Spinner
+
+        self._console = Console(file=self._out, highlight=False, no_color=not self._to.colour)
+        self._spinner = Spinner("dots" if self._to.unicode else "line")
+        self._live = RichLive(
+            get_renderable=self._rows, console=self._console, refresh_per_second=10, transient=True, auto_refresh=True
+        )
+        self._live.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._live.stop()
+
+    def __call__(self, event: Event) -> None:
+        from rich.text import Text
+
+        with self._lock:
+            track(self._active, event)
+        text = describe(event)
+        if text:
+            status = str(event.get("verdict") or event.get("status") or _ALERTS.get(event["type"], ""))
+            mark = f"{self._to.symbol(status)} " if status else "  "
+            self._console.print(Text.from_ansi(mark + text))
+
+    def _rows(self) -> RenderableType:
+        from rich.table import Table
+        from rich.text import Text
+
+        table = Table.grid(padding=(0, 1))
+        for _ in range(4):
+            table.add_column(no_wrap=True)
+        table.add_column(no_wrap=True, overflow="ellipsis")
+        with self._lock:
+            rows = list(self._active.items())
+        # A fleet larger than the screen would make the live rows flicker.
+        visible = max(self._console.height - 3, 3)
+        for (stage, host), row in rows[:visible]:
+            seconds = f"{time.monotonic() - row.began:.0f} s"
+            table.add_row(self._spinner, Text(clean(stage)), Text(clean(host)), Text(seconds), Text(clean(row.doing)))
+        if len(rows) > visible:
+            table.add_row("", Text(f"and {len(rows) - visible} more"))
+        return table
+
+
+class _Row:
+    """Something under way."""
+
+    def __init__(self) -> None:
+        self.began = time.monotonic()
+        self.doing = ""
+
+
+_ALERTS = {"warning": "inconclusive", "host.failed": "failed"}
+
+
+def track(active: dict[tuple[str, str], _Row], event: Event) -> None:
+    """Keep `active` (stage and host, or `probe` and name, under way) up to date with an event."""
+    kind = event["type"]
+    stage, host = str(event.get("stage", "")), str(event.get("host", ""))
+    if kind == "stage.started":
+        # Stages follow one another: a host that had no part in the last one must not spin on.
+        for key in [key for key in active if key[0] not in (stage, "probe")]:
+            del active[key]
+        for name in event.get("hosts") or [""]:
+            active[stage, str(name)] = _Row()
+    elif kind == "stage.finished":
+        active.pop((stage, host), None)
+        active.pop((stage, ""), None)
+    elif kind == "task" and (stage, host) in active:
+        active[stage, host].doing = str(event.get("task", ""))
+    elif kind == "push.progress":
+        row = active.setdefault(("push", host), _Row())
+        row.doing = _bytes_done(event)
+    elif kind == "probe.started":
+        active["probe", str(event["name"])] = _Row()
+    elif kind == "probe.attempt":
+        row = active.setdefault(("probe", str(event["name"])), _Row())
+        row.doing = str(event.get("reason") or "")
+    elif kind == "probe.finished":
+        active.pop(("probe", str(event["name"])), None)
+    elif kind == "run.finished":
+        active.clear()
+
+
+def describe(event: Event) -> str:
+    """An event as one line for people; empty for those that are only of passing interest."""
+    kind = event["type"]
+    if kind == "stage.started":
+        return ""
+    if kind == "stage.finished":
+        message = f": {event['message']}" if event.get("message") and event["status"] == "failed" else ""
+        host = f" {event['host']}" if event.get("host") else ""
+        return _line(f"{event['stage']}{host} {event['status']} {event['seconds']:.1f}s{message}")
+    if kind == "task" and event.get("status") in ("failed", "unreachable"):
+        return _line(f"{event['stage']} {event['host']} {event['status']}: {event['task']}")
+    if kind == "probe.finished":
+        seconds = f" {event['seconds']:.1f}s" if event.get("seconds") is not None else ""
+        reason = f": {event['reason']}" if event.get("reason") and event["verdict"] != "passed" else ""
+        return _line(f"probe {event['name']} {event['verdict']}{seconds}{reason}")
+    if kind == "contract.finished" and event.get("verdict") != "passed":
+        return _line(f"contract {event['image']} {event['check']} {event['verdict']}: {event.get('found') or ''}")
+    if kind == "host.failed":
+        return _line(f"{event['host']} failed: {event['what']}")
+    if kind == "plan":
+        changes = len(event["changes"])
+        return f"plan {changes} change{'s' if changes != 1 else ''}" if changes else "plan nothing to change"
+    if kind == "note":
+        return _line(event["text"])
+    if kind == "warning":
+        where = f"{event['where']}: " if event.get("where") else ""
+        return _line(f"warning {where}{event['what']}")
+    return ""
+
+
+def _line(text: str) -> str:
+    return " ".join(clean(text).split())
+
+
+def _bytes_done(event: Event) -> str:
+    done, total = event.get("bytes") or 0, event.get("total") or 0
+    of = f" of {total / 1e6:.0f} MB ({min(100 * done // total, 100)}%)" if total else " MB"
+    return f"{event.get('image', '')} {done / 1e6:.0f}{of}".strip()

@@ -1,0 +1,79 @@
+"""The history that operators share: one line a change and one a verdict, in `history.jsonl` on each host."""
+
+from __future__ import annotations
+
+import json
+import shlex
+from typing import Any, Protocol
+
+from canaryctl.errors import HostError
+from canaryctl.record.files import now
+
+
+class Completed(Protocol):
+    """How a remote command ended."""
+
+    @property
+    def code(self) -> int: ...
+    @property
+    def stdout(self) -> bytes: ...
+    @property
+    def stderr(self) -> bytes: ...
+
+
+class Connection(Protocol):
+    """What this module needs of a connection to a host."""
+
+    @property
+    def host(self) -> str: ...
+    def run(self, command: str, *, stdin: bytes = b"", timeout: float | None = 60) -> Completed: ...
+
+
+def history_line(
+    *,
+    who: str,
+    environment: str,
+    what: str,
+    before: str | None,
+    after: str | None,
+    verdict: str | None,
+    run: str,
+    time: str | None = None,
+) -> dict[str, Any]:
+    """A line of the history; `before` and `after` are release ids and become its `from` and `to`."""
+    return {
+        "time": time or now(),
+        "who": who,
+        "environment": environment,
+        "what": what,
+        "from": before,
+        "to": after,
+        "verdict": verdict,
+        "run": run,
+    }
+
+
+def append_command(root: str, stack: str, sudo: bool) -> str:
+    """The command that appends its standard input to a host's history in one write."""
+    directory = shlex.quote(f"{root}/{stack}")
+    # dd gathers the whole line before its only write, so two operators' lines never mix.
+    script = (
+        f"umask 022 && mkdir -p {directory} && "
+        f"dd of={directory}/history.jsonl bs=64k iflag=fullblock oflag=append conv=notrunc status=none"
+    )
+    return f"sudo -n sh -c {shlex.quote(script)}" if sudo else f"sh -c {shlex.quote(script)}"
+
+
+def append(connection: Connection, root: str, stack: str, line: dict[str, Any], sudo: bool) -> None:
+    """Append a line to the history of a stack on a host.
+
+    Raises:
+        HostError: the host refused, with its own words.
+    """
+    content = json.dumps(line, ensure_ascii=False).encode("utf-8", "backslashreplace") + b"\n"
+    done = connection.run(append_command(root, stack, sudo), stdin=content, timeout=30)
+    if done.code:
+        said = done.stderr.decode("utf-8", "replace").strip() or f"exit code {done.code}"
+        raise HostError(
+            f"the history could not be written: {said}", connection.host, f"check who may write {root}/{stack} there"
+        )

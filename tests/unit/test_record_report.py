@@ -1,0 +1,159 @@
+"""Reports say the same as run.json, and nothing in a run can break their form."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+from xml.etree import ElementTree
+
+import pytest
+
+from canaryctl.record.document import new_document
+from canaryctl.record.report import gates, human_seconds, human_size, render_html, render_junit, render_markdown
+
+
+def probe(name: str, verdict: str, reason: str = "") -> dict[str, Any]:
+    return {"name": name, "kind": "http", "verdict": verdict, "reason": reason, "blame": None} | {
+        "attempts": 1,
+        "seconds": 0.25,
+    }
+
+
+def document(**more: Any) -> dict[str, Any]:
+    known = {
+        "id": "20261124T081530Z-deploy-5c1f",
+        "command": "deploy",
+        "environment": "canary",
+        "stack": "shop",
+        "variant": "split",
+        "started": "2026-11-24T08:15:30Z",
+        "finished": "2026-11-24T08:16:11Z",
+        "seconds": 41.2,
+        "operator": "me@here",
+        "directory": "runs/canary/20261124T081530Z-deploy-5c1f",
+        "verdict": "failed",
+        "exit_code": 1,
+        "probes": [
+            probe("Front Page", "passed"),
+            probe("Orders", "failed", "HTTP 500 | body: <b>oops</b>\nline two `x`"),
+            probe("Training", "inconclusive", "the strategy 'x_y' does not exist; valid: a_b, c_d"),
+            probe("After it", "skipped", "Orders did not pass"),
+        ],
+        "release": {
+            "id": "ab" * 32,
+            "images": {
+                "web": {"id": "sha256:" + "c" * 64, "tag": "canaryctl/shop/web:cccccccccccc", "size": 1350000000}
+            },
+            "migration": "0002",
+        },
+        "migrations": {"before": "0001", "after": "0002"},
+        "plan": {
+            "changes": [
+                {"host": "h1", "stage": "push", "what": "web", "reason": "not on the host"},
+                {"host": "h1", "stage": "start", "what": "web", "reason": "another release runs"},
+                {"host": "h2", "stage": "start", "what": "worker", "reason": "not running"},
+            ]
+        },
+        "stages": [
+            {"name": "push", "host": "h1", "status": "changed", "seconds": 12.3},
+            {"name": "start", "host": "h1", "status": "failed", "seconds": 65.0, "message": "web | unhealthy"},
+        ],
+        "contracts": [
+            {"image": "web", "check": "torch absent", "verdict": "failed", "found": "torch 2.6"},
+            {"image": "web", "check": "user nonroot", "verdict": "passed", "found": "1000"},
+        ],
+        "left_alone": ["containers of others: postgres-prod"],
+    }
+    return new_document(**(known | more))
+
+
+def test_the_results_table_has_the_form_of_the_hand_off_note() -> None:
+    text = render_markdown(document())
+    table = text[text.index("| Test | Result |") :].split("\n\n")[0].splitlines()
+    assert table == [
+        "| Test | Result |",
+        "|------|--------|",
+        "| Front Page | ✅ PASS |",
+        "| Orders | ❌ FAIL: HTTP 500 \\| body: &lt;b>oops&lt;/b> line two \\`x\\` |",
+        "| Training | ⚠️ the strategy 'x_y' does not exist; valid: a_b, c_d |",
+        "| After it | ⏭ skipped: Orders did not pass |",
+    ]
+
+
+def test_the_note_says_what_an_operator_needs() -> None:
+    text = render_markdown(document(simulated=True, warnings=[{"what": "old", "where": "h1", "hint": "update"}]))
+    for needed in (
+        "Simulated GPU",
+        "Held back by:",
+        "sha256:" + "c" * 64,
+        "1.35 GB",
+        "`0001` → `0002`",
+        "| h1 | push | web | not on the host | done |",
+        "| h1 | start | web | another release runs | failed |",
+        "| h2 | start | worker | not running | not reached |",
+        "containers of others: postgres-prod",
+        "1 min 05 s",
+        "web \\| unhealthy",
+        "h1: old (update)",
+        "runs/canary/20261124T081530Z-deploy-5c1f",
+    ):
+        assert needed in text, needed
+    assert "\n\n\n" not in text
+
+
+def test_a_clean_pass_opens_the_gate_and_says_nothing_of_simulation() -> None:
+    run = document(verdict="passed", probes=[probe("Front Page", "passed")], contracts=[], plan={"changes": []})
+    text = render_markdown(run)
+    assert gates(run) == []
+    assert "**Gate:** open" in text and "The plan held no change." in text and "imulat" not in text
+
+
+@pytest.mark.parametrize("render", [render_markdown, render_html, render_junit])
+def test_an_early_error_is_reported(render: Any) -> None:
+    error = {"what": "unknown key 'imges'", "where": "stack.yml:3", "hint": "did you mean 'images'?"}
+    empty = new_document(id="x", command="deploy", environment="canary", verdict="error", exit_code=2, error=error)
+    text = render(empty)
+    assert "stack.yml:3" in text and "did you mean" in text
+
+
+def test_junit_counts_and_survives_any_text() -> None:
+    run = document()
+    run["probes"][1]["reason"] = 'bad \x1b[31m \x00 & <tag> "q" \ufffe'
+    root = ElementTree.fromstring(render_junit(run))  # noqa: S314  our own text
+    assert [case.get("name") for case in root.iter("testcase")] == [
+        *("Front Page", "Orders", "Training", "After it"),
+        *("web: torch absent", "web: user nonroot"),
+    ]
+    assert {key: root.get(key) for key in ("tests", "failures", "errors", "skipped")} == {
+        "tests": "6",
+        "failures": "2",
+        "errors": "1",
+        "skipped": "1",
+    }
+    assert len(list(root.iter("failure"))) == 2
+
+
+def test_html_is_one_file_and_quotes_what_it_shows() -> None:
+    run = document(simulated=True)
+    attack = '<script>alert(1)</script><img src="https://evil/x">'
+    run["probes"][1] |= {"reason": attack, "exchanges": [{"url": "http://h/", "body": attack}, attack]}
+    text = render_html(run)
+    assert "<script" not in text and "<img" not in text
+    assert not re.search(r'(src|href)="https?://', text)
+    for needed in ("Orders", "sha256:" + "c" * 64, "Simulated GPU", "prefers-color-scheme", "not reached"):
+        assert needed in text
+
+
+@pytest.mark.parametrize(
+    ("size", "text"),
+    [(0, "0 B"), (999, "999 B"), (1500, "2 kB"), (183_000_000, "183 MB"), (1.35e9, "1.35 GB"), (None, "")],
+)
+def test_sizes_read_well(size: float | None, text: str) -> None:
+    assert human_size(size) == text
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"), [(0.123, "0.12 s"), (4.2, "4.2 s"), (59.97, "1 min 00 s"), (185, "3 min 05 s")]
+)
+def test_durations_read_well(seconds: float, text: str) -> None:
+    assert human_seconds(seconds) == text

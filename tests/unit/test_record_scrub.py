@@ -1,0 +1,106 @@
+"""Secrets leave no trace in what is written, however a program encodes them."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import html
+import json
+import re
+import shlex
+import time
+from urllib.parse import quote, quote_plus
+
+import pytest
+
+from canaryctl.record.scrub import Scrubber
+
+SECRETS = {
+    "PLAIN": "correct-horse-battery",
+    "AWKWARD": "p@ss/w+rd=&'\"<ü>$1\\x",
+    "PEM": "-----BEGIN KEY-----\nMIIEvQIBADANBgkqhkiG9w0BAQEF\n-----END KEY-----\n",
+    "FOUR": "zq9!",
+}
+ENCODINGS = {
+    "as it is": str,
+    "JSON": lambda v: json.dumps(v),
+    "JSON in UTF-8": lambda v: json.dumps(v, ensure_ascii=False),
+    "JSON in JSON": lambda v: json.dumps(json.dumps({"a": v})),
+    "JSON as Go writes it": lambda v: (
+        json.dumps(v).replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")
+    ),
+    "URL": lambda v: quote(v, safe=""),
+    "URL path": quote,
+    "URL form": quote_plus,
+    "URL in lower case": lambda v: re.sub("%..", lambda code: code[0].lower(), quote(v, safe="")),
+    "hex": lambda v: v.encode().hex(),
+    "HEX": lambda v: v.encode().hex().upper(),
+    "shell": shlex.quote,
+    "shell, backslash": lambda v: "'" + v.replace("'", "'\\''") + "'",
+    "compose": lambda v: v.replace("$", "$$"),
+    "YAML": lambda v: v.replace("'", "''"),
+    "Python": repr,
+    "HTML": html.escape,
+    "CRLF": lambda v: v.replace("\n", "\r\n"),
+}
+
+
+@pytest.mark.parametrize("name", SECRETS)
+@pytest.mark.parametrize("encoding", ENCODINGS)
+def test_a_secret_is_replaced_in_every_encoding(name: str, encoding: str) -> None:
+    encoded = ENCODINGS[encoding](SECRETS[name])
+    scrubbed = Scrubber(SECRETS)(f"before {encoded} after")
+    assert f"[secret {name}]" in scrubbed
+    assert encoded.strip("'\"") not in scrubbed
+    assert scrubbed.startswith("before ") and scrubbed.endswith(" after")
+
+
+@pytest.mark.parametrize("name", SECRETS)
+@pytest.mark.parametrize("before", [b"", b"a", b"ab", b"user:"])
+@pytest.mark.parametrize("after", [b"", b"z", b"zz", b"@host"])
+@pytest.mark.parametrize("encode", [base64.b64encode, base64.urlsafe_b64encode])
+def test_a_secret_is_replaced_inside_base64(name: str, before: bytes, after: bytes, encode: object) -> None:
+    token = encode(before + SECRETS[name].encode() + after).decode()  # type: ignore[operator]
+    assert f"[secret {name}]" in Scrubber(SECRETS)(f"Authorization: Basic {token}")
+
+
+def test_a_key_printed_line_by_line_is_replaced() -> None:
+    log = "\n".join(f"12:00 | {line}" for line in SECRETS["PEM"].splitlines())
+    assert "MIIEvQ" not in Scrubber(SECRETS)(log)
+
+
+def test_bytes_and_nested_data_keys_included() -> None:
+    scrub = Scrubber({"TOKEN": "hunter22"})
+    assert scrub(b"\xff hunter22 \xfe") == b"\xff [secret TOKEN] \xfe"
+    assert scrub({"hunter22": ["x", {"y": ("hunter22", 1, None)}]}) == {
+        "[secret TOKEN]": ["x", {"y": ("[secret TOKEN]", 1, None)}]
+    }
+
+
+def test_scrubbing_twice_changes_nothing_even_if_the_mark_holds_a_secret() -> None:
+    scrub = Scrubber({"secret": "secret", "TOKEN": "hunter22"})
+    once = scrub("a secret and hunter22")
+    assert once == "a [secret secret] and [secret TOKEN]"
+    assert scrub(once) == once
+
+
+def test_the_longer_of_two_overlapping_secrets_wins() -> None:
+    assert Scrubber({"SHORT": "hunter", "LONG": "hunter-2-the-movie"})("hunter-2-the-movie hunter") == (
+        "[secret LONG] [secret SHORT]"
+    )
+
+
+def test_short_values_are_named_and_left_alone() -> None:
+    scrub = Scrubber({"PIN": "123", "EMPTY": ""})
+    assert scrub.too_short == ("PIN", "EMPTY")
+    assert scrub("123") == "123"
+    assert Scrubber()("text") == "text"
+
+
+def test_large_logs_are_fast() -> None:
+    values = {f"S{n}": hashlib.sha256(bytes([n])).hexdigest() for n in range(10)}
+    scrub = Scrubber(values)
+    log = ("2026-11-24 08:15:30 INFO worker: epoch 3 loss 0.1234 accuracy 0.98\n" * 60_000) + values["S3"]
+    began = time.perf_counter()
+    assert scrub(log).endswith("[secret S3]")
+    assert time.perf_counter() - began < 5
