@@ -21,7 +21,7 @@ def status(request: Request) -> tuple[dict[str, Any], list[HostError]]:
     `release.id` is None where hosts differ or serve nothing.
     """
     scene = Scene(request)
-    with Connections(scene.hosts, become_password=request.become_password) as connections:
+    with Connections(scene.hosts) as connections:
         seen = observe(
             connections,
             scene.hosts,
@@ -60,9 +60,9 @@ def _host(scene: Scene, facts: HostFacts) -> dict[str, Any]:
         "environment": current.get("environment"),
         "variant": current.get("variant"),
         "services": services,
-        "missing": [name for name in scene.placed.get(facts.name, ()) if name not in services],
+        "missing": [name for name in scene.placed.get(facts.host, ()) if name not in services],
         "lacks": readiness(facts),
-        "simulated": facts.simulated,
+        "simulated": facts.gpu_simulated,
         "last": facts.state.history[-1] if facts.state.history else None,
     }
 
@@ -102,7 +102,7 @@ def logs(
     wanted = [h for h in scene.hosts if service is None or service in scene.placed.get(h.name, ())]
     turn = threading.Lock()
 
-    with Connections(wanted, become_password=request.become_password) as connections:
+    with Connections(wanted) as connections:
         seen = observe(
             connections, wanted, stack=scene.stack.stack, releases=[], nonce="", become_password=request.become_password
         )

@@ -5,8 +5,6 @@ Everything here is read before any host is touched; a fault is a ConfigError.
 
 from __future__ import annotations
 
-import hashlib
-import hmac
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -22,7 +20,7 @@ from canaryctl.config.stack import Stack, load_stack
 from canaryctl.config.yamlfile import shown
 from canaryctl.deliver.docker import local_images
 from canaryctl.errors import ConfigError
-from canaryctl.observe import HostFacts
+from canaryctl.observe import HostFacts, secrets_mac
 from canaryctl.plan.files import StackFiles, read_stack_files
 from canaryctl.plan.plan import Target
 from canaryctl.plan.release import Release, make_release
@@ -118,21 +116,13 @@ class Scene:
     def rendering(self, host: str, facts: HostFacts | None = None) -> Rendering:
         """The release on one host; `facts` give its GPUs. Raises ConfigError on a faulty template."""
         gpus = tuple(facts.gpus) if facts else ()
-        return render_host(
-            self.stack,
-            self.release,
-            host,
-            self.names,
-            self.files.template,
-            self.files.assets,
-            self._shown_template,
-            gpus,
-        )
+        files, where = self.files, shown(self.stack.directory / self.stack.compose)
+        return render_host(self.stack, self.release, host, self.names, files.template, files.assets, where, gpus)
 
     def targets(self, facts: Mapping[str, HostFacts], nonce: str) -> dict[str, Target]:
         """What every host with services should be, placed hosts that were not observed included."""
         content = self.secrets_file
-        digest = hmac.new(nonce.encode(), content, hashlib.sha256).hexdigest() if content else None
+        digest = secrets_mac(nonce, content) if content else None
         return {
             host: Target(self.rendering(host, facts.get(host)), self.compose_project, digest) for host in self.placed
         }

@@ -11,19 +11,20 @@ import shlex
 import shutil
 import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
+from canaryctl import apply as ansible
 from canaryctl.apply import AnsibleOptions, run_stage
 from canaryctl.deliver.push import push_images
 from canaryctl.errors import ApplyError, CanaryError, HostError
-from canaryctl.observe import Connections, HostFacts, observe
-from canaryctl.observe.collect import collect
+from canaryctl.observe import Connections, HostFacts, collect, observe
 from canaryctl.plan.plan import Plan, Target, make_plan, marker_of, migration_host, needed_images
 from canaryctl.probe.context import ProbeContext
-from canaryctl.probe.runner import overall, run_probes
+from canaryctl.probe.results import overall
+from canaryctl.probe.runner import run_probes
 from canaryctl.record import history
 from canaryctl.record.run import Run
 from canaryctl.record.scrub import Scrubber
@@ -41,7 +42,7 @@ class Work:
         self.targets: dict[str, Target] = {}
         self.names: dict[str, Any] = {}
         self.failures: dict[str, HostError] = {}
-        self.connections = Connections(scene.hosts, become_password=scene.request.become_password)
+        self.connections = Connections(scene.hosts)
         self._nonce = secrets.token_hex(16)
         memory = Path("/dev/shm")  # noqa: S108  private below; secrets stay off the disk
         self._scratch = Path(tempfile.mkdtemp(prefix="canaryctl-", dir=memory if memory.is_dir() else None))
@@ -51,6 +52,7 @@ class Work:
 
     def __exit__(self, *_: object) -> None:
         self.connections.close()
+        ansible.close()
         shutil.rmtree(self._scratch, ignore_errors=True)
 
     # observe
@@ -72,11 +74,11 @@ class Work:
         self.facts = dict(seen.facts)
         self.failures |= seen.failures
         for host, facts in seen.facts.items():
-            self.run.host_file(host, "facts.after.json" if again else "facts.before.json", facts.evidence())
+            self.run.host_file(host, "facts.after.json" if again else "facts.before.json", without_mac(facts.raw))
             self.run.event("stage.finished", stage="observe", host=host, status="ok", seconds=seconds)
         for host, failure in seen.failures.items():
             self.run.stage("observe", host, "failed", seconds, message=str(failure.what))
-        if any(facts.simulated for facts in seen.facts.values()):
+        if any(facts.gpu_simulated for facts in seen.facts.values()):
             self.run.set("simulated", True)
 
     def _release_directories(self) -> list[str]:
@@ -168,7 +170,7 @@ class Work:
                     self.scene.stack.stack,
                     images,
                     docker=self._docker(host),
-                    on_bytes=lambda count: self.run.event("push.progress", stage="push", host=host, bytes=count),
+                    on_bytes=self._push_progress(host, sum(image.size for image in images)),
                 )
             except CanaryError as error:
                 self.run.stage("push", host, "failed", time.monotonic() - began, message=error.what)
@@ -176,9 +178,20 @@ class Work:
             self.run.stage(
                 "push", host, "changed", time.monotonic() - began, bytes=sent.bytes, images=list(sent.images)
             )
-            return {}
 
         self._in_parallel("push", hosts, one)
+
+    def _push_progress(self, host: str, total: int) -> Callable[[int], None]:
+        """A listener for bytes sent that makes at most two events a second."""
+        last = 0.0
+
+        def report(count: int) -> None:
+            nonlocal last
+            if time.monotonic() - last > 0.5:
+                last = time.monotonic()
+                self.run.event("push.progress", stage="push", host=host, bytes=count, total=total)
+
+        return report
 
     def render(self, hosts: Sequence[str]) -> None:
         """Write the release to hosts; a compose file that docker compose rejects is refused there."""
@@ -206,7 +219,7 @@ class Work:
         scene = self.scene
         entries: dict[str, Any] = {}
         for host in hosts:
-            entry: dict[str, Any] = {"become": self.facts[host].become == "sudo"}
+            entry: dict[str, Any] = {"become": self.facts[host].sudo}
             if host in self.targets:
                 rendering = self.targets[host].rendering
                 entry |= {
@@ -320,13 +333,11 @@ class Work:
                 except KeyboardInterrupt:
                     self.connections.close()
                     raise
-        for kind in (HostError, CanaryError):
-            for error in errors:
-                if isinstance(error, kind):
-                    raise error
+        if errors:
+            raise next((error for error in errors if isinstance(error, HostError)), errors[0])
 
     def _docker(self, host: str) -> str:
-        return "sudo -n docker" if self.facts[host].become == "sudo" else "docker"
+        return "sudo -n docker" if self.facts[host].sudo else "docker"
 
     # migration
 
@@ -367,12 +378,12 @@ class Work:
                 variables=self.names,
                 connections=self.connections,
                 project=scene.compose_project,
-                sudo={host: facts.become == "sudo" for host, facts in self.facts.items()},
+                sudo={host: facts.sudo for host, facts in self.facts.items()},
                 scrub=self.run.scrub,
                 limit=frozenset(self.facts),
             ),
             deadline=scene.policy.probe_deadline,
-            on_event=lambda event: self.run.event(event["type"], **{k: v for k, v in event.items() if k != "type"}),
+            on_event=self.run.event,
         )
         self.run.probes([result.as_dict() for result in results])
         return overall(results)
@@ -389,7 +400,12 @@ class Work:
         def one(host: str) -> None:
             began = time.monotonic()
             try:
-                found = collect(self.connections, self.scene.environment.hosts[host], project=project)
+                found = collect(
+                    self.connections.get(host),
+                    self.scene.environment.hosts[host],
+                    project,
+                    become_password=self.scene.request.become_password,
+                )
             except CanaryError as error:
                 self.run.stage("collect", host, "failed", time.monotonic() - began, message=error.what)
                 return
@@ -421,7 +437,7 @@ class Work:
                 who=self.run.document["operator"],
                 environment=self.scene.environment.name,
                 what=what,
-                before=facts.state.current_id,
+                before=(facts.state.current_release or {}).get("id"),
                 after=self.run.document["release"]["id"],
                 verdict=verdict,
                 run=self.run.id,
@@ -432,7 +448,7 @@ class Work:
                     self.scene.environment.hosts[host].root,
                     self.scene.stack.stack,
                     line,
-                    sudo=facts.become == "sudo",
+                    sudo=facts.sudo,
                 )
             except CanaryError as error:
                 self.run.warn(error.what, error.where, error.hint)
@@ -449,8 +465,8 @@ class Work:
     def diff_release(self, host: str) -> str:
         """Unified diff from the compose file that is current on a host to the one rendered now."""
         facts, rendering = self.facts[host], self.targets[host].rendering
-        root = f"{facts.root}/{self.scene.stack.stack}"
-        prefix = "sudo -n " if facts.become == "sudo" else ""
+        root = f"{self.scene.environment.hosts[host].root}/{self.scene.stack.stack}"
+        prefix = "sudo -n " if facts.sudo else ""
         done = self.connections.get(host).run(f"{prefix}cat {root}/current/compose.yml 2>/dev/null || true", timeout=30)
         lines = difflib.unified_diff(
             done.text.splitlines(keepends=True),
@@ -459,6 +475,12 @@ class Work:
             f"{host}: {rendering.directory[:12]}/compose.yml",
         )
         return "".join(lines)
+
+
+def without_mac(document: Mapping[str, Any]) -> dict[str, Any]:
+    """Observed facts as evidence: the keyed digest of the secrets file means nothing to anybody else."""
+    state = {key: value for key, value in (document.get("state") or {}).items() if key != "secrets"}
+    return {**document, "state": state}
 
 
 def without_secrets(containers: Any, names: Sequence[str]) -> Any:

@@ -172,7 +172,7 @@ def down(
 
     if not yes and not _ask(f"stop every service of {environment}?"):
         raise ConfigError("not confirmed, nothing was changed", "", "answer yes, or pass --yes")
-    _run(output, lambda listeners: pipeline.down(request, listeners))
+    _run(output, lambda listeners: pipeline.down(request, listeners, volumes=False))
 
 
 def _plan(request: Request, output: Output, only: str | None = None) -> None:

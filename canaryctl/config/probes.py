@@ -4,14 +4,23 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import jmespath
 from jmespath.exceptions import JMESPathError
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, PrivateAttr, TypeAdapter
-from pydantic import model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    PrivateAttr,
+    TypeAdapter,
+    model_validator,
+)
 
 from canaryctl.config.durations import Duration
 from canaryctl.config.yamlfile import Document, load_yaml, shown, validate
@@ -32,6 +41,15 @@ def _jmespath(text: str) -> str:
     return text
 
 
+def _regex(text: str) -> str:
+    if not is_template(text):
+        try:
+            re.compile(text)
+        except re.error as error:
+            raise ValueError(f"bad regular expression '{text}': {error}") from None
+    return text
+
+
 def _as_tuple(value: Any) -> Any:
     return (value,) if isinstance(value, (str, int)) and not isinstance(value, bool) else value
 
@@ -49,7 +67,7 @@ class _Model(BaseModel):
 class Regex(_Model):
     """A text condition: the regular expression is found somewhere in the text."""
 
-    regex: str
+    regex: Annotated[str, AfterValidator(_regex)]
 
 
 Text = str | Regex  # a plain string must occur in the text as it is

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from canaryctl.deliver.docker import save
 from canaryctl.errors import ApplyError
-from canaryctl.observe.connection import Connection
+from canaryctl.observe import Connection
 from canaryctl.plan.release import ImageFact, content_tag
 
 

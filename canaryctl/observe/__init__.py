@@ -1,0 +1,19 @@
+"""Look at hosts, and reach them: facts, evidence, connections. Changes nothing."""
+
+from canaryctl.observe.connection import CommandTimeout, Completed, Connection
+from canaryctl.observe.facts import HostFacts, secrets_mac
+from canaryctl.observe.observation import Observation, canary_root, collect, observe
+from canaryctl.observe.ssh import Connections
+
+__all__ = [
+    "CommandTimeout",
+    "Completed",
+    "Connection",
+    "Connections",
+    "HostFacts",
+    "Observation",
+    "canary_root",
+    "collect",
+    "observe",
+    "secrets_mac",
+]

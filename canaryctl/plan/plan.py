@@ -10,7 +10,7 @@ from typing import Any
 from canaryctl.config.policy import Policy
 from canaryctl.config.stack import Stack
 from canaryctl.errors import ApplyError, CanaryError, HostError
-from canaryctl.observe.facts import ContainerFact, HostFacts
+from canaryctl.observe.facts import ContainerFacts, HostFacts
 from canaryctl.plan.release import ImageFact, Release, content_tag
 from canaryctl.plan.rendering import Rendering
 
@@ -173,8 +173,13 @@ def needed_images(release: Release, target: Target, facts: HostFacts) -> list[Im
     return [
         image
         for image in _needed(release, target).values()
-        if not facts.has_image(image.id, image.layers, content_tag(release.stack, image))
+        if not _tagged(facts, image, content_tag(release.stack, image))
     ]
+
+
+def _tagged(facts: HostFacts, image: ImageFact, tag: str) -> bool:
+    """Whether the image is on the host, whole, under the tag that compose will use."""
+    return facts.has_image(image.id, image.layers) and any(tag in there.tags for there in facts.images)
 
 
 def _push(host: str, release: Release, target: Target, facts: HostFacts) -> list[Change]:
@@ -243,9 +248,7 @@ def _other_projects(stack: Stack, target: Target, facts: HostFacts) -> tuple[str
     served = facts.state.current_release.get("environment") if facts.state.current_release else None
     candidates = {f"{stack.stack}-{served}"} if served else set()
     candidates |= {
-        container.project
-        for container in facts.containers
-        if container.config_files.startswith(f"{facts.root}/{stack.stack}/releases/")
+        container.project for container in facts.containers if f"/{stack.stack}/releases/" in container.config_files
     }
     present = {container.project for container in facts.containers}
     return tuple(sorted(name for name in candidates if name and name != target.project and name in present))
@@ -257,14 +260,14 @@ def _start(host: str, release: Release, target: Target, facts: HostFacts, others
         reason = f"{facts.state.current[:12]} is current" if facts.state.current else "nothing is current"
         changes.append(Change(host, "start", f"make {target.rendering.directory[:12]} current", reason))
     for service in target.rendering.services:
-        found = [c for c in facts.containers if c.project == target.project and c.service == service]
-        reason = _why_start(
-            found, release.services[service], content_tag(release.stack, release.services[service]), facts
-        )
+        container = facts.container(service, target.project)
+        reason = _why_start(container, release.services[service], release.tag(service), facts)
         if reason:
             changes.append(Change(host, "start", service, reason))
     strays = sorted(
-        {c.service for c in facts.containers if c.project == target.project} - set(target.rendering.services) - {""}
+        {c.service for c in facts.containers if c.project == target.project and not c.oneoff}
+        - set(target.rendering.services)
+        - {""}
     )
     changes += [Change(host, "start", f"remove {service}", "not placed here") for service in strays]
     if target.secrets is not None and facts.state.secrets not in (None, target.secrets):
@@ -272,11 +275,10 @@ def _start(host: str, release: Release, target: Target, facts: HostFacts, others
     return changes
 
 
-def _why_start(found: list[ContainerFact], image: ImageFact, tag: str, facts: HostFacts) -> str:
-    if not found:
+def _why_start(container: ContainerFacts | None, image: ImageFact, tag: str, facts: HostFacts) -> str:
+    if container is None:
         return "is not there"
-    container = found[0]
-    if container.image_id != image.id and not (container.image == tag and facts.has_image(image.id, image.layers, tag)):
+    if container.image_id != image.id and not (container.image == tag and _tagged(facts, image, tag)):
         return "runs another image"
     if container.state != "running":
         return f"is {container.state}" + (f" (exit code {container.exit_code})" if container.exit_code else "")
@@ -339,7 +341,7 @@ def _fresh_database(stack: Stack, targets: Mapping[str, Target], facts: Mapping[
         volumes = [volume for volume in facts[host].volumes if volume.project == project]
         if not volumes:
             return "the database has no volume yet"
-        if any(volume.created > since for volume in volumes):
+        if any((volume.created or 0) > since for volume in volumes):
             return "a volume is newer than the last migration"
     return ""
 

@@ -1,0 +1,34 @@
+# Each target installs what it needs first (scripts/setup).
+.PHONY: help setup demo test test-quick lint lab-down clean
+
+help:
+	@echo "make demo        a lab, the example's images, one deployment with its verdict"
+	@echo "make test        linters, unit tests, tests on real lab hosts"
+	@echo "make test-quick  linters, unit tests, one deployment"
+	@echo "make lint        linters only"
+	@echo "make setup       only install what is missing"
+	@echo "make lab-down    remove the demo's and the tests' labs, with their keys and secrets"
+	@echo "make clean       remove caches and .venv"
+
+setup:
+	@scripts/setup
+
+demo:
+	@scripts/demo
+
+test:
+	@scripts/test
+
+test-quick:
+	@scripts/test --quick
+
+lint: setup
+	@scripts/lint
+
+lab-down: setup
+	.venv/bin/canaryctl lab down --purge --name default
+	.venv/bin/canaryctl lab down --purge --name test
+
+clean:
+	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache build dist
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +

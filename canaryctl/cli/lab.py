@@ -1,0 +1,90 @@
+"""`canaryctl lab`: disposable hosts for rehearsal, demo and tests."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+import typer
+
+app = typer.Typer(help="Disposable servers on this machine's Docker.", no_args_is_help=True)
+
+Name = Annotated[str, typer.Option("--name", envvar="CANARYCTL_LAB", help="Which lab.")]
+
+
+@app.command()
+def up(
+    hosts: Annotated[str, typer.Option("--hosts", help="Comma-separated; added to those the lab has.")] = "",
+    name: Name = "default",
+) -> None:
+    """Make the lab's hosts, or heal them: running, answering SSH, keys pinned, secrets generated."""
+    from canaryctl import lab
+
+    chosen = [host.strip() for host in hosts.split(",") if host.strip()] or lab.DEFAULT_HOSTS
+    made = lab.up(name, chosen, _secrets(), say=typer.echo)
+    for host, where in made.hosts.items():
+        typer.echo(f"{host:<16} {where.address:<14} ssh on 127.0.0.1:{where.port}")
+
+
+@app.command()
+def status(
+    name: Name = "default",
+    output: Annotated[Literal["text", "json"], typer.Option("--output", help="What to print.")] = "text",
+) -> None:
+    """Say where the lab's hosts are and whether they answer."""
+    import json
+
+    from canaryctl import lab
+
+    found = lab.status(name)
+    if output == "json":
+        typer.echo(json.dumps(found, indent=2))
+        return
+    if not found["hosts"]:
+        typer.echo(f"the lab {name!r} is not up")
+    for host, seen in found["hosts"].items():
+        ssh = "ssh ok" if seen["ssh"] else "no ssh"
+        typer.echo(f"{host:<16} {seen['state']:<10} {seen['address']:<14} 127.0.0.1:{seen['port']}  {ssh}")
+
+
+@app.command(epilog="Example: canaryctl lab ssh canary-1 -- sudo docker ps")
+def ssh(
+    host: Annotated[str, typer.Argument(help="One of the lab's hosts.")],
+    command: Annotated[
+        list[str] | None, typer.Argument(help="After `--`: handed to the remote shell as ssh does.")
+    ] = None,
+    name: Name = "default",
+) -> None:
+    """Log in to a lab host, or run a command there and exit with its code."""
+    import os
+
+    from canaryctl import lab
+
+    argv = lab.ssh_argv(lab.require(name), host, *(command or []))
+    os.execvp(argv[0], argv)  # noqa: S606  ssh takes over the terminal, the pipes and the exit code
+
+
+@app.command()
+def down(
+    name: Name = "default",
+    purge: Annotated[bool, typer.Option("--purge", help="Also the lab's SSH key and secrets.")] = False,
+) -> None:
+    """Remove the lab's hosts with everything on them, and its network."""
+    from canaryctl import lab
+
+    gone = lab.down(name, purge=purge, say=typer.echo)
+    typer.echo(f"removed {', '.join(gone)}" if gone else f"the lab {name!r} had no hosts")
+
+
+def _secrets() -> dict[str, list[str]]:
+    """What the project here asks for: the stack's secrets, for every environment. Outside a project, nothing."""
+    from canaryctl.config.project import load_project
+    from canaryctl.config.stack import load_stack
+    from canaryctl.errors import CanaryError
+
+    try:
+        project = load_project()
+        names = list(load_stack(project.stack).secrets)
+    except CanaryError as error:
+        typer.echo(f"no secrets generated: {error}", err=True)
+        return {}
+    return dict.fromkeys(project.environments(), names)

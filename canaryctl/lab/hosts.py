@@ -1,0 +1,144 @@
+"""One lab host: a systemd container that behaves as a server."""
+
+from __future__ import annotations
+
+import io
+import json
+import socket
+import subprocess
+import tarfile
+import time
+from collections.abc import Iterable
+
+from canaryctl.errors import ConfigError, HostError
+from canaryctl.lab import state
+from canaryctl.lab.docker import docker
+from canaryctl.lab.state import Lab
+
+USER = "ops"
+_BOOT_SECONDS = 60
+
+# Everything but SYS_RESOURCE, which not every machine's Docker may hand out; systemd and an inner Docker need the rest.
+_AS_SERVER = (
+    *("--cap-add", "ALL", "--cap-drop", "SYS_RESOURCE"),
+    *("--security-opt", "seccomp=unconfined", "--security-opt", "apparmor=unconfined"),
+    *("--security-opt", "systempaths=unconfined", "--device-cgroup-rule", "a *:* rwm"),
+    *("--tmpfs", "/run", "--tmpfs", "/run/lock", "--tmpfs", "/tmp:exec", "--env", "container=docker"),  # noqa: S108
+    # overlay on overlay does not work: the inner Docker gets a real file system, of its own, gone with the host
+    *("--volume", "/var/lib/docker"),
+)
+_CGROUPS = {
+    "1": (
+        *("--env", "SYSTEMD_CGROUP_ENABLE_LEGACY_FORCE=1", "--cgroupns", "host"),
+        *("--volume", "/sys/fs/cgroup:/sys/fs/cgroup"),
+    ),
+    "2": ("--cgroupns", "private"),
+}
+
+
+def create(lab: Lab, host: str, image: str, public_key: str, cgroup_version: str) -> None:
+    """Create and start a host's container. A host that is only created, never started, is half-made."""
+    where = lab.hosts[host]
+    docker(
+        *("create", "--name", where.container, "--hostname", host, "--restart", "no"),
+        *("--label", f"canaryctl.lab={lab.name}", "--label", f"canaryctl.host={host}"),
+        *("--label", f"canaryctl.state={lab.directory}"),
+        *("--network", lab.network, "--ip", where.address, "--network-alias", host),
+        *("--publish", f"127.0.0.1:{where.port}:22"),
+        *_AS_SERVER,
+        *_CGROUPS.get(cgroup_version, _CGROUPS["2"]),
+        image,
+    )
+    admit(lab, host, public_key)
+    docker("start", where.container)
+
+
+def admit(lab: Lab, host: str, public_key: str) -> None:
+    """Put the lab's key and the marker that says what this host is into its container."""
+    marker = json.dumps({"lab": lab.name, "host": host}) + "\n"
+    files = {f"home/{USER}/.ssh/authorized_keys": f"{public_key}\n", "etc/canaryctl-lab": marker}
+    docker("cp", "-", f"{lab.hosts[host].container}:/", stdin=archive(files))
+
+
+def archive(files: dict[str, str]) -> bytes:
+    """A tar of text files, owned by root, readable by all (sshd accepts root's authorized_keys)."""
+    out = io.BytesIO()
+    with tarfile.open(fileobj=out, mode="w") as tar:
+        for name, text in files.items():
+            entry = tarfile.TarInfo(name)
+            entry.size, entry.mode, entry.mtime = len(text.encode()), 0o644, int(time.time())
+            tar.addfile(entry, io.BytesIO(text.encode()))
+    return out.getvalue()
+
+
+def wait_for_ssh(lab: Lab, host: str) -> None:
+    """Wait until the host's sshd speaks.
+
+    Raises:
+        HostError: it does not within a minute.
+    """
+    where = lab.hosts[host]
+    deadline = time.monotonic() + _BOOT_SECONDS
+    while not speaks_ssh(where.port):
+        if time.monotonic() > deadline:
+            hint = f"docker exec {where.container} journalctl -b"
+            raise HostError(f"the lab host's SSH did not come up within {_BOOT_SECONDS} s", host, hint)
+        time.sleep(0.2)
+
+
+def speaks_ssh(port: int) -> bool:
+    """Whether an SSH server greets on 127.0.0.1:`port` (Docker's proxy accepts connections even for a dead one)."""
+    try:
+        with socket.create_connection(("127.0.0.1", port), timeout=2) as peer:
+            return peer.recv(4) == b"SSH-"
+    except OSError:
+        return False
+
+
+def host_keys(lab: Lab, host: str) -> list[str]:
+    """The host's known_hosts lines, read inside its container: no trust on first use."""
+    where = lab.hosts[host]
+    keys = docker("exec", where.container, "sh", "-c", "cat /etc/ssh/ssh_host_*_key.pub").splitlines()
+    return [f"[127.0.0.1]:{where.port} {' '.join(key.split()[:2])}" for key in keys]
+
+
+def pin(lab: Lab, lines: Iterable[str]) -> None:
+    """Write the lab's known_hosts: `lines` replace what was pinned for their ports, the rest stays."""
+    fresh = list(lines)
+    mine = {line.split()[0] for line in fresh}
+    old = lab.known_hosts.read_text().splitlines() if lab.known_hosts.exists() else []
+    wanted = {f"[127.0.0.1]:{where.port}" for where in lab.hosts.values()}
+    kept = [line for line in old if line.split()[:1] and line.split()[0] in wanted - mine]
+    text = "\n".join(sorted([*kept, *fresh])) + "\n"
+    state.write(lab.known_hosts, text)
+
+
+def ssh_argv(lab: Lab, host: str, *command: str, batch: bool = False) -> list[str]:
+    """The `ssh` command line to a lab host; `command` goes to the remote shell as ssh hands it over.
+
+    Raises:
+        ConfigError: the lab has no such host.
+    """
+    if host not in lab.hosts:
+        known = ", ".join(lab.hosts) or "none"
+        raise ConfigError(
+            f"the lab {lab.name!r} has no host {host!r} (it has: {known})", hint=f"canaryctl lab up --hosts {host}"
+        )
+    options = {
+        "UserKnownHostsFile": str(lab.known_hosts),
+        "StrictHostKeyChecking": "yes",
+        "IdentitiesOnly": "yes",
+        **({"BatchMode": "yes", "ConnectTimeout": "5"} if batch else {}),
+    }
+    argv = ["ssh", "-i", str(lab.key), "-p", str(lab.hosts[host].port)]
+    for option, value in options.items():
+        argv += ["-o", f"{option}={value}"]
+    return [*argv, f"{USER}@127.0.0.1", *(("--", *command) if command else ())]
+
+
+def answers(lab: Lab, host: str) -> bool:
+    """Whether a login with the lab's key and pinned host keys works."""
+    if not lab.key.exists() or not lab.known_hosts.exists():
+        return False
+    argv = ssh_argv(lab, host, "true", batch=True)
+    return subprocess.run(argv, stdin=subprocess.DEVNULL, capture_output=True).returncode == 0

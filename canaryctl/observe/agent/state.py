@@ -1,0 +1,98 @@
+"""What earlier deployments left under the canary root."""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import json
+import os
+from typing import Any, Callable
+
+HISTORY_LINES = 50
+RELEASES = 50  # the newest this many are listed
+
+
+def about_state(config: dict[str, Any], errors: dict[str, str]) -> dict[str, Any]:
+    """Everything about the stack; what is not there is null, what is not readable an error of its own."""
+    base = os.path.join(config["root"], config["stack"])
+
+    def part(name: str, find: Callable[[], Any], otherwise: Any) -> Any:
+        try:
+            return find()
+        except FileNotFoundError:
+            return otherwise
+        except (OSError, ValueError) as error:
+            errors["state." + name] = str(error)
+            return otherwise
+
+    current = part("current", lambda: os.path.basename(os.readlink(base + "/current")), None)
+    wanted = set(config.get("releases", [])) | {current}
+    return {
+        "current": current,
+        "releases": part("releases", lambda: list_releases(base + "/releases", wanted, errors), {}),
+        "secrets": part("secrets", lambda: mac(config["nonce"], base + "/secrets.env"), None),
+        "migrated": part("migrated", lambda: load_json(base + "/migrated.json"), None),
+        "history": part("history", lambda: last_lines(base + "/history.jsonl"), []),
+    }
+
+
+def list_releases(directory: str, wanted: set[str | None], errors: dict[str, str]) -> dict[str, Any]:
+    names = [name for name in os.listdir(directory) if not name.startswith(".")]
+    names.sort(key=lambda name: os.stat(directory + "/" + name).st_mtime, reverse=True)
+    found: dict[str, Any] = {}
+    for position, name in enumerate(names):
+        where = directory + "/" + name
+        if position >= RELEASES and name not in wanted:
+            continue
+        try:
+            release = load_json(where + "/release.json")
+        except (OSError, ValueError) as error:
+            release = None
+            errors["state.releases/" + name] = str(error)
+        found[name] = {"release": release, "files": hash_files(where) if name in wanted else {}}
+    return found
+
+
+def hash_files(directory: str) -> dict[str, str]:
+    found = {}
+    for parent, _, names in os.walk(directory):
+        for name in names:
+            path = os.path.join(parent, name)
+            found[os.path.relpath(path, directory)] = hash_file(path)
+    return found
+
+
+def hash_file(path: str) -> str:
+    if os.path.islink(path):
+        return "link:" + os.readlink(path)
+    digest = hashlib.sha256()
+    with open(path, "rb") as file:
+        for block in iter(lambda: file.read(1 << 20), b""):
+            digest.update(block)
+    return digest.hexdigest()
+
+
+def mac(nonce: str, path: str) -> str:
+    """Proves to who knows the content that it is the same, and tells nobody else anything."""
+    with open(path, "rb") as file:
+        return hmac.new(bytes.fromhex(nonce), file.read(), hashlib.sha256).hexdigest()
+
+
+def load_json(path: str) -> Any:
+    with open(path, encoding="utf-8") as file:
+        return json.load(file)
+
+
+def last_lines(path: str) -> list[Any]:
+    with open(path, "rb") as file:
+        file.seek(0, 2)
+        size = file.tell()
+        file.seek(max(0, size - (1 << 18)))
+        lines = file.read().splitlines()[-HISTORY_LINES:]
+    found = []
+    for line in lines:
+        try:
+            found.append(json.loads(line.decode("utf-8")))
+        except ValueError:
+            continue  # a line cut by our own window, or by a crash while it was written
+    return found

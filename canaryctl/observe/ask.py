@@ -1,0 +1,88 @@
+"""Send a program of the agent package to a host's Python and read its one JSON answer."""
+
+from __future__ import annotations
+
+import json
+import re
+import shlex
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from canaryctl.config.environment import Host
+from canaryctl.errors import HostError
+from canaryctl.observe.connection import Connection
+
+# The modules of each program, in the order that they need each other.
+PROGRAMS = {
+    "facts": ("docker", "system", "state", "facts"),
+    "collect": ("docker", "collect"),
+}
+
+
+def ask(
+    connection: Connection,
+    host: Host,
+    program: str,
+    config: dict[str, Any],
+    *,
+    become_password: str | None = None,
+    timeout: float = 60,
+) -> dict[str, Any]:
+    """Run `program` of PROGRAMS on the host with `config`. Raises HostError when there is no answer to read."""
+    password = become_password or host.vars.get("ansible_become_password") or host.vars.get("ansible_become_pass")
+    source = bundle(program) + f"\nanswer_{program}(json.loads({json.dumps(config)!r}))\n"
+    words = [interpreter(host), str(config["root"]), become_mode(host), "password" if password else ""]
+    command = shlex.join(["sh", "-c", wrapper(), "sh", *words])
+    stdin = f"{password}\n{source}" if password else source
+    done = connection.run(command, stdin=stdin.encode(), timeout=timeout)
+    if done.code == 127:
+        raise HostError(
+            f"there is no {words[0]} on it",
+            host.name,
+            "Install Python 3.7 or later, or set ansible_python_interpreter.",
+        )
+    try:
+        # A login shell may print a greeting before.
+        answer = json.loads(done.stdout.rstrip().rpartition(b"\n")[2])
+    except ValueError:
+        raise HostError(
+            f"the agent failed there (exit {done.code}): {done.complaint or 'no output'}",
+            host.name,
+            f"Try `{words[0]} --version` on it: Python 3.7 or later is needed.",
+        ) from None
+    if not isinstance(answer, dict) or answer.get("agent") != 1:
+        raise HostError("the agent's answer is not ours", host.name, "Look for a shell profile that replaces commands.")
+    return answer
+
+
+def become_mode(host: Host) -> str:
+    """always, never, or auto (where the inventory does not say): see the agent's wrapper."""
+    value = host.vars.get("ansible_become")
+    if value in (None, ""):
+        return "auto"
+    return "always" if str(value).lower() in ("true", "yes", "1", "on", "y", "t") else "never"
+
+
+def interpreter(host: Host) -> str:
+    value = str(host.vars.get("ansible_python_interpreter") or "")
+    return "python3" if not value or value.startswith("auto") else value
+
+
+@cache
+def wrapper() -> str:
+    """The shell script that decides on sudo, on one line: not every login shell takes a newline between quotes."""
+    lines = (Path(__file__).parent / "agent" / "become.sh").read_text(encoding="utf-8").splitlines()
+    return " ".join(line.strip() for line in lines if not line.startswith("#"))
+
+
+@cache
+def bundle(program: str) -> str:
+    """The source of a program: its modules joined, without their imports of each other."""
+    directory = Path(__file__).parent / "agent"
+    parts = ["from __future__ import annotations"]
+    for module in PROGRAMS[program]:
+        text = (directory / f"{module}.py").read_text(encoding="utf-8")
+        text = re.sub(r"^from __future__ import annotations\n", "", text, flags=re.M)
+        parts.append(re.sub(r"^from canaryctl\.[\w.]+ import (\([^)]*\)|[^\n]*)\n", "", text, flags=re.M))
+    return "\n".join(parts)

@@ -1,0 +1,278 @@
+"""What the agent saw, typed. Tolerant of missing keys, so that an older or newer record still reads."""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, fields
+from typing import Any, TypeVar
+
+from canaryctl.errors import HostError
+
+F = TypeVar("F")
+
+
+@dataclass(frozen=True)
+class OsFacts:
+    id: str = ""
+    version_id: str = ""
+    codename: str = ""
+    pretty: str = ""
+
+
+@dataclass(frozen=True)
+class DiskFacts:
+    """Of the file system that holds a path: bytes, and inodes for an unprivileged user."""
+
+    total: int = 0
+    free: int = 0
+    inodes_free: int = 0
+
+
+@dataclass(frozen=True)
+class DockerFacts:
+    """A Docker that is installed; `running` only where its daemon answered, else `error` says why not."""
+
+    running: bool = False
+    version: str = ""
+    root: str = ""
+    storage_driver: str = ""
+    containerd_store: bool = False
+    cgroup_driver: str = ""
+    cgroup_version: str = ""
+    runtimes: tuple[str, ...] = ()
+    cdi: bool = False
+    error: str = ""
+
+
+@dataclass(frozen=True)
+class ImageFacts:
+    """`layers` (RootFS diff ids) are known for the stack's own images only. `created` is an epoch."""
+
+    id: str = ""
+    tags: tuple[str, ...] = ()
+    layers: tuple[str, ...] = ()
+    size: int = 0
+    created: float = 0
+
+
+@dataclass(frozen=True)
+class PublishedPort:
+    address: str = ""
+    port: int = 0
+    container_port: int = 0
+    protocol: str = "tcp"
+
+
+@dataclass(frozen=True)
+class ContainerFacts:
+    """Health, exit code, restarts and start are known for the stack's own projects only."""
+
+    id: str = ""
+    name: str = ""
+    image: str = ""
+    image_id: str = ""
+    state: str = ""
+    health: str = ""
+    exit_code: int | None = None
+    restarts: int = 0
+    oom_killed: bool = False
+    started: float | None = None
+    project: str = ""
+    service: str = ""
+    oneoff: bool = False
+    ports: tuple[PublishedPort, ...] = ()
+    config_files: str = ""
+
+
+@dataclass(frozen=True)
+class VolumeFacts:
+    name: str = ""
+    created: float | None = None
+    project: str = ""
+
+
+@dataclass(frozen=True)
+class PortFacts:
+    """A listening TCP socket; `pid` None where its owner is hidden from us."""
+
+    address: str = ""
+    port: int = 0
+    pid: int | None = None
+    process: str = ""
+
+
+@dataclass(frozen=True)
+class GpuFacts:
+    """One GPU as its driver reports it; `memory` in bytes."""
+
+    index: int = 0
+    name: str = ""
+    uuid: str = ""
+    memory: int | None = None
+    driver: str = ""
+
+
+@dataclass(frozen=True)
+class ReleaseFacts:
+    """A release directory: its release.json, and the sha256 of its files where they were asked for."""
+
+    release: dict[str, Any] | None = None
+    files: dict[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class StateFacts:
+    """What earlier deployments of the stack left. `secrets` is the keyed hash of secrets.env (see `secrets_mac`)."""
+
+    current: str | None = None
+    releases: dict[str, ReleaseFacts] = field(default_factory=dict)
+    secrets: str | None = None
+    migrated: dict[str, Any] | None = None
+    history: tuple[dict[str, Any], ...] = ()
+
+    @property
+    def current_release(self) -> dict[str, Any] | None:
+        """The release.json of what is current."""
+        known = self.releases.get(self.current or "")
+        return known.release if known else None
+
+
+@dataclass(frozen=True)
+class HostFacts:
+    """One host, observed once. `errors` holds what could not be read, by section; `raw` the document as it came."""
+
+    host: str
+    time: float = 0
+    clock_skew: float = 0  # seconds the host's clock is ahead of ours
+    hostname: str = ""
+    user: str = ""
+    uid: int = 0
+    become: str = "none"
+    become_reason: str = ""
+    os: OsFacts = field(default_factory=OsFacts)
+    kernel: str = ""
+    arch: str = ""
+    python: str = ""
+    cpu_count: int = 0
+    cpu_model: str = ""
+    memory_total: int = 0
+    memory_available: int = 0
+    disks: dict[str, DiskFacts] = field(default_factory=dict)
+    docker: DockerFacts | None = None
+    compose: str | None = None
+    images: tuple[ImageFacts, ...] = ()
+    containers: tuple[ContainerFacts, ...] = ()
+    volumes: tuple[VolumeFacts, ...] = ()
+    ports: tuple[PortFacts, ...] = ()
+    gpus: tuple[GpuFacts, ...] = ()
+    gpu: dict[str, Any] = field(default_factory=dict)
+    state: StateFacts = field(default_factory=StateFacts)
+    errors: dict[str, str] = field(default_factory=dict)
+    raw: dict[str, Any] = field(default_factory=dict, repr=False)
+
+    @property
+    def sudo(self) -> bool:
+        """Whether commands that need Docker or the canary root take `sudo -n` on this host."""
+        return self.become == "sudo"
+
+    @property
+    def gpu_simulated(self) -> bool:
+        return bool(self.gpu.get("simulated"))
+
+    def container(self, service: str, project: str) -> ContainerFacts | None:
+        """The service's container (one-off ones apart), the running one where there are several."""
+        found = [c for c in self.containers if (c.service, c.project) == (service, project) and not c.oneoff]
+        return min(found, key=lambda c: c.state != "running", default=None)
+
+    def projects(self, stack: str) -> tuple[str, ...]:
+        """Compose projects `<stack>-<environment>` that have containers here."""
+        return tuple(sorted({c.project for c in self.containers if c.project.startswith(f"{stack}-")}))
+
+    def has_image(self, identity: str, layers: Iterable[str] = ()) -> bool:
+        """Whether an image is here: by id, or by our content-addressed tag where the store's ids are manifest digests.
+
+        With `layers` they must match too, for a tag alone can be moved.
+        """
+        short = identity.removeprefix("sha256:")[:12]
+        wanted = tuple(layers)
+        return any(
+            (
+                image.id == identity
+                or any(tag.startswith("canaryctl/") and tag.endswith(f":{short}") for tag in image.tags)
+            )
+            and (not wanted or image.layers == wanted)
+            for image in self.images
+        )
+
+    def listener(self, port: int, address: str = "") -> PortFacts | None:
+        """Who listens on a TCP port; with `address`, only where it would be in the way of binding to that."""
+        anywhere = ("0.0.0.0", "::")  # noqa: S104  compared with, not bound
+        for entry in self.ports:
+            clash = not address or address in anywhere or entry.address in (address, *anywhere)
+            if entry.port == port and clash:
+                return entry
+        return None
+
+    def require_privilege(self) -> None:
+        """Raise HostError where sudo was needed and refused."""
+        if self.become == "refused":
+            why = (self.become_reason.splitlines() or ["no reason given"])[-1]
+            raise HostError(
+                f"sudo is refused for {self.user}: {why}",
+                self.host,
+                "Give --ask-become-pass, allow sudo without a password, or let the user use Docker and canary_root.",
+            )
+
+
+def parse(host: str, document: Mapping[str, Any], *, clock_skew: float = 0) -> HostFacts:
+    """The agent's document -> facts."""
+    cpu, memory, compose = (document.get(k) or {} for k in ("cpu", "memory", "compose"))
+    state = document.get("state") or {}
+    plain = ("time", "hostname", "user", "uid", "become", "become_reason", "kernel", "arch", "python", "gpu", "errors")
+    return HostFacts(
+        host=host,
+        clock_skew=clock_skew,
+        **{key: document[key] for key in plain if document.get(key) is not None},
+        os=_one(OsFacts, document.get("os")),
+        cpu_count=int(cpu.get("count") or 0),
+        cpu_model=str(cpu.get("model") or ""),
+        memory_total=int(memory.get("total") or 0),
+        memory_available=int(memory.get("available") or 0),
+        disks={path: _one(DiskFacts, disk) for path, disk in (document.get("disks") or {}).items()},
+        docker=_one(DockerFacts, document["docker"]) if document.get("docker") else None,
+        compose=compose.get("version"),
+        images=_many(ImageFacts, document.get("images")),
+        containers=tuple(
+            _one(ContainerFacts, {**entry, "ports": _many(PublishedPort, entry.get("ports"))})
+            for entry in document.get("containers") or ()
+        ),
+        volumes=_many(VolumeFacts, document.get("volumes")),
+        ports=_many(PortFacts, document.get("ports")),
+        gpus=_many(GpuFacts, document.get("gpus")),
+        state=_one(
+            StateFacts,
+            {
+                **state,
+                "releases": {name: _one(ReleaseFacts, entry) for name, entry in (state.get("releases") or {}).items()},
+            },
+        ),
+        raw=dict(document),
+    )
+
+
+def secrets_mac(nonce: str, content: bytes) -> str:
+    """What `state.secrets` is when the host's secrets.env has this content and was asked with this hex nonce."""
+    return hmac.new(bytes.fromhex(nonce), content, hashlib.sha256).hexdigest()
+
+
+def _one(kind: type[F], values: Mapping[str, Any] | None) -> F:
+    """A dataclass from the keys it knows; null and missing take the default, lists become tuples."""
+    names = {f.name for f in fields(kind)}  # type: ignore[arg-type]
+    known = {key: value for key, value in (values or {}).items() if key in names and value is not None}
+    return kind(**{key: tuple(value) if isinstance(value, list) else value for key, value in known.items()})
+
+
+def _many(kind: type[F], entries: Iterable[Mapping[str, Any]] | None) -> tuple[F, ...]:
+    return tuple(_one(kind, entry) for entry in entries or ())

@@ -1,0 +1,84 @@
+"""Look at hosts: one connection and one round trip each, all at once, nothing changed."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from canaryctl.config.environment import Host
+from canaryctl.errors import HostError
+from canaryctl.observe.ask import ask
+from canaryctl.observe.connection import Connection
+from canaryctl.observe.facts import HostFacts, parse
+from canaryctl.observe.ssh import Connections
+
+DEFAULT_ROOT = "/opt/canaryctl"
+
+
+@dataclass(frozen=True)
+class Observation:
+    """What was seen, by host; hosts that could not be looked at are in `failures`."""
+
+    facts: dict[str, HostFacts] = field(default_factory=dict)
+    failures: dict[str, HostError] = field(default_factory=dict)
+
+
+def observe(
+    connections: Connections,
+    hosts: Sequence[Host],
+    *,
+    stack: str,
+    releases: Sequence[str] = (),
+    nonce: str,
+    become_password: str | None = None,
+) -> Observation:
+    """Ask every host for its facts.
+
+    Args:
+        releases: release directories whose files are hashed besides the current one's.
+        nonce: hex; keys the hash of secrets.env, so that the answer tells nothing to who does not know the content.
+    """
+    by_name = {host.name: host for host in hosts}
+
+    def look(connection: Connection) -> HostFacts:
+        host = by_name[connection.host]
+        config = {"stack": stack, "root": canary_root(host), "nonce": nonce, "releases": list(releases)}
+        asked = time.time()
+        document = ask(connection, host, "facts", config, become_password=become_password)
+        # Sent early in the round trip, so the truth lies between; less than the trip itself is no skew.
+        early, late = document["time"] - time.time(), document["time"] - asked
+        return parse(host.name, document, clock_skew=0 if early <= 0 <= late else min(early, late, key=abs))
+
+    facts, failures = connections.each(hosts, look)
+    return Observation(facts, failures)
+
+
+def collect(
+    connection: Connection,
+    host: Host,
+    project: str,
+    *,
+    tail: int = 2000,
+    since: float | None = None,
+    become_password: str | None = None,
+) -> dict[str, Any]:
+    """The evidence of a compose project on a host.
+
+    Args:
+        tail: lines of log a container at most, the newest.
+        since: epoch; older lines are left out.
+
+    Returns:
+        {"logs": {service: text with Docker's timestamps}, "containers": [inspect documents, environment included],
+        "compose": text, "errors": {service: text}}. A one-off container's log goes by the container's name.
+    """
+    config = {"root": canary_root(host), "project": project, "tail": tail, "since": since}
+    document = ask(connection, host, "collect", config, become_password=become_password, timeout=120)
+    return {key: document[key] for key in ("logs", "containers", "compose", "errors")}
+
+
+def canary_root(host: Host) -> str:
+    """Where releases live on the host."""
+    return str(host.vars.get("canary_root") or DEFAULT_ROOT)

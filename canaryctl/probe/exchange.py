@@ -1,0 +1,116 @@
+"""Ask over HTTP through the host's SSH connection: bounded in time and size, and always recorded."""
+
+from __future__ import annotations
+
+import json
+import time
+
+import httpcore
+import httpx
+
+from canaryctl.config.durations import show_duration
+from canaryctl.config.probes import Request
+from canaryctl.errors import HostError
+from canaryctl.probe.expect import MAX_READ, Answer
+from canaryctl.probe.results import Exchange, Unanswered, Unusable
+from canaryctl.probe.scope import Scope
+from canaryctl.probe.tunnel import Tunnel
+
+
+def ask(
+    scope: Scope, request: Request, what: str, timeout: float, *, redirects: int = 0, ends: float | None = None
+) -> Answer:
+    """Send a request whose templates are rendered already and read at most MAX_READ bytes of the answer.
+
+    Args:
+        what: the part it plays, for the evidence: `request`, `start`, `status` ...
+        timeout: seconds for everything, redirects included.
+        redirects: how many to follow; the one after the last is the answer.
+        ends: a deadline of its own, for cleaning up after the set's deadline.
+
+    Raises:
+        Unanswered: refused, late, closed, host lost.
+        Unusable: the request cannot be made as it is written.
+    """
+    ends = scope.ends(timeout) if ends is None else ends
+    sent = request.body or ("" if request.json_body is None else json.dumps(request.json_body, ensure_ascii=False))
+    url, host = request.url, scope.host
+    began = time.monotonic()
+    try:
+        with httpx.Client(transport=Tunnel(scope.connection(), ends), trust_env=False) as client:
+            message = _message(client, request)
+            for left in range(redirects, -1, -1):
+                url, began = str(message.url), time.monotonic()
+                answer, following = _one(client, message)
+                _record(scope, what, message.method, url, began, sent, answer)
+                if following is None or not left:
+                    return answer
+                message, sent = following, ""
+            raise AssertionError("unreachable")
+    except HostError as error:
+        reason, lost = f"{error.where or host} cannot be reached over SSH: {error.what}", True
+    except (httpcore.TimeoutException, TimeoutError):
+        reason, lost = f"no answer from {url} within {show_duration(max(time.monotonic() - began, 0.001))}", False
+    except httpcore.ConnectError as error:
+        reason, lost = f"{error}: {url} from {host}", False
+    except httpcore.LocalProtocolError as error:
+        raise Unusable(f"the request cannot be sent: {error}") from None
+    except httpcore.RemoteProtocolError as error:
+        reason, lost = f"{url} closed the connection or does not speak HTTP: {error}", False
+    except httpx.HTTPError as error:
+        reason, lost = f"{url} redirects to nowhere usable: {error}", False
+    except (httpcore.NetworkError, OSError) as error:
+        reason, lost = f"the connection to {url} broke: {error}", False
+    _record(scope, what, request.method, url, began, sent, None, reason)
+    raise Unanswered(scope.context.scrub(reason), lost=lost)
+
+
+def _message(client: httpx.Client, request: Request) -> httpx.Request:
+    # A compressed answer could unfold to any size.
+    headers = {"accept-encoding": "identity", "user-agent": "canaryctl", **request.headers}
+    try:
+        message = client.build_request(
+            request.method,
+            request.url,
+            headers=headers,
+            json=request.json_body,
+            content=None if request.body is None else request.body.encode(),
+        )
+    except (httpx.InvalidURL, ValueError, TypeError) as error:
+        raise Unusable(f"the request to '{request.url}' cannot be made: {error}") from None
+    if message.url.scheme not in ("http", "https") or not message.url.host:
+        raise Unusable(f"'{request.url}' is no http or https URL")
+    return message
+
+
+def _one(client: httpx.Client, message: httpx.Request) -> tuple[Answer, httpx.Request | None]:
+    response = client.send(message, stream=True)
+    try:
+        body = bytearray()
+        for chunk in response.iter_raw():
+            body += chunk
+            if len(body) > MAX_READ:
+                break
+    finally:
+        response.close()
+    cut = len(body) > MAX_READ
+    return Answer(response.status_code, bytes(body[:MAX_READ]), response.headers, cut), response.next_request
+
+
+def _record(
+    scope: Scope, what: str, method: str, url: str, began: float, sent: str, answer: Answer | None, error: str = ""
+) -> None:
+    scope.record(
+        Exchange(
+            what=what,
+            method=method,
+            url=url,
+            at=round(began - scope.began, 3),
+            ms=round((time.monotonic() - began) * 1000, 1),
+            status=answer.status if answer else None,
+            sent=sent,
+            body=answer.text if answer else "",
+            truncated=answer.truncated if answer else False,
+            error=error,
+        )
+    )

@@ -1,0 +1,156 @@
+"""Kind `lifecycle`: start an operation, watch it, let it complete or cancel it, confirm what is left.
+
+The start is sent once: an answer that never came does not prove that nothing began. Whatever ends the probe before
+its operation has ended, the operation is cancelled where the probe says how.
+"""
+
+from __future__ import annotations
+
+import time
+
+from canaryctl.config.durations import show_duration
+from canaryctl.config.probes import Confirm, Lifecycle
+from canaryctl.probe.exchange import ask
+from canaryctl.probe.expect import Answer, Shapeless, http_faults, is_true, saved_from, start
+from canaryctl.probe.precondition import check_precondition
+from canaryctl.probe.results import Outcome, Unanswered, Unusable, failed, passed
+from canaryctl.probe.scope import Scope
+
+TOLERATED = 3  # failed status requests in a row that are taken for hiccups
+CLEANUP = 5.0  # seconds for cancelling after a failure, beyond the deadline if need be
+
+
+def run(probe: Lifecycle, scope: Scope) -> Outcome:
+    """Go through the lifecycle once."""
+    scope.attempts = 1
+    try:
+        if (outcome := check_precondition(scope, probe.precondition, probe.timeout)) is not None:
+            return outcome
+        outcome = _start(probe, scope)
+    except Unanswered as error:
+        scope.lost = error.lost
+        return failed(error.reason)
+    return outcome or _started(probe, scope)
+
+
+def _start(probe: Lifecycle, scope: Scope) -> Outcome | None:
+    asked = scope.render(probe.start)
+    try:
+        answer = ask(scope, asked, "start", probe.timeout)
+    except Unanswered as error:
+        raise Unanswered(f"start: {error.reason}; it was not repeated", lost=error.lost) from None
+    faults = http_faults(asked.expect, answer)
+    # An answer worse than expected may still name what it began: keep the ids, to clean up with.
+    try:
+        scope.saved.update(saved_from(asked.save, answer))
+    except Shapeless as error:
+        faults = faults or [str(error)]
+        running = "; what it started may still be running" if answer.status < 300 else ""
+        return failed(f"start: {'; '.join(faults)}{running}")
+    if faults:
+        began = asked.save or answer.status < 300
+        return failed(f"start: {'; '.join(faults)}{_clean_up(probe, scope) if began else ''}")
+    return None
+
+
+def _started(probe: Lifecycle, scope: Scope) -> Outcome:
+    """What follows the start. `ended` says whether the operation is known to have ended."""
+    ended = False
+    try:
+        outcome, ended = _watch(probe, scope)
+        if outcome is None and probe.mode == "cancel":
+            outcome = _cancel(probe, scope)
+            ended = outcome is None
+        elif outcome is None:
+            ended = True
+        if outcome is None and probe.confirm is not None:
+            outcome = _confirm(probe.confirm, probe.timeout, scope)
+    except Unanswered as error:
+        scope.lost = error.lost
+        outcome = failed(error.reason)
+    except (Unusable, Shapeless) as error:
+        outcome = Outcome("inconclusive", str(error), "probe")
+    if outcome is None:
+        done = "cancelled" if probe.mode == "cancel" else "completed"
+        return passed(f"{done} in {show_duration(scope.elapsed())}")
+    return outcome if ended else Outcome(outcome.verdict, outcome.reason + _clean_up(probe, scope), outcome.blame)
+
+
+def _watch(probe: Lifecycle, scope: Scope) -> tuple[Outcome | None, bool]:
+    """Poll until `until` holds. Returns the failure if any, and whether the operation ended by itself."""
+    asked = scope.render(probe.status)
+    ends = time.monotonic() + asked.timeout
+    trouble = 0
+    last = "no answer yet"
+    while True:
+        try:
+            answer = ask(scope, asked, "status", min(probe.timeout, max(ends - time.monotonic(), 0.1)))
+            problem = f"status {answer.status}: {start(answer.text)}" if answer.status >= 300 else ""
+            if 400 <= answer.status < 500 and answer.status not in (408, 429):
+                return failed(f"status: {problem}"), False
+        except Unanswered as error:
+            answer, problem = Answer(0), error.reason
+            if error.lost:
+                raise
+        if not problem:
+            try:
+                if asked.fail and is_true(answer.find(asked.fail)):
+                    return failed(f"the operation ended badly: {start(answer.text, 240)}"), True
+                if is_true(answer.find(asked.until)):
+                    return None, False
+                trouble, last = 0, f"the last answer is {start(answer.text, 240)}"
+            except Shapeless as error:
+                problem = str(error)
+        if problem:
+            trouble, last = trouble + 1, problem
+            if trouble > TOLERATED:
+                return failed(f"status: {problem} ({trouble} times in a row)"), False
+        if time.monotonic() + asked.every > ends or not scope.wait(asked.every):
+            why = "was stopped" if scope.stop.is_set() else f"did not end within {show_duration(scope.elapsed())}"
+            return failed(f"the operation {why}: '{asked.until}' is not true; {last}"), False
+
+
+def _cancel(probe: Lifecycle, scope: Scope) -> Outcome | None:
+    asked = scope.render(probe.cancel)
+    assert asked is not None  # noqa: S101  the model refuses mode cancel without it
+    answer = ask(scope, asked, "cancel", probe.timeout)
+    if faults := http_faults(asked.expect, answer):
+        return failed(f"cancel was refused: {'; '.join(faults)}")
+    return None
+
+
+def _confirm(confirm: Confirm, timeout: float, scope: Scope) -> Outcome | None:
+    asked = scope.render(confirm)
+    ends = time.monotonic() + asked.eventually
+    while True:
+        try:
+            faults = http_faults(asked.expect, ask(scope, asked, "confirm", timeout))
+        except Unanswered as error:
+            if error.lost:
+                raise
+            faults = [error.reason]
+        if not faults:
+            return None
+        if time.monotonic() + asked.every > ends or not scope.wait(asked.every):
+            return failed(f"confirm: {'; '.join(faults)}")
+
+
+def _clean_up(probe: Lifecycle, scope: Scope) -> str:
+    """Cancel what was started and is not known to have ended. Returns how that went, to append to a reason."""
+    if probe.cancel is None:
+        return "; what it started may still be running"
+    if any(exchange.what == "cancel" for exchange in scope.exchanges):
+        return "; what it started may still be running"
+    try:
+        asked = scope.render(probe.cancel)
+        answer = ask(scope, asked, "cleanup", CLEANUP, ends=time.monotonic() + min(CLEANUP, probe.timeout))
+        faults = http_faults(asked.expect, answer)
+    except Unanswered as error:
+        faults = [error.reason]
+    except Unusable as error:
+        faults = [str(error)]
+    return (
+        f"; what it started could not be cancelled: {'; '.join(faults)}"
+        if faults
+        else "; what it started was cancelled"
+    )

@@ -1,0 +1,127 @@
+"""Kind `registered`: a list endpoint holds enough of each kind, all fresh, each reachable where it registered."""
+
+from __future__ import annotations
+
+import time
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+from typing import Any
+
+from canaryctl.config.durations import show_duration
+from canaryctl.config.probes import Fresh, Reachable, Registered, Request
+from canaryctl.probe.exchange import ask
+from canaryctl.probe.expect import Answer, Shapeless, is_true, search, show, start
+from canaryctl.probe.precondition import check_precondition
+from canaryctl.probe.results import Outcome, Unanswered, failed, passed
+from canaryctl.probe.scope import Scope, until_passed
+
+
+def run(probe: Registered, scope: Scope) -> Outcome:
+    """Look at the list until it is as expected."""
+    return until_passed(probe, scope, _attempt)
+
+
+def _attempt(probe: Registered, scope: Scope) -> Outcome:
+    if (outcome := check_precondition(scope, probe.precondition, probe.timeout)) is not None:
+        return outcome
+    probe = scope.render(probe)
+    answer = ask(scope, probe, "request", probe.timeout)
+    if not 200 <= answer.status < 300:
+        return failed(f"status {answer.status}, expected 2xx: {start(answer.text)}")
+    try:
+        entries = _entries(probe, answer)
+        faults = count_faults(probe, entries)
+        if probe.fresh:
+            faults += fresh_faults(probe.fresh, entries, answer_time(answer))
+        if probe.reachable:
+            faults += _unreachable(probe, probe.reachable, entries, scope)
+    except Shapeless as error:
+        return failed(str(error))
+    if faults:
+        return failed("; ".join(faults))
+    counts = _counts(probe, entries)
+    reached = ", each reachable where it registered" if probe.reachable else ""
+    return passed(", ".join(f"{counts[kind]} {kind}" for kind in probe.kinds) + reached)
+
+
+def _entries(probe: Registered, answer: Answer) -> list[Any]:
+    """The entries that count, of the kinds asked for."""
+    found = answer.find(probe.at)
+    if not isinstance(found, list):
+        raise Shapeless(f"'{probe.at}' is no list: {show(found)}")
+    counted = [entry for entry in found if not probe.only or is_true(search(probe.only, entry))]
+    return [entry for entry in counted if search(probe.kind_field, entry) in probe.kinds]
+
+
+def _counts(probe: Registered, entries: list[Any]) -> dict[str, int]:
+    kinds = [search(probe.kind_field, entry) for entry in entries]
+    return {kind: kinds.count(kind) for kind in probe.kinds}
+
+
+def count_faults(probe: Registered, entries: list[Any]) -> list[str]:
+    """Kinds there are too few of."""
+    counts = _counts(probe, entries)
+    return [
+        f"{counts[kind] or 'no'} {kind} registered, expected at least {least}"
+        for kind, least in probe.kinds.items()
+        if counts[kind] < least
+    ]
+
+
+def fresh_faults(fresh: Fresh, entries: list[Any], now: float) -> list[str]:
+    """Entries whose time is missing or too old; `now` is epoch seconds on the answering side's clock."""
+    faults = []
+    for entry in entries:
+        value = search(fresh.field, entry)
+        seen = _epoch(value)
+        if seen is None:
+            faults.append(f"'{fresh.field}' is no time: {show(value)}")
+        # The Date header has whole seconds.
+        elif now - seen > fresh.within + 1:
+            age, limit = show_duration(now - seen), show_duration(fresh.within)
+            faults.append(f"stale: {show(entry)} was seen {age} ago, at most {limit} allowed")
+    return faults
+
+
+def answer_time(answer: Answer) -> float:
+    """When the answer was given, by the clock of who gave it; this machine's clock where it does not say."""
+    try:
+        return parsedate_to_datetime(str(answer.headers["date"])).timestamp()
+    except (KeyError, ValueError, TypeError):
+        return time.time()
+
+
+def _epoch(value: Any) -> float | None:
+    if isinstance(value, (int, float)) and not isinstance(value, bool):
+        return float(value)
+    try:
+        parsed = datetime.fromisoformat(str(value))
+    except ValueError:
+        return None
+    return (parsed if parsed.tzinfo else parsed.replace(tzinfo=UTC)).timestamp()
+
+
+def _unreachable(probe: Registered, reachable: Reachable, entries: list[Any], scope: Scope) -> list[str]:
+    faults: list[str] = []
+    seen: set[str] = set()
+    for entry in entries:
+        endpoint = search(reachable.endpoint_field, entry)
+        kind = search(probe.kind_field, entry)
+        if not isinstance(endpoint, str) or not endpoint.startswith(("http://", "https://")):
+            faults.append(f"{kind} registered no usable endpoint: {show(endpoint)}")
+            continue
+        if endpoint in seen:
+            faults.append(f"{kind} at {endpoint} is registered twice")
+            continue
+        seen.add(endpoint)
+        try:
+            url = endpoint.rstrip("/") + "/" + reachable.path.lstrip("/")
+            answer = ask(scope, Request(url=url), "endpoint", probe.timeout)
+        except Unanswered as error:
+            if error.lost:
+                raise
+            faults.append(f"{kind} at {endpoint} is not reachable: {error.reason}")
+            continue
+        if not 200 <= answer.status < 300:
+            faults.append(f"{kind} at {endpoint} answers status {answer.status}: {start(answer.text)}")
+    return faults

@@ -1,0 +1,104 @@
+"""One probe on one host while it runs: its names, its clock, what it has exchanged so far."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from typing import Any, TypeVar
+
+from canaryctl.config.durations import show_duration
+from canaryctl.config.probes import Retried
+from canaryctl.probe.context import Connection, ProbeContext
+from canaryctl.probe.results import Exchange, Outcome, Unanswered, failed
+from canaryctl.probe.templates import rendered
+
+KEPT = 64 * 1024  # characters of one body that evidence keeps
+KEPT_IN_ALL = 1024 * 1024  # of all bodies of one probe on one host; a long poll keeps excerpts after that
+EXCERPT = 512
+
+T = TypeVar("T")
+P = TypeVar("P", bound=Retried)
+
+
+@dataclass
+class Scope:
+    """The state of one probe on one host. `deadline` and `began` are on the `time.monotonic()` clock.
+
+    `noticed` is told of every attempt that failed.
+    """
+
+    context: ProbeContext
+    host: str
+    names: dict[str, Any]
+    deadline: float
+    stop: threading.Event
+    noticed: Callable[[int, str], None] = lambda attempts, reason: None
+    began: float = field(default_factory=time.monotonic)
+    attempts: int = 0
+    saved: dict[str, Any] = field(default_factory=dict)
+    exchanges: list[Exchange] = field(default_factory=list)
+    lost: bool = False
+    _kept: int = 0
+
+    def render(self, value: T) -> T:
+        """Render the templates in a part of the probe with this host's names and what was saved so far."""
+        return rendered(value, {**self.names, **self.saved})
+
+    def connection(self) -> Connection:
+        """The SSH connection to this host."""
+        return self.context.connections.get(self.host)
+
+    def ends(self, timeout: float) -> float:
+        """When something that may take `timeout` seconds must end."""
+        return min(time.monotonic() + timeout, self.deadline)
+
+    def wait(self, seconds: float) -> bool:
+        """Sleep; False when the set of probes was stopped or its deadline came."""
+        left = self.deadline - time.monotonic()
+        return not self.stop.wait(max(min(seconds, left), 0)) and left > seconds
+
+    def record(self, exchange: Exchange) -> None:
+        """Keep an exchange as evidence: scrubbed, bounded, and once where it only repeats the one before."""
+        room = KEPT if self._kept < KEPT_IN_ALL else EXCERPT
+        scrub = self.context.scrub
+        # Scrubbing comes before cutting, or a secret cut in two would stay.
+        body = scrub(exchange.body)
+        kept = replace(
+            exchange,
+            url=scrub(exchange.url),
+            sent=scrub(exchange.sent)[:KEPT],
+            body=body[:room],
+            truncated=exchange.truncated or len(body) > room,
+            error=scrub(exchange.error),
+        )
+        if self.exchanges and self.exchanges[-1].repeats(kept):
+            self.exchanges[-1] = replace(self.exchanges[-1], times=self.exchanges[-1].times + 1)
+            return
+        self._kept += len(kept.body)
+        self.exchanges.append(kept)
+
+    def elapsed(self) -> float:
+        """Seconds since the probe began here."""
+        return time.monotonic() - self.began
+
+
+def until_passed(probe: P, scope: Scope, attempt: Callable[[P, Scope], Outcome]) -> Outcome:
+    """Attempt, and while that fails attempt again until `eventually` has passed. Inconclusive ends it at once."""
+    ends = time.monotonic() + probe.eventually
+    while True:
+        scope.attempts += 1
+        try:
+            outcome = attempt(probe, scope)
+            scope.lost = False
+        except Unanswered as error:
+            outcome, scope.lost = failed(error.reason), error.lost
+        if outcome.verdict != "failed":
+            return outcome
+        scope.noticed(scope.attempts, outcome.reason)
+        if time.monotonic() + probe.every > ends or not scope.wait(probe.every):
+            if scope.attempts > 1:
+                tried = f" ({scope.attempts} attempts in {show_duration(scope.elapsed())})"
+                return replace(outcome, reason=outcome.reason + tried)
+            return outcome

@@ -1,0 +1,41 @@
+"""Kind `tcp`: a port that accepts connections, as seen from the host."""
+
+from __future__ import annotations
+
+import time
+
+from canaryctl.config.durations import show_duration
+from canaryctl.config.probes import Tcp
+from canaryctl.errors import HostError
+from canaryctl.probe.precondition import check_precondition
+from canaryctl.probe.results import Exchange, Outcome, Unanswered, passed
+from canaryctl.probe.scope import Scope, until_passed
+
+
+def run(probe: Tcp, scope: Scope) -> Outcome:
+    """Connect until the port accepts."""
+    return until_passed(probe, scope, _attempt)
+
+
+def _attempt(probe: Tcp, scope: Scope) -> Outcome:
+    if (outcome := check_precondition(scope, probe.precondition, probe.timeout)) is not None:
+        return outcome
+    probe = scope.render(probe)
+    place, began = f"{probe.address}:{probe.port}", time.monotonic()
+    left = max(scope.ends(probe.timeout) - began, 0.001)
+    reason, lost = "", False
+    try:
+        scope.connection().dial(probe.address, probe.port, left).close()
+    except HostError as error:
+        reason, lost = f"{error.where or scope.host} cannot be reached over SSH: {error.what}", True
+    except TimeoutError:
+        reason = f"{place} did not accept a connection from {scope.host} within {show_duration(left)}"
+    except ConnectionRefusedError:
+        reason = f"connection refused: {place} from {scope.host}"
+    except OSError as error:
+        reason = f"cannot connect to {place} from {scope.host}: {error}"
+    ms = round((time.monotonic() - began) * 1000, 1)
+    scope.record(Exchange("request", "CONNECT", f"tcp://{place}", round(began - scope.began, 3), ms, error=reason))
+    if reason:
+        raise Unanswered(scope.context.scrub(reason), lost=lost)
+    return passed(f"{place} accepts connections")

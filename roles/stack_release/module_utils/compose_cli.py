@@ -1,0 +1,99 @@
+"""Compose and Docker as the modules of this role call them. Python 3.8, standard library."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import select
+import signal
+import subprocess
+import tempfile
+import time
+from pathlib import Path
+
+# Everything else stays out: compose prefers the process environment to the env file, and a shell's leftovers are no
+# part of a release.
+_KEPT = ("PATH", "HOME", "XDG_RUNTIME_DIR", "DOCKER_HOST", "DOCKER_CONFIG", "DOCKER_CONTEXT")
+_PROGRESS = re.compile(
+    r"^\s*(Container|Network|Volume|Image)\s+\S+\s+"
+    r"(Creating|Created|Recreate|Recreated|Starting|Started|Running|Waiting|Healthy|Stopping|Stopped|Removing|Removed"
+    r"|Error|Exited)\s*$"
+)
+
+
+class Abandoned(Exception):  # noqa: N818  not a fault: the operator has gone
+    """The connection that asked for this work was closed."""
+
+
+def run(argv: list[str], timeout: float | None = None) -> tuple[int, str, str]:
+    """Run a command: exit code, standard output, standard error. Code 124 where it took longer than `timeout` seconds.
+
+    Ends the command when the connection that started this module goes away, so that an interrupted operator leaves
+    nothing running behind.
+    """
+    env = {name: os.environ[name] for name in _KEPT if name in os.environ}
+    env["LC_ALL"] = "C.UTF-8"
+    caller = select.poll()
+    caller.register(1, 0)
+    with tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as err:
+        child = subprocess.Popen(argv, stdin=subprocess.DEVNULL, stdout=out, stderr=err, env=env)
+        deadline = time.monotonic() + timeout if timeout else None
+        pause, gone, late = 0.01, False, False
+        while child.poll() is None and not gone and not late:
+            time.sleep(pause)
+            pause = min(pause * 1.5, 0.25)
+            gone = any(event & (select.POLLERR | select.POLLHUP) for _, event in caller.poll(0))
+            late = deadline is not None and time.monotonic() > deadline
+        if gone or late:
+            _end(child)
+        if gone:
+            raise Abandoned
+        out.seek(0)
+        err.seek(0)
+        code = 124 if late else child.returncode
+        return code, out.read().decode("utf-8", "replace"), err.read().decode("utf-8", "replace")
+
+
+def _end(child: subprocess.Popen) -> None:
+    for sign in (signal.SIGINT, signal.SIGTERM, signal.SIGKILL):
+        child.send_signal(sign)
+        try:
+            child.wait(5)
+            return
+        except subprocess.TimeoutExpired:
+            continue
+
+
+def compose(project: str, directory: str, env_file: str) -> list[str]:
+    """The beginning of a compose command for the release in `directory`; no env file where there is none."""
+    argv = ["docker", "compose", "--ansi", "never", "--project-name", project]
+    argv += ["--file", str(Path(directory) / "compose.yml")]
+    if env_file and Path(env_file).exists():
+        argv += ["--env-file", env_file]
+    return argv
+
+
+def complaint(stderr: str, lines: int = 8) -> str:
+    """What a command complained about: its last lines, without compose's progress."""
+    said = [line.strip() for line in stderr.splitlines() if line.strip() and not _PROGRESS.match(line)]
+    return "\n".join(said[-lines:])
+
+
+def inspect(project: str) -> list[dict]:
+    """`docker inspect` of every container of a compose project, one-off containers left out."""
+    label = f"label=com.docker.compose.project={project}"
+    code, out, err = run(["docker", "ps", "--all", "--quiet", "--no-trunc", "--filter", label], 60)
+    if code:
+        raise OSError(complaint(err))
+    if not out.split():
+        return []
+    # A container may vanish in between; inspect then fails for it but still prints the others.
+    _, found, _ = run(["docker", "inspect", *out.split()], 60)
+    oneoff = "com.docker.compose.oneoff"
+    return [c for c in json.loads(found or "[]") if c["Config"]["Labels"].get(oneoff, "False") != "True"]
+
+
+def service_of(container: dict) -> str:
+    """The compose service of an inspected container."""
+    return container["Config"]["Labels"].get("com.docker.compose.service", "")

@@ -1,0 +1,133 @@
+"""The judging halves of the modules that run on hosts."""
+
+from __future__ import annotations
+
+import importlib.util
+import sys
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import pytest
+
+ROLE = Path(__file__).parents[2] / "roles" / "stack_release"
+
+
+def load(path: Path, name: str) -> ModuleType:
+    spec = importlib.util.spec_from_file_location(name, path)
+    assert spec and spec.loader
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module
+    spec.loader.exec_module(module)
+    return module
+
+
+# Ansible puts a role's module_utils below its own package; so do we, to import the modules as they are.
+cli = load(ROLE / "module_utils" / "compose_cli.py", "ansible.module_utils.compose_cli")
+migrate = load(ROLE / "library" / "compose_migrate.py", "compose_migrate")
+up = load(ROLE / "library" / "compose_up.py", "compose_up")
+install = load(ROLE / "library" / "release_install.py", "release_install")
+packing = load(ROLE / "action_plugins" / "release_install.py", "release_install_action")
+
+
+def begin(step: str, text: str, end: str = "0") -> str:
+    return f"\n@@canaryctl:begin:{step}\n{text}\n\n@@canaryctl:end:{step}:{end}\n"
+
+
+def test_the_revision_is_the_first_word_of_the_last_line() -> None:
+    steps = migrate.read_steps(begin("before", "INFO something\n0002 (head)\n") + begin("heads", "0003 (head)"))
+    assert migrate.revision(steps, "before") == "0002"
+    assert migrate.revision(steps, "heads") == "0003"
+
+
+def test_an_empty_database_has_no_revision() -> None:
+    assert migrate.revision(migrate.read_steps(begin("before", "")), "before") == ""
+
+
+def test_a_step_that_was_cut_short_keeps_what_it_said() -> None:
+    assert migrate.read_steps("\n@@canaryctl:begin:upgrade\nhalf way")["upgrade"] == "half way"
+
+
+WANTED = {"service": "worker", "timeout": 9, "current": "see", "heads": "ends", "upgrade": "go up"}
+
+
+@pytest.mark.parametrize(
+    ("code", "after", "words"),
+    [
+        (84, "0001", "'go up' failed; the revision is still 0001:\nboom"),
+        (84, "0002", "'go up' failed; the revision moved from 0001 to 0002 all the same:\nboom"),
+        (124, "0001", "the migration took longer than 9 s and was stopped; the revision is still 0001"),
+        (81, "", "'see' failed: cannot connect"),
+        (82, "", "'ends' failed: cannot connect"),
+    ],
+)
+def test_a_failed_migration_says_whether_the_revision_moved(code: int, after: str, words: str) -> None:
+    result = {"before": "0001", "after": after, "heads": "", "output": "boom"}
+    assert migrate.explain(code, {"before": "0001"}, result, "cannot connect\n", WANTED) == words
+
+
+def test_a_container_that_does_not_start_is_no_migration() -> None:
+    said = migrate.explain(1, {}, {"before": "", "after": "", "heads": "", "output": ""}, "No such image: x\n", WANTED)
+    assert said == "the migration container of worker did not start: No such image: x"
+
+
+def test_composes_progress_is_no_complaint() -> None:
+    stderr = " Container a-db-1  Running\n Container a-web-1  Starting\nError response from daemon: no space left\n"
+    assert cli.complaint(stderr) == "Error response from daemon: no space left"
+
+
+def service(**found: Any) -> dict[str, Any]:
+    empty = {"state": "running", "health": "", "health_output": "", "log": "", "error": "", "exit_code": 0}
+    return {**empty, **found}
+
+
+@pytest.mark.parametrize(
+    ("found", "message", "words"),
+    [
+        (service(health="unhealthy", health_output="x\n503"), "container a is unhealthy", "web is unhealthy: 503"),
+        (service(health="starting"), "timed out", "web is starting: no health check has answered yet"),
+        (service(state="exited", exit_code=3, log="a\nbye\n"), "exited (3)", "web is exited (exit code 3): bye"),
+        (
+            service(state="created", error="bind: address already in use"),
+            "Error response from daemon: bind: address already in use",
+            "web could not start: bind: address already in use",
+        ),
+        (service(state="missing"), "Error response from daemon: No such image: a:1", "No such image: a:1"),
+    ],
+)
+def test_a_failed_start_names_the_service_and_why(found: dict[str, Any], message: str, words: str) -> None:
+    assert up.summary({"services": {"web": found}, "message": message}) == words
+
+
+class Unpacked:
+    """What `unpack` needs of a module."""
+
+    def __init__(self, archive: Path) -> None:
+        self.params = {"archive_path": str(archive), "archive": None}
+
+
+def test_packing_keeps_content_and_executability_only(tmp_path: Path) -> None:
+    source, target = tmp_path / "source", tmp_path / "target"
+    (source / "assets").mkdir(parents=True)
+    (source / "compose.yml").write_text("services: {}\n")
+    (source / "assets" / "tool").write_text("#!/bin/sh\n")
+    (source / "assets" / "tool").chmod(0o700)
+    (tmp_path / "packed").write_bytes(packing.pack(str(source)))
+    target.mkdir()
+    install.unpack(Unpacked(tmp_path / "packed"), target)
+    assert install.digests(target) == install.digests(source)
+    assert (target / "assets" / "tool").stat().st_mode & 0o777 == 0o755
+    assert (target / "compose.yml").stat().st_mode & 0o777 == 0o644
+
+
+def test_mending_replaces_only_what_differs_and_keeps_the_directories(tmp_path: Path) -> None:
+    source, target = tmp_path / "source", tmp_path / "target"
+    for tree, files in ((source, {"a/1": "x", "b": "new"}), (target, {"a/1": "x", "b": "old", "a/extra": "?"})):
+        for name, text in files.items():
+            (tree / name).parent.mkdir(parents=True, exist_ok=True)
+            (tree / name).write_text(text)
+    kept = (target / "a").stat().st_ino, (target / "a" / "1").stat().st_ino
+    wanted = install.digests(source)
+    install.mend(source, wanted, target, install.digests(target))
+    assert install.digests(target) == wanted
+    assert kept == ((target / "a").stat().st_ino, (target / "a" / "1").stat().st_ino)

@@ -1,0 +1,59 @@
+"""The environment that Ansible runs in."""
+
+from __future__ import annotations
+
+import stat
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from canaryctl.apply import session
+from canaryctl.apply.content import content_root, playbook
+from canaryctl.errors import ApplyError
+
+
+@pytest.fixture(autouse=True)
+def _closed_afterwards(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[None]:
+    session.close()
+    monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path))
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    yield
+    session.close()
+
+
+def test_a_configuration_in_the_working_directory_is_not_picked_up(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.delenv("ANSIBLE_CONFIG", raising=False)
+    (tmp_path / "ansible.cfg").write_text("[defaults]\nhost_key_checking = False\n")
+    monkeypatch.chdir(tmp_path)
+    assert Path(session.environment()["ANSIBLE_CONFIG"]) != tmp_path / "ansible.cfg"
+
+
+def test_the_users_own_choice_of_configuration_stays(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ANSIBLE_CONFIG", "/somewhere/ansible.cfg")
+    assert session.environment()["ANSIBLE_CONFIG"] == "/somewhere/ansible.cfg"
+
+
+def test_host_keys_are_always_checked(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ANSIBLE_HOST_KEY_CHECKING", "False")
+    assert session.environment()["ANSIBLE_HOST_KEY_CHECKING"] == "True"
+
+
+def test_our_roles_come_first_and_the_users_are_still_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ANSIBLE_ROLES_PATH", "/mine")
+    assert session.environment()["ANSIBLE_ROLES_PATH"] == f"{content_root() / 'roles'}:/mine"
+
+
+def test_the_private_directory_is_private_short_enough_for_sockets_and_goes_away() -> None:
+    path = session.directory()
+    assert stat.S_IMODE(path.stat().st_mode) == 0o700
+    assert session.directory() == path
+    session.close()
+    assert not path.exists()
+
+
+def test_a_stage_without_a_playbook_is_an_error() -> None:
+    with pytest.raises(ApplyError, match="no playbook for the stage 'nowhere'"):
+        playbook("nowhere")
