@@ -254,7 +254,9 @@ class Work:
             "current": migrations.current,
             "heads": migrations.heads or "",
             "timeout": migrations.timeout,
-            "marker": marker_of(self.scene.stack, self.scene.release, self.scene.compose_project),
+            # The run's id makes the file change with every migration, and with it the time that plans compare.
+            "marker": marker_of(self.scene.stack, self.scene.release, self.scene.compose_project)
+            | {"run": self.run.id},
         }
 
     def _written(self, host: str) -> Path:
@@ -302,7 +304,7 @@ class Work:
             status = "failed" if result.status == "unreachable" else result.status
             self.run.stage(stage, host, status, result.seconds, **extra)
         if stage == "migrate":
-            self._record_migration(done.stats)
+            self._record_migration(done.stats.get("canary_migration_result") or {})
         self._raise_for(stage, done.results)
 
     def _raise_for(self, stage: str, results: dict[str, Any]) -> None:
@@ -342,7 +344,7 @@ class Work:
     # migration
 
     def _record_migration(self, stats: dict[str, Any]) -> None:
-        if not {"before", "after"} & set(stats):
+        if not stats:
             return
         found = {key: stats.get(key) for key in ("before", "after")}
         self.run.set("migrations", found)
@@ -354,9 +356,8 @@ class Work:
         if not migrations or self.run.document["migrations"]["after"] is not None:
             return
         host = migration_host(self.scene.stack, self.scene.placed)
-        container = (
-            self.facts[host].container(self.scene.compose_project, migrations.service) if host in self.facts else None
-        )
+        facts = self.facts.get(host or "")
+        container = facts.container(migrations.service, self.scene.compose_project) if facts else None
         if host is None or container is None or container.state != "running":
             return
         command = f"{self._docker(host)} exec {container.id} sh -c {shlex.quote(migrations.current)}"

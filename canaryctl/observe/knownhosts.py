@@ -55,9 +55,12 @@ def parse(text: str, name: str, path: str) -> list[KnownKey]:
 
 def _names(field: str, name: str) -> bool:
     if field.startswith("|1|"):
-        _, _, salt, digest = field.split("|", 3) if field.count("|") == 3 else ("", "", "", "")
-        made = hmac.new(base64.b64decode(salt), name.encode(), hashlib.sha1).digest()
-        return hmac.compare_digest(made, base64.b64decode(digest))
+        salt, _, digest = field[3:].partition("|")
+        try:
+            made = hmac.new(base64.b64decode(salt), name.encode(), hashlib.sha1).digest()
+            return hmac.compare_digest(made, base64.b64decode(digest))
+        except binascii.Error:
+            return False
     matched = False
     for pattern in field.lower().split(","):
         # Brackets are literal in known_hosts, where fnmatch takes them for a set.

@@ -36,6 +36,7 @@ def ask(
     sent = request.body or ("" if request.json_body is None else json.dumps(request.json_body, ensure_ascii=False))
     url, host = request.url, scope.host
     began = time.monotonic()
+    allowed = show_duration(max(ends - began, 0.001))
     try:
         with httpx.Client(transport=Tunnel(scope.connection(), ends), trust_env=False) as client:
             message = _message(client, request)
@@ -50,7 +51,7 @@ def ask(
     except HostError as error:
         reason, lost = f"{error.where or host} cannot be reached over SSH: {error.what}", True
     except (httpcore.TimeoutException, TimeoutError):
-        reason, lost = f"no answer from {url} within {show_duration(max(time.monotonic() - began, 0.001))}", False
+        reason, lost = f"no complete answer from {url} within {allowed}", False
     except httpcore.ConnectError as error:
         reason, lost = f"{error}: {url} from {host}", False
     except httpcore.LocalProtocolError as error:

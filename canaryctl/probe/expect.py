@@ -111,7 +111,8 @@ def exec_faults(expect: ExecExpect, answer: Answer, complaint: str) -> list[str]
     """What a command did not do as expected; `complaint` is its standard error."""
     if answer.status != expect.exit:
         said = complaint.strip() or answer.text.strip()
-        return [f"exit code {answer.status}, expected {expect.exit}: {start(said[-400:], 200)}"]
+        tail = f": {start(said[-400:], 200)}" if said else ", and it printed nothing"
+        return [f"exit code {answer.status}, expected {expect.exit}{tail}"]
     faults = _json_faults(expect.jmespath, answer)
     if expect.stdout is not None and (fault := _text_fault("output", expect.stdout, answer.text, answer.truncated)):
         faults.append(fault)

@@ -26,7 +26,7 @@ P = TypeVar("P", bound=Retried)
 class Scope:
     """The state of one probe on one host. `deadline` and `began` are on the `time.monotonic()` clock.
 
-    `noticed` is told of every attempt that failed.
+    `noticed` is told of every failed attempt that another follows.
     """
 
     context: ProbeContext
@@ -96,8 +96,10 @@ def until_passed(probe: P, scope: Scope, attempt: Callable[[P, Scope], Outcome])
             outcome, scope.lost = failed(error.reason), error.lost
         if outcome.verdict != "failed":
             return outcome
-        scope.noticed(scope.attempts, outcome.reason)
-        if time.monotonic() + probe.every > ends or not scope.wait(probe.every):
+        again = time.monotonic() + probe.every <= ends
+        if again:
+            scope.noticed(scope.attempts, outcome.reason)
+        if not again or not scope.wait(probe.every):
             if scope.attempts > 1:
                 tried = f" ({scope.attempts} attempts in {show_duration(scope.elapsed())})"
                 return replace(outcome, reason=outcome.reason + tried)

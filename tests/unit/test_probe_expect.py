@@ -33,7 +33,7 @@ HTML = Answer(200, b"<!doctype html>\n<html>", {"content-type": "text/html; char
     [
         ({"status": 200, "jmespath": "status == 'healthy'"}, answer({"status": "healthy"}), ""),
         ({}, answer({}, 204), ""),
-        ({}, answer({"detail": "no"}, 500), "status 500, expected 2xx: '{\"detail\": \"no\"}'"),
+        ({}, answer({"detail": "no"}, 500), 'status 500, expected 2xx: \'{"detail": "no"}\''),
         ({"status": [200, 201]}, answer({}, 404), "status 404, expected 200 or 201"),
         ({"status": 200}, Answer(302, b"", {"location": "/login"}), "status 302, expected 200, redirects to /login"),
         ({"jmespath": ["a", "b"]}, HTML, "answer is not JSON: text/html, '<!doctype html> <html>'"),
@@ -81,7 +81,9 @@ STRATEGIES = answer({"strategies": [{"name": "v3_minimal"}, {"name": "v3_single"
 )
 def test_preconditions(strategy: str, got: Answer, verdict: str, blame: str, said: str) -> None:
     expect = HttpExpect(jmespath=(f"contains(strategies[].name, '{strategy}')",))
-    asked = Precondition(url="", expect=expect, valid="strategies[].name", reason=f"strategy '{strategy}' does not exist")
+    asked = Precondition(
+        url="", expect=expect, valid="strategies[].name", reason=f"strategy '{strategy}' does not exist"
+    )
     outcome = judge_precondition(asked, got)
     assert outcome is not None
     assert (outcome.verdict, outcome.blame) == (verdict, blame)
@@ -95,7 +97,13 @@ def test_a_precondition_that_holds_says_nothing() -> None:
 
 def test_a_row_has_the_worst_verdict_and_says_on_which_host() -> None:
     row = over_hosts("p", "http", {"a": HostResult(passed()), "b": HostResult(failed("late"), 3, lost=True)}, 1.0)
-    assert (row.verdict, row.reason, row.blame, row.attempts, row.unreachable) == ("failed", "b: late", "system", 3, ("b",))
+    assert (row.verdict, row.reason, row.blame, row.attempts, row.unreachable) == (
+        "failed",
+        "b: late",
+        "system",
+        3,
+        ("b",),
+    )
     assert json.loads(json.dumps(row.as_dict()))["hosts"]["b"]["reachable"] is False
 
 
@@ -115,9 +123,7 @@ def test_the_verdict_over_all(verdicts: str, all_in_all: str) -> None:
 
 
 def registered(**more: Any) -> Registered:
-    return Registered(
-        kind="registered", name="r", on="core", url="", kind_field="t", kinds={"a": 1, "b": 2}, **more
-    )
+    return Registered(kind="registered", name="r", on="core", url="", kind_field="t", kinds={"a": 1, "b": 2}, **more)
 
 
 def test_too_few_of_a_kind() -> None:
@@ -131,7 +137,13 @@ def test_too_few_of_a_kind() -> None:
 
 @pytest.mark.parametrize(
     "seen, stale",
-    [("2026-01-01T00:00:00+00:00", False), ("2025-12-31T23:59:30Z", True), (1767225600, False), ("soon", True), (None, True)],
+    [
+        ("2026-01-01T00:00:00+00:00", False),
+        ("2025-12-31T23:59:30Z", True),
+        (1767225600, False),
+        ("soon", True),
+        (None, True),
+    ],
 )
 def test_freshness_by_the_clock_of_who_answers(seen: object, stale: bool) -> None:
     found = fresh_faults(Fresh(field="seen", within="15s"), [{"seen": seen}], now=1767225605.0)  # type: ignore[arg-type]

@@ -50,7 +50,7 @@ class Handler(BaseHTTPRequestHandler):
             return self.operation(tail)
         getattr(self, f"on_{head}")(tail, count)
 
-    do_POST = do_DELETE = do_GET
+    do_POST = do_DELETE = do_GET  # noqa: N815  the names http.server looks for
 
     def say(self, data: Any, status: int = 200, kind: str = "application/json", **headers: str) -> None:
         body = data.encode() if isinstance(data, str) else json.dumps(data).encode()
@@ -186,7 +186,9 @@ def run(app: App, tmp_path: Path) -> Any:
     }
     context = ProbeContext("test", variables, Pool(), scrub=lambda text: text.replace("s3cret", "[secret]"))
 
-    def run(text: str, deadline: float = 20, events: list[tuple[str, dict[str, Any]]] | None = None) -> list[ProbeResult]:
+    def run(
+        text: str, deadline: float = 20, events: list[tuple[str, dict[str, Any]]] | None = None
+    ) -> list[ProbeResult]:
         path = tmp_path / "probes.yml"
         path.write_text(text)
         noted = events if events is not None else []
@@ -205,7 +207,7 @@ def http(path: str, more: str = "") -> str:
     "path, more, verdict, said",
     [
         ("health", ", expect: {status: 200, jmespath: \"status == 'healthy'\"}", "passed", "status 200 in"),
-        ("broken", "", "failed", "status 500, expected 2xx: '{\"detail\": \"no database\"}'"),
+        ("broken", "", "failed", 'status 500, expected 2xx: \'{"detail": "no database"}\''),
         ("html", ", expect: {jmespath: \"status == 'healthy'\"}", "failed", "answer is not JSON: text/html"),
         ("slow/2", "", "failed", "within 400 ms"),
         ("drip", "", "failed", "within 400 ms"),
@@ -216,7 +218,7 @@ def http(path: str, more: str = "") -> str:
         ("moved", ", redirects: 1", "passed", "status 200"),
         ("huge", ", expect: {jmespath: a}", "failed", "larger than 1024 KiB"),
         ("huge", "", "passed", "status 200"),
-        ("health", ", headers: {\"x y\": \"a\"}", "inconclusive", "cannot be"),
+        ("health", ', headers: {"x y": "a"}', "inconclusive", "cannot be"),
     ],
 )
 def test_one_request(run: Any, path: str, more: str, verdict: str, said: str) -> None:
@@ -393,7 +395,7 @@ CONFIRM_CANCELLED = """  mode: cancel
         ("pending", "", "failed", "did not end within"),
         ("stubborn", "", "failed", "could not be cancelled: status 409"),
         ("gone", "", "failed", "status: status 404"),
-        ("refused", "", "failed", "start: status 400, expected 2xx: '{\"detail\": \"no\"}'"),
+        ("refused", "", "failed", 'start: status 400, expected 2xx: \'{"detail": "no"}\''),
     ],
 )
 def test_lifecycles(run: Any, kind: str, more: str, verdict: str, said: str) -> None:

@@ -31,9 +31,15 @@ def about_state(config: dict[str, Any], errors: dict[str, str]) -> dict[str, Any
         "current": current,
         "releases": part("releases", lambda: list_releases(base + "/releases", wanted, errors), {}),
         "secrets": part("secrets", lambda: mac(config["nonce"], base + "/secrets.env"), None),
-        "migrated": part("migrated", lambda: load_json(base + "/migrated.json"), None),
+        "migrated": part("migrated", lambda: load_dated(base + "/migrated.json"), None),
         "history": part("history", lambda: last_lines(base + "/history.jsonl"), []),
     }
+
+
+def load_dated(path: str) -> Any:
+    """A JSON object, and when its file was written, by this host's clock, as `time`."""
+    document = load_json(path)
+    return dict(document, time=os.stat(path).st_mtime) if isinstance(document, dict) else document
 
 
 def list_releases(directory: str, wanted: set[str | None], errors: dict[str, str]) -> dict[str, Any]:

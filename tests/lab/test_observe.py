@@ -1,0 +1,171 @@
+"""Facts and evidence of real hosts."""
+
+from __future__ import annotations
+
+import json
+import shlex
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from canaryctl.config.environment import Host
+from canaryctl.observe import Connections, collect, observe, secrets_mac
+
+pytestmark = pytest.mark.lab
+
+PROJECT = "obstest-lab"
+BOX = "staging-gpu"
+
+
+@pytest.fixture(scope="module")
+def hosts(lab_env: dict[str, str]) -> dict[str, Host]:
+    home = lab_env.get("XDG_STATE_HOME") or str(Path.home() / ".local" / "state")
+    state = Path(home) / "canaryctl" / "labs" / lab_env["CANARYCTL_LAB"]
+    lab = json.loads((state / "lab.json").read_text())["hosts"]
+    return {
+        name: Host(
+            name,
+            (),
+            {
+                "ansible_host": "127.0.0.1",
+                "ansible_port": entry["port"],
+                "ansible_user": "ops",
+                "ansible_ssh_private_key_file": str(state / "id_ed25519"),
+                "ansible_ssh_common_args": f"-F none -o UserKnownHostsFile={state}/known_hosts -o IdentitiesOnly=yes",
+                "canary_root": "/opt/obstest",
+            },
+        )
+        for name, entry in lab.items()
+    }
+
+
+@pytest.fixture(scope="module")
+def pool(hosts: dict[str, Host]) -> Iterator[Connections]:
+    with Connections(hosts) as connections:
+        yield connections
+
+
+def sudo(pool: Connections, host: str, script: str) -> str:
+    done = pool.get(host).run(f"sudo -n sh -ec {shlex.quote(script)}", timeout=60)
+    assert done.ok, done.complaint
+    return done.text
+
+
+@pytest.fixture(scope="module")
+def service(pool: Connections) -> Iterator[str]:
+    """A compose-labelled container on a host with Docker, from an image made of the host's own shell."""
+    if "absent" in pool.get(BOX).run("command -v docker || echo absent").text:
+        pytest.skip(f"{BOX} is not provisioned in this lab")
+    sudo(
+        pool,
+        BOX,
+        "files=$(ldd /bin/sh /bin/sleep | grep -o '/[^ :]*' | grep -v '^/bin/sh$' | sort -u);"
+        " tar -chf - /bin/sh /bin/sleep $files 2>/dev/null | docker import - canaryctl/obstest/web:0123456789ab >/dev/null;"
+        f" docker run -d --name {PROJECT}-web-1 -p 127.0.0.1:18123:80 -v obstest_data:/data"
+        f" --label com.docker.compose.project={PROJECT} --label com.docker.compose.service=web -e WORD=kept"
+        " canaryctl/obstest/web:0123456789ab /bin/sh -c 'echo to-out; echo to-err >&2; exec sleep 600' >/dev/null",
+    )
+    time.sleep(0.5)
+    yield PROJECT
+    sudo(
+        pool,
+        BOX,
+        f"docker rm -f {PROJECT}-web-1 >/dev/null; docker volume rm obstest_data >/dev/null;"
+        " docker rmi canaryctl/obstest/web:0123456789ab >/dev/null",
+    )
+
+
+def test_all_hosts_are_seen_at_once(pool: Connections, hosts: dict[str, Host]) -> None:
+    broken = Host("gone", (), {**hosts["canary-1"].vars, "ansible_port": 1})
+    with Connections([*hosts.values(), broken]) as connections:
+        seen = observe(connections, [*hosts.values(), broken], stack="obstest", nonce="ab12")
+    assert list(seen.failures) == ["gone"] and list(seen.facts) == list(hosts)
+    for name, facts in seen.facts.items():
+        assert facts.hostname == name and facts.os.id == "debian" and facts.become in ("sudo", "none")
+        assert facts.disks["/"].free > 0 and any(port.port == 22 for port in facts.ports)
+        assert abs(facts.clock_skew) < 1 and facts.user == "ops" and not facts.errors
+
+
+def test_one_host_takes_less_than_a_second(hosts: dict[str, Host]) -> None:
+    began = time.monotonic()
+    with Connections([hosts["canary-1"]]) as connections:
+        observe(connections, [hosts["canary-1"]], stack="obstest", nonce="ab12")
+    assert time.monotonic() - began < 1
+
+
+def test_docker_is_seen_in_full(pool: Connections, hosts: dict[str, Host], service: str) -> None:
+    facts = observe(pool, [hosts[BOX]], stack="obstest", nonce="ab12").facts[BOX]
+    assert facts.docker is not None and facts.docker.running and facts.docker.root == "/var/lib/docker"
+    assert facts.compose and facts.docker.root in facts.disks
+    container = facts.container("web", service)
+    assert container is not None and (container.state, container.restarts, container.exit_code) == ("running", 0, 0)
+    assert container.started and abs(container.started - time.time()) < 120
+    assert [(p.address, p.port, p.container_port) for p in container.ports] == [("127.0.0.1", 18123, 80)]
+    assert facts.listener(18123)
+    image = next(image for image in facts.images if "canaryctl/obstest/web:0123456789ab" in image.tags)
+    assert (
+        image.layers and facts.has_image(image.id, image.layers) and facts.has_image("sha256:0123456789ab" + "0" * 52)
+    )
+    assert "obstest_data" in [volume.name for volume in facts.volumes]
+
+
+def test_the_state_of_a_stack_is_read_as_root(pool: Connections, hosts: dict[str, Host]) -> None:
+    sudo(
+        pool,
+        "canary-1",
+        'base=/opt/obstest/obstest; mkdir -p $base/releases/r1/assets; echo \'{"id": "r1"}\' >$base/releases/r1/release.json;'
+        " echo a >$base/releases/r1/assets/a; ln -sfn releases/r1 $base/current;"
+        " (umask 077; printf 'A=b\\n' >$base/secrets.env); echo '{\"what\": \"deploy\"}' >$base/history.jsonl",
+    )
+    try:
+        state = observe(pool, [hosts["canary-1"]], stack="obstest", nonce="ab12").facts["canary-1"].state
+        assert state.current == "r1" and state.current_release == {"id": "r1"}
+        assert set(state.releases["r1"].files) == {"release.json", "assets/a"}
+        assert state.secrets == secrets_mac("ab12", b"A=b\n") and state.history == ({"what": "deploy"},)
+        plain = Host("canary-1", (), {**hosts["canary-1"].vars, "ansible_become": False})
+        found = observe(pool, [plain], stack="obstest", nonce="ab12").facts["canary-1"]
+        assert found.become == "none" and "state.secrets" in found.errors and found.state.current == "r1"
+    finally:
+        sudo(pool, "canary-1", "rm -r /opt/obstest")
+
+
+def test_evidence_comes_home(pool: Connections, hosts: dict[str, Host], service: str) -> None:
+    found = collect(pool.get(BOX), hosts[BOX], service)
+    log = found["logs"]["web"]
+    assert "to-out" in log and "to-err" in log and not found["errors"]
+    assert found["containers"][0]["Config"]["Env"][0] == "WORD=kept"
+    assert collect(pool.get(BOX), hosts[BOX], service, since=time.time() + 60)["logs"] == {"web": ""}
+    assert collect(pool.get(BOX), hosts[BOX], "obstest-none")["containers"] == []
+
+
+@pytest.fixture
+def guest(pool: Connections, hosts: dict[str, Host]) -> Iterator[Host]:
+    """A user of canary-1 whose sudo wants a password."""
+    sudo(
+        pool,
+        "canary-1",
+        "useradd -m -s /bin/sh obsguest; echo obsguest:open-sesame | chpasswd; mkdir /home/obsguest/.ssh;"
+        " cp /home/ops/.ssh/authorized_keys /home/obsguest/.ssh/; chown -R obsguest /home/obsguest;"
+        " echo 'obsguest ALL=(ALL) ALL' >/etc/sudoers.d/obsguest",
+    )
+    yield Host("canary-1", (), {**hosts["canary-1"].vars, "ansible_user": "obsguest"})
+    sudo(pool, "canary-1", "rm /etc/sudoers.d/obsguest; userdel -r obsguest 2>/dev/null")
+
+
+def test_refused_sudo_is_said_and_a_password_helps(guest: Host) -> None:
+    with Connections([guest]) as connections:
+        for password, become in ((None, "refused"), ("wrong", "refused"), ("open-sesame", "sudo")):
+            seen = observe(connections, [guest], stack="obstest", nonce="ab12", become_password=password)
+            facts = seen.facts["canary-1"]
+            assert (facts.become, facts.user) == (become, "obsguest")
+            assert become == "sudo" or facts.become_reason
+        assert "open-sesame" not in json.dumps(facts.raw)
+
+
+def test_a_host_without_that_python_says_so(hosts: dict[str, Host]) -> None:
+    host = Host("canary-1", (), {**hosts["canary-1"].vars, "ansible_python_interpreter": "/opt/none/python3"})
+    with Connections([host]) as connections:
+        error = observe(connections, [host], stack="obstest", nonce="00").failures["canary-1"]
+    assert "/opt/none/python3" in error.what

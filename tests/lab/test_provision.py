@@ -1,0 +1,259 @@
+"""The playbooks on a real host, under plain ansible-playbook and through the apply room."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from canaryctl import apply, lab
+from canaryctl.apply import AnsibleOptions, StageRun
+
+pytestmark = pytest.mark.lab
+
+ROOT = Path(__file__).parents[2]
+INVENTORY = ROOT / "inventories" / "fleet"
+HOST = "staging-gpu"
+SECRET = "only-for-the-toy"
+COMPOSE = """
+services:
+  db:
+    image: {image}
+    pull_policy: never
+    command: ["sleep", "infinity"]
+    init: true
+    stop_grace_period: 1s
+    volumes: ["data:/data"]
+    healthcheck: {{test: ["CMD", "true"], interval: 1s, start_period: 30s, start_interval: 1s}}
+  web:
+    image: {image}
+    pull_policy: never
+    command: ["sh", "-c", "{command}"]
+    init: true
+    stop_grace_period: 1s
+    environment: {{PASSWORD: "${{DB_PASSWORD:?}}"}}
+    ports: ["127.0.0.1:{port}:80"]
+    volumes: ["data:/data", "./assets:/assets:ro"]
+    healthcheck: {{test: ["CMD-SHELL", "{health}"], interval: 1s, retries: {retries}}}
+volumes: {{data: {{}}}}
+"""
+
+
+@pytest.fixture(autouse=True)
+def environment(lab_env: Mapping[str, str], monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    for name, value in lab_env.items():
+        monkeypatch.setenv(name, value)
+    yield
+    apply.close()
+
+
+def plain(playbook: str, *options: str) -> subprocess.CompletedProcess[str]:
+    argv = [str(Path(sys.executable).with_name("ansible-playbook")), "-i", str(INVENTORY), f"playbooks/{playbook}.yml"]
+    return subprocess.run([*argv, *options], cwd=ROOT, capture_output=True, text=True, timeout=300)
+
+
+def on_host(command: str) -> str:
+    made = lab.require(os.environ.get("CANARYCTL_LAB", "default"))
+    argv = lab.ssh_argv(made, HOST, command, batch=True)
+    return subprocess.run(argv, capture_output=True, text=True, timeout=60, check=True).stdout
+
+
+def test_provisioning_again_changes_nothing() -> None:
+    first = plain("provision", "--limit", HOST)
+    assert first.returncode == 0, first.stdout + first.stderr
+    second = plain("provision", "--limit", HOST)
+    assert second.returncode == 0, second.stdout + second.stderr
+    assert "changed=0 " in second.stdout
+    assert on_host("sudo docker info --format '{{.ServerVersion}}'").strip()
+
+
+def test_a_ready_host_is_left_alone_in_check_mode_too() -> None:
+    plain("provision", "--limit", HOST)
+    checked = plain("provision", "--limit", HOST, "--check")
+    assert checked.returncode == 0, checked.stdout + checked.stderr
+    assert "changed=0 " in checked.stdout
+
+
+def test_a_host_that_cannot_be_reached_says_why(tmp_path: Path) -> None:
+    inventory = tmp_path / "hosts.yml"
+    hosts = {"closed": {"ansible_host": "127.0.0.1", "ansible_port": 1}}
+    inventory.write_text(json.dumps({"all": {"hosts": hosts}}))
+    found = stage("provision", tmp_path, {}, inventory=inventory, hosts=["closed"]).results["closed"]
+    assert (found.status, "the connection was refused" in found.message) == ("unreachable", True)
+
+
+def stage(name: str, tmp_path: Path, extravars: dict[str, Any], **options: Any) -> StageRun:
+    return apply.run_stage(
+        name,
+        inventory=options.pop("inventory", INVENTORY),
+        extravars=extravars,
+        hosts=options.pop("hosts", [HOST]),
+        artifacts=tmp_path / "evidence" / name,
+        options=AnsibleOptions(**options),
+        on_event=lambda _event: None,
+        scrub=lambda text: text.replace(SECRET, "***"),
+    )
+
+
+Release = Callable[..., dict[str, Any]]
+
+
+@pytest.fixture(scope="module")
+def image() -> str:
+    """An image on the host that has a shell and nothing else: the lab's own base."""
+    base = lab.base_image(lambda _line: None)
+    made = lab.require(os.environ.get("CANARYCTL_LAB", "default"))
+    save = subprocess.Popen(["docker", "save", base], stdout=subprocess.PIPE)
+    subprocess.run(lab.ssh_argv(made, HOST, "sudo docker load", batch=True), stdin=save.stdout, check=True, timeout=120)
+    assert save.wait() == 0
+    return base
+
+
+@pytest.fixture
+def release(tmp_path: Path, image: str) -> Iterator[Release]:
+    """Makes a rendered release and the variables that go with it; the stack is gone afterwards, data included."""
+    secrets = tmp_path / "secrets.env"
+    secrets.touch(0o600)
+    secrets.write_text(f"DB_PASSWORD={SECRET}\n")
+
+    def make(name: str, **changes: Any) -> dict[str, Any]:
+        values = {"image": image, "command": "sleep infinity", "health": "true", "port": 18997, "retries": 2}
+        source = tmp_path / name
+        (source / "assets").mkdir(parents=True, exist_ok=True)
+        (source / "assets" / "note").write_text(name)
+        migration = {
+            "service": "web",
+            "host": HOST,
+            "database": ["db"],
+            "database_hosts": {"db": [HOST]},
+            "upgrade": "echo 0002 > /data/revision",
+            "current": "cat /data/revision 2>/dev/null || true",
+            "heads": "echo 0002",
+            "timeout": 60,
+            "marker": {"release": name},
+        }
+        migration |= changes.pop("migration", {})
+        (source / "compose.yml").write_text(changes.pop("compose", COMPOSE.format(**{**values, **changes})))
+        (source / "release.json").write_text(json.dumps({"id": name}))
+        host = {"become": True, "release": name, "source": str(source), "secrets_source": str(secrets)}
+        return {
+            "canary_stack": "applytoy",
+            "canary_environment": "fleet",
+            "canary_root": "/opt/canaryctl",
+            "canary_project": "applytoy-fleet",
+            "canary_hosts": {HOST: {**host, "replaces": [], "wait_timeout": 30}},
+            "canary_migration": migration,
+        }
+
+    plain("provision", "--limit", HOST)
+    yield make
+    stage("down", tmp_path, make("gone") | {"canary_down_volumes": True})
+    on_host("sudo rm -r /opt/canaryctl/applytoy")
+
+
+def test_a_release_goes_all_the_way_and_a_second_time_changes_nothing(release: Release, tmp_path: Path) -> None:
+    wanted = release("one")
+    for name in ("render", "migrate", "start"):
+        assert stage(name, tmp_path, wanted).results[HOST].status == "changed", name
+    again = {name: stage(name, tmp_path, wanted) for name in ("render", "migrate", "start")}
+    assert {name: run.results[HOST].status for name, run in again.items()} == dict.fromkeys(again, "ok")
+    assert again["migrate"].stats["canary_migration_result"] == {"before": "0002", "after": "0002", "heads": "0002"}
+    assert json.loads(on_host("cat /opt/canaryctl/applytoy/migrated.json")) == {"release": "one", "revision": "0002"}
+    assert on_host("readlink /opt/canaryctl/applytoy/current").strip() == "releases/one"
+    assert on_host("stat -c %a:%U /opt/canaryctl/applytoy/secrets.env").strip() == "600:root"
+    kept = "".join(path.read_text() for path in (tmp_path / "evidence").rglob("*") if path.is_file())
+    assert SECRET not in kept
+    assert "ANSIBLE_CONFIG" not in kept
+
+
+def test_a_file_that_compose_rejects_leaves_the_host_as_it_was(release: Release, tmp_path: Path) -> None:
+    stage("render", tmp_path, release("one"))
+    before = on_host("sudo find /opt/canaryctl/applytoy | sort")
+    found = stage("render", tmp_path, release("two", compose="services: {web: {imagine: x}}\n")).results[HOST]
+    assert found.status == "failed"
+    assert "compose rejects" in found.message
+    assert "imagine" in found.message
+    assert on_host("sudo find /opt/canaryctl/applytoy | sort") == before
+
+
+def test_a_difference_is_shown_and_not_made_in_check_mode(release: Release, tmp_path: Path) -> None:
+    stage("render", tmp_path, release("one"))
+    stage("start", tmp_path, release("one"))
+    shown = stage("render", tmp_path, release("two", port=18996), check=True, diff=True)
+    assert "+    ports:" in shown.diffs[HOST]
+    assert "18996" in shown.diffs[HOST]
+    assert "two" not in on_host("ls -A /opt/canaryctl/applytoy/releases")
+
+
+def test_a_service_that_never_becomes_healthy_is_named_with_its_last_words(release: Release, tmp_path: Path) -> None:
+    bad = release("bad", command="echo something is wrong; sleep infinity", health="echo no answer; exit 1")
+    stage("render", tmp_path, bad)
+    found = stage("start", tmp_path, bad).results[HOST]
+    assert found.status == "failed"
+    assert "web is unhealthy: no answer" in found.message
+    assert found.detail is not None
+    assert "something is wrong" in found.detail["services"]["web"]["log"]
+    assert "db" not in found.detail["services"]
+
+
+def test_a_port_that_is_taken_is_named(release: Release, tmp_path: Path) -> None:
+    bad = release("bad", port=22)
+    stage("render", tmp_path, bad)
+    found = stage("start", tmp_path, bad).results[HOST]
+    assert found.status == "failed"
+    assert "address already in use" in found.message
+    assert "127.0.0.1:22" in found.message
+
+
+def test_a_failed_migration_leaves_the_services_and_says_where_the_revision_is(
+    release: Release, tmp_path: Path
+) -> None:
+    good = release("one")
+    for name in ("render", "migrate", "start"):
+        stage(name, tmp_path, good)
+    serving = on_host("sudo docker ps -q --no-trunc | sort")
+    bad = release("one", migration={"upgrade": "echo boom >&2; exit 1"})
+    run = stage("migrate", tmp_path, bad)
+    assert run.results[HOST].status == "failed"
+    assert "the revision is still 0002" in run.results[HOST].message
+    assert "boom" in run.results[HOST].message
+    moved = release("one", migration={"upgrade": "echo 0003 > /data/revision; exit 1"})
+    run = stage("migrate", tmp_path, moved)
+    assert "the revision moved from 0002 to 0003 all the same" in run.results[HOST].message
+    assert run.stats["canary_migration_result"]["after"] == "0003"
+    assert on_host("sudo docker ps -aq --no-trunc | sort") == serving
+
+
+def test_an_interrupted_start_leaves_no_process_here_or_there(release: Release, tmp_path: Path) -> None:
+    slow = release("slow", health="exit 1", retries=1000)
+    slow["canary_hosts"][HOST]["wait_timeout"] = 300
+    stage("render", tmp_path, slow)
+    apply.close()
+    waiting = "pgrep -fa 'docker.*[a]pplytoy-fleet.* up' || true"
+    worker = os.fork()
+    if worker == 0:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+        try:
+            stage("start", tmp_path, slow)
+        except KeyboardInterrupt:
+            apply.close()
+            os._exit(130)
+        os._exit(0)
+    deadline = time.monotonic() + 60
+    while not on_host(waiting):
+        assert time.monotonic() < deadline
+        time.sleep(0.2)
+    os.kill(worker, signal.SIGINT)
+    assert os.waitstatus_to_exitcode(os.waitpid(worker, 0)[1]) == 130
+    time.sleep(2)
+    assert on_host(waiting) == ""
+    here = subprocess.run(["pgrep", "-fa", str(tmp_path)], capture_output=True, text=True).stdout
+    assert here == ""
