@@ -42,6 +42,7 @@ def deploy(request: Request, listeners: Sequence[Listener], confirm: Confirm) ->
         plan = work.plan()
         work.record_plan(plan)
         demand_possible(plan.problems)
+        work.check_probes()
         if plan.changes:
             demand_agreement(plan, confirm)
             apply(work, plan)

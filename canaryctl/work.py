@@ -25,6 +25,7 @@ from canaryctl.plan.plan import Plan, Target, make_plan, marker_of, migration_ho
 from canaryctl.probe.context import ProbeContext
 from canaryctl.probe.results import overall
 from canaryctl.probe.runner import run_probes
+from canaryctl.probe.templates import check_templates
 from canaryctl.record import history
 from canaryctl.record.run import Run
 from canaryctl.record.scrub import Scrubber
@@ -369,25 +370,36 @@ class Work:
 
     # probe
 
+    def check_probes(self) -> None:
+        """Find what is wrong with the probes before anything is changed. Raises ConfigError with file and line."""
+        check_templates(self.scene.probes, self._probe_context())
+
     def probe(self) -> str:
-        """Run the probes; returns the verdict over them."""
-        scene = self.scene
+        """Run the probes; returns the verdict over them. A host that SSH lost meanwhile is noted in `failures`."""
         results = run_probes(
-            scene.probes,
-            ProbeContext(
-                environment=scene.environment.name,
-                variables=self.names,
-                connections=self.connections,
-                project=scene.compose_project,
-                sudo={host: facts.sudo for host, facts in self.facts.items()},
-                scrub=self.run.scrub,
-                limit=frozenset(self.facts),
-            ),
-            deadline=scene.policy.probe_deadline,
+            self.scene.probes,
+            self._probe_context(),
+            deadline=self.scene.policy.probe_deadline,
             on_event=self.run.event,
         )
         self.run.probes([result.as_dict() for result in results])
+        for result in results:
+            for host in result.unreachable:
+                self.failures[host] = HostError(
+                    f"the host was lost while '{result.name}' ran", host, "see whether it is up, then probe again"
+                )
         return overall(results)
+
+    def _probe_context(self) -> ProbeContext:
+        return ProbeContext(
+            environment=self.scene.environment.name,
+            variables=self.names,
+            connections=self.connections,
+            project=self.scene.compose_project,
+            sudo={host: facts.sudo for host, facts in self.facts.items()},
+            scrub=self.run.scrub,
+            limit=frozenset(self.facts),
+        )
 
     # record
 

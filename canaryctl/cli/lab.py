@@ -56,9 +56,11 @@ def ssh(
 ) -> None:
     """Log in to a lab host, or run a command there and exit with its code."""
     import os
+    import signal
 
     from canaryctl import lab
 
+    signal.signal(signal.SIGPIPE, signal.SIG_DFL)  # Python ignores it, and ssh would inherit that
     argv = lab.ssh_argv(lab.require(name), host, *(command or []))
     os.execvp(argv[0], argv)  # noqa: S606  ssh takes over the terminal, the pipes and the exit code
 

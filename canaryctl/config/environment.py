@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -115,8 +114,7 @@ def _check_syntax(directory: Path) -> None:
 
 
 def _ansible(directory: Path, vault_password_file: Path | None) -> tuple[Any, Any, Any]:
-    """Ansible's loader, inventory manager and variable manager; its warnings become errors with their words."""
-    os.environ.setdefault("ANSIBLE_INVENTORY_ANY_UNPARSED_IS_FAILED", "True")
+    """Ansible's loader, inventory manager and variable manager; a source it cannot parse is an error, not a warning."""
     from ansible.errors import AnsibleError
     from ansible.inventory.manager import InventoryManager
     from ansible.parsing.dataloader import DataLoader
@@ -124,6 +122,7 @@ def _ansible(directory: Path, vault_password_file: Path | None) -> tuple[Any, An
     from ansible.vars.manager import VariableManager
 
     said: list[str] = []
+    broken = False
     display = Display()
     display.warning = lambda msg, *_, **__: said.append(str(msg))
     display.error = lambda msg, *_, **__: said.append(str(msg))
@@ -133,18 +132,19 @@ def _ansible(directory: Path, vault_password_file: Path | None) -> tuple[Any, An
     try:
         _unlock(loader, vault_password_file)
         manager = InventoryManager(loader=loader, sources=[str(directory)])
-        return loader, manager, VariableManager(loader=loader, inventory=manager)
+        variables = VariableManager(loader=loader, inventory=manager)
     except AnsibleError as error:
-        words = " | ".join(
-            line.strip() for text in [*said[:3], str(error)] for line in text.splitlines() if line.strip()
-        )
-        raise ConfigError(
-            f"Ansible cannot read the inventory: {words[:900]}",
-            shown(directory),
-            f"see what Ansible says: ansible-inventory -i {shown(directory)} --list",
-        ) from None
+        said.append(str(error))
+        broken = True
     finally:
         del display.warning, display.error, display.error_as_warning
+    if broken or any("parse" in text for text in said):
+        raise ConfigError(
+            f"Ansible cannot read the inventory: {_one_line(' | '.join(said))[:900]}",
+            shown(directory),
+            f"see what Ansible says: ansible-inventory -i {shown(directory)} --list",
+        )
+    return loader, manager, variables
 
 
 def _unlock(loader: Any, vault_password_file: Path | None) -> None:
@@ -203,14 +203,14 @@ def _templated(templar: Any, raw: Mapping[str, Any], host: str, directory: Path)
         except AnsibleError as error:
             if key.startswith(_OUR_PREFIXES):
                 raise ConfigError(
-                    f"variable '{key}' of host {host}: {_one_line(error)}", shown(directory), _lab_hint(str(error))
+                    f"variable '{key}' of host {host}: {_one_line(error)}", shown(directory), _hint(str(error))
                 ) from None
     return values
 
 
-def _lab_hint(text: str) -> str:
-    if "lab" in text and "json" in text:
-        return "this inventory reads the lab's state: is it up? canaryctl lab up"
+def _hint(text: str) -> str:
+    if "vault" in text.lower() or "decrypt" in text.lower():
+        return "give the vault's password: --vault-password-file FILE, or set ANSIBLE_VAULT_PASSWORD_FILE"
     return "mend the variable; see it with: ansible-inventory --list"
 
 

@@ -195,14 +195,14 @@ class HostFacts:
 
         With `layers` they must match too, for a tag alone can be moved.
         """
-        short = identity.removeprefix("sha256:")[:12]
-        wanted = tuple(layers)
+        short, wanted = identity.removeprefix("sha256:")[:12], tuple(layers)
+        by_tag = self.docker is not None and self.docker.containerd_store
+
+        def named(image: ImageFacts) -> bool:
+            return any(tag.startswith("canaryctl/") and tag.endswith(short) for tag in image.tags)
+
         return any(
-            (
-                image.id == identity
-                or any(tag.startswith("canaryctl/") and tag.endswith(f":{short}") for tag in image.tags)
-            )
-            and (not wanted or image.layers == wanted)
+            (image.id == identity or (by_tag and named(image))) and (not wanted or image.layers == wanted)
             for image in self.images
         )
 

@@ -1,4 +1,4 @@
-"""The keys a connection may offer: files, certificates and the agent, in OpenSSH's order. Imports paramiko."""
+"""Logging in: keys from files, certificates and the agent, in OpenSSH's order, then a password. Imports paramiko."""
 
 from __future__ import annotations
 
@@ -15,7 +15,9 @@ import paramiko
 from paramiko.agent import AgentSSH
 from paramiko.pkey import UnknownKeyType
 
-from canaryctl.observe.target import Target
+from canaryctl.errors import HostError
+from canaryctl.observe.connection import lost
+from canaryctl.observe.target import NeedsOpenSSH, Target
 
 _MAGIC = b"openssh-key-v1\0"
 
@@ -129,3 +131,69 @@ def _with_certificates(key: paramiko.PKey, name: str, certificates: list[Path]) 
 
 def fingerprint_of(key: paramiko.PKey) -> str:
     return key.fingerprint  # type: ignore[no-any-return, attr-defined, unused-ignore]
+
+
+def authenticate(transport: paramiko.Transport, target: Target) -> None:
+    """Log in with the keys and the password that `target` allows. Raises HostError naming all that was tried."""
+    tried: list[str] = []
+    skipped: list[str] = []
+    needed: list[str] = []
+    methods = target.choices("preferredauthentications")
+    if target.option("pubkeyauthentication", "true") not in ("no", "false") and (not methods or "publickey" in methods):
+        agent = open_agent(target)
+        try:
+            for identity in identities(target, agent, skipped):
+                tried.append(identity.name)
+                if _offer(transport, target, identity, tried, needed):
+                    return
+                if needed and "publickey" not in needed:
+                    break
+        finally:
+            if agent is not None:
+                agent.close()
+    if target.password:
+        tried.append("the password")
+        with contextlib.suppress(paramiko.AuthenticationException):
+            if not transport.auth_password(target.user, target.password):
+                return
+    raise _refused(target, tried, skipped, needed)
+
+
+def _offer(
+    transport: paramiko.Transport, target: Target, identity: Identity, tried: list[str], needed: list[str]
+) -> bool:
+    """Try one key. True when the server lets us in; `needed` gets what it wants besides."""
+    try:
+        more = transport.auth_publickey(target.user, identity.key)
+    except paramiko.AuthenticationException:
+        if transport.is_active():
+            return False
+        raise HostError(
+            f"it closed the connection after {len(tried)} keys for user {target.user}: {', '.join(tried)}",
+            target.host,
+            "Name the right key (ansible_ssh_private_key_file) and set IdentitiesOnly=yes.",
+        ) from None
+    except (paramiko.SSHException, OSError, EOFError):
+        if transport.is_active():
+            return False
+        raise lost(target.host, "while authenticating") from None
+    needed[:] = more or []
+    return not more
+
+
+def _refused(target: Target, tried: list[str], skipped: list[str], needed: list[str]) -> Exception:
+    if target.option("gssapiauthentication", "no") == "yes" and _ticket():
+        return NeedsOpenSSH("a Kerberos ticket is there, and no key was accepted")
+    what = f"it refuses user {target.user}"
+    what += f" with {', '.join(tried)}" if tried else ": there is no key to offer"
+    what += f"; it also wants {', '.join(needed)}" if needed else ""
+    what += f"; not usable: {', '.join(skipped)}" if skipped else ""
+    return HostError(
+        what,
+        target.host,
+        "Check ansible_user and ansible_ssh_private_key_file, and the user's authorized_keys on the host.",
+    )
+
+
+def _ticket() -> bool:
+    return bool(os.environ.get("KRB5CCNAME")) or os.path.exists(f"/tmp/krb5cc_{os.getuid()}")  # noqa: S108, PTH110

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import logging
-import os
 import socket
 import subprocess
 import threading
@@ -16,9 +15,9 @@ import paramiko
 from canaryctl.errors import HostError
 from canaryctl.observe import knownhosts
 from canaryctl.observe.connection import CHUNK, Completed, Connection, late, left, lost
-from canaryctl.observe.identities import Identity, identities, open_agent
+from canaryctl.observe.identities import authenticate
 from canaryctl.observe.pump import bridge
-from canaryctl.observe.target import Target
+from canaryctl.observe.target import NeedsOpenSSH, Target
 
 # paramiko logs tracebacks of its own; errors reach operators through HostError alone.
 logging.getLogger("paramiko").addHandler(logging.NullHandler())
@@ -27,10 +26,6 @@ _WINDOW = 1 << 24  # bytes in flight towards us: a log or an image must not wait
 _CIPHERS = ("aes128-gcm@openssh.com", "aes256-gcm@openssh.com", "aes128-ctr", "aes192-ctr", "aes256-ctr")
 _DEAD_AFTER_MS = 30_000  # unacknowledged data for this long means that the host is gone
 _LOCAL_KEEPALIVE = 15  # seconds
-
-
-class NeedsOpenSSH(Exception):  # noqa: N818  a redirection, not a fault
-    """What the server or the configuration asks for is beyond paramiko."""
 
 
 class NativeConnection(Connection):
@@ -164,7 +159,7 @@ def _open(target: Target, via: Connection | None) -> paramiko.Transport:
         _prefer(transport, target, known)
         _handshake(transport, target)
         _check_key(transport, target, known)
-        _authenticate(transport, target)
+        authenticate(transport, target)
     except BaseException:
         if transport is not None:
             transport.close()
@@ -260,7 +255,7 @@ def _handshake(transport: paramiko.Transport, target: Target) -> None:
         raise HostError(
             f"{target.hostname}:{target.port} did not complete the SSH handshake: {error or 'connection closed'}",
             target.host,
-            "Check that an SSH server listens there, and its log.",
+            "Check that an SSH server listens there, and its log: failed logins shut an address out for a while.",
         ) from None
 
 
@@ -290,68 +285,3 @@ def _check_key(transport: paramiko.Transport, target: Target, known: list[knownh
         "If the host was really reinstalled, correct that entry after comparing fingerprints; "
         "else somebody may be listening in.",
     )
-
-
-def _authenticate(transport: paramiko.Transport, target: Target) -> None:
-    tried: list[str] = []
-    skipped: list[str] = []
-    needed: list[str] = []
-    methods = target.choices("preferredauthentications")
-    if target.option("pubkeyauthentication", "true") not in ("no", "false") and (not methods or "publickey" in methods):
-        agent = open_agent(target)
-        try:
-            for identity in identities(target, agent, skipped):
-                tried.append(identity.name)
-                if _offer(transport, target, identity, tried, needed):
-                    return
-                if needed and "publickey" not in needed:
-                    break
-        finally:
-            if agent is not None:
-                agent.close()
-    if target.password:
-        tried.append("the password")
-        with contextlib.suppress(paramiko.AuthenticationException):
-            if not transport.auth_password(target.user, target.password):
-                return
-    raise _refused(target, tried, skipped, needed)
-
-
-def _offer(
-    transport: paramiko.Transport, target: Target, identity: Identity, tried: list[str], needed: list[str]
-) -> bool:
-    """Try one key. True when the server lets us in; `needed` gets what it wants besides."""
-    try:
-        more = transport.auth_publickey(target.user, identity.key)
-    except paramiko.AuthenticationException:
-        if transport.is_active():
-            return False
-        raise HostError(
-            f"it closed the connection after {len(tried)} keys for user {target.user}: {', '.join(tried)}",
-            target.host,
-            "Name the right key (ansible_ssh_private_key_file) and set IdentitiesOnly=yes.",
-        ) from None
-    except (paramiko.SSHException, OSError, EOFError):
-        if transport.is_active():
-            return False
-        raise lost(target.host, "while authenticating") from None
-    needed[:] = more or []
-    return not more
-
-
-def _refused(target: Target, tried: list[str], skipped: list[str], needed: list[str]) -> Exception:
-    if target.option("gssapiauthentication", "no") == "yes" and _ticket():
-        return NeedsOpenSSH("a Kerberos ticket is there, and no key was accepted")
-    what = f"it refuses user {target.user}"
-    what += f" with {', '.join(tried)}" if tried else ": there is no key to offer"
-    what += f"; it also wants {', '.join(needed)}" if needed else ""
-    what += f"; not usable: {', '.join(skipped)}" if skipped else ""
-    return HostError(
-        what,
-        target.host,
-        "Check ansible_user and ansible_ssh_private_key_file, and the user's authorized_keys on the host.",
-    )
-
-
-def _ticket() -> bool:
-    return bool(os.environ.get("KRB5CCNAME")) or os.path.exists(f"/tmp/krb5cc_{os.getuid()}")  # noqa: S108, PTH110

@@ -209,6 +209,8 @@ _REASONS = (
      "Compare the fingerprint with the host's own, then add the key to known_hosts."),
     (r"Could not resolve hostname", "its name cannot be resolved", "Check ansible_host and the name service."),
     (r"Connection refused", "it refuses connections", "Check that sshd runs there and that ansible_port is right."),
+    (r"kex_exchange_identification|Not allowed at this time", "it closed the connection before the handshake",
+     "After failed logins sshd shuts an address out for a while: wait, and see its log."),
     (r"timed out", "it does not answer", "Check that it is up and reachable."),
     (r"No route to host|Network is unreachable", "it cannot be reached", "Check the network."),
     (r"Too many authentication failures", "it was offered too many keys",

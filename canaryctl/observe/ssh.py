@@ -11,7 +11,7 @@ from typing import TypeVar
 from canaryctl.config.environment import Host
 from canaryctl.errors import ConfigError, HostError
 from canaryctl.observe.connection import CommandTimeout, Completed, Connection
-from canaryctl.observe.target import Target, jump_of, target_of
+from canaryctl.observe.target import NeedsOpenSSH, Target, jump_of, target_of
 
 __all__ = ["CommandTimeout", "Completed", "Connection", "Connections", "connect"]
 
@@ -138,7 +138,7 @@ def _connect(
     target: Target, jump: Callable[[Target], Connection] | None = None, *, openssh: bool = False
 ) -> Connection:
     from canaryctl.observe.identities import security_key
-    from canaryctl.observe.native import NativeConnection, NeedsOpenSSH
+    from canaryctl.observe.native import NativeConnection
     from canaryctl.observe.openssh import OpenSSHConnection
 
     if not openssh and not target.needs_openssh() and not security_key(target):

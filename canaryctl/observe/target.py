@@ -31,6 +31,10 @@ _ONLY_OPENSSH = {
 }
 
 
+class NeedsOpenSSH(Exception):  # noqa: N818  a redirection, not a fault
+    """What the server or the configuration asks for is beyond paramiko."""
+
+
 @dataclass(frozen=True)
 class Target:
     """A host with every ssh option that applies to it.

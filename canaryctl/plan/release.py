@@ -62,8 +62,8 @@ class Release:
 
 
 def content_tag(stack: str, image: ImageFact) -> str:
-    """`canaryctl/<stack>/<image>:<first 12 hex digits of the identity>`."""
-    return f"canaryctl/{stack}/{image.name.lower()}:{image.id.removeprefix('sha256:')[:SHORT]}"
+    """`canaryctl/<stack>/<image>:sha256-<first 12 hex digits of the identity>`; why the prefix: docs/decisions/0001."""
+    return f"canaryctl/{stack}/{image.name.lower()}:sha256-{image.id.removeprefix('sha256:')[:SHORT]}"
 
 
 def make_release(stack: Stack, variant: str, images: Mapping[str, ImageFact], files: Mapping[str, bytes]) -> Release:

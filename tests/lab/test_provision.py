@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
@@ -61,7 +62,7 @@ def plain(playbook: str, *options: str) -> subprocess.CompletedProcess[str]:
 
 
 def on_host(command: str) -> str:
-    made = lab.require(os.environ.get("CANARYCTL_LAB", "default"))
+    made = lab.require(os.environ["CANARYCTL_LAB"])
     argv = lab.ssh_argv(made, HOST, command, batch=True)
     return subprocess.run(argv, capture_output=True, text=True, timeout=60, check=True).stdout
 
@@ -107,10 +108,13 @@ Release = Callable[..., dict[str, Any]]
 
 
 @pytest.fixture(scope="module")
-def image() -> str:
+def image(lab_env: Mapping[str, str]) -> str:
     """An image on the host that has a shell and nothing else: the lab's own base."""
     base = lab.base_image(lambda _line: None)
-    made = lab.require(os.environ.get("CANARYCTL_LAB", "default"))
+    made = lab.require(lab_env["CANARYCTL_LAB"])
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("CANARYCTL_LAB", made.name)
+        plain("provision", "--limit", HOST)
     save = subprocess.Popen(["docker", "save", base], stdout=subprocess.PIPE)
     subprocess.run(lab.ssh_argv(made, HOST, "sudo docker load", batch=True), stdin=save.stdout, check=True, timeout=120)
     assert save.wait() == 0
@@ -153,7 +157,6 @@ def release(tmp_path: Path, image: str) -> Iterator[Release]:
             "canary_migration": migration,
         }
 
-    plain("provision", "--limit", HOST)
     yield make
     stage("down", tmp_path, make("gone") | {"canary_down_volumes": True})
     on_host("sudo rm -r /opt/canaryctl/applytoy")
@@ -162,7 +165,8 @@ def release(tmp_path: Path, image: str) -> Iterator[Release]:
 def test_a_release_goes_all_the_way_and_a_second_time_changes_nothing(release: Release, tmp_path: Path) -> None:
     wanted = release("one")
     for name in ("render", "migrate", "start"):
-        assert stage(name, tmp_path, wanted).results[HOST].status == "changed", name
+        found = stage(name, tmp_path, wanted).results[HOST]
+        assert found.status == "changed", f"{name}: {found.message}"
     again = {name: stage(name, tmp_path, wanted) for name in ("render", "migrate", "start")}
     assert {name: run.results[HOST].status for name, run in again.items()} == dict.fromkeys(again, "ok")
     assert again["migrate"].stats["canary_migration_result"] == {"before": "0002", "after": "0002", "heads": "0002"}
@@ -232,11 +236,16 @@ def test_a_failed_migration_leaves_the_services_and_says_where_the_revision_is(
     assert on_host("sudo docker ps -aq --no-trunc | sort") == serving
 
 
-def test_an_interrupted_start_leaves_no_process_here_or_there(release: Release, tmp_path: Path) -> None:
+def test_an_interrupted_start_leaves_no_process_here_or_there(
+    release: Release, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     slow = release("slow", health="exit 1", retries=1000)
     slow["canary_hosts"][HOST]["wait_timeout"] = 300
     stage("render", tmp_path, slow)
     apply.close()
+    # A directory of its own, short enough for sockets, tells this run's processes from everybody else's.
+    private = tempfile.mkdtemp(prefix="canaryctl-test-")
+    monkeypatch.setenv("XDG_RUNTIME_DIR", private)
     waiting = "pgrep -fa 'docker.*[a]pplytoy-fleet.* up' || true"
     worker = os.fork()
     if worker == 0:
@@ -255,5 +264,5 @@ def test_an_interrupted_start_leaves_no_process_here_or_there(release: Release, 
     assert os.waitstatus_to_exitcode(os.waitpid(worker, 0)[1]) == 130
     time.sleep(2)
     assert on_host(waiting) == ""
-    here = subprocess.run(["pgrep", "-fa", str(tmp_path)], capture_output=True, text=True).stdout
-    assert here == ""
+    assert subprocess.run(["pgrep", "-fa", private], capture_output=True, text=True).stdout == ""
+    Path(private).rmdir()

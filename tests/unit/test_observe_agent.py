@@ -134,11 +134,14 @@ def test_unknown_keys_and_nulls_are_tolerated() -> None:
 
 def test_images_are_found_by_id_tag_and_layers() -> None:
     identity = "sha256:" + "a" * 64
-    classic = facts_of(images=[{"id": identity, "tags": []}])
-    other_store = facts_of(images=[{"id": "sha256:f", "tags": ["canaryctl/shop/web:aaaaaaaaaaaa"], "layers": ["l1"]}])
-    foreign = facts_of(images=[{"id": "sha256:f", "tags": ["web:aaaaaaaaaaaa"]}])
-    assert classic.has_image(identity) and other_store.has_image(identity)
+    tagged = [{"id": "sha256:f", "tags": ["canaryctl/shop/web:aaaaaaaaaaaa"], "layers": ["l1"]}]
+    containerd = {"running": True, "containerd_store": True}
+    assert facts_of(images=[{"id": identity, "tags": []}]).has_image(identity)
+    assert not facts_of(images=tagged).has_image(identity)
+    other_store = facts_of(images=tagged, docker=containerd)
+    assert other_store.has_image(identity)
     assert other_store.has_image(identity, ["l1"]) and not other_store.has_image(identity, ["l2"])
+    foreign = facts_of(images=[{"id": "sha256:f", "tags": ["web:aaaaaaaaaaaa"]}], docker=containerd)
     assert not foreign.has_image(identity)
 
 

@@ -95,7 +95,7 @@ def test_each_host_gets_its_own_services_and_the_others_addresses(tmp_path: Path
     one, two = rendering(stack, environment, "one"), rendering(stack, environment, "two")
     assert set(yaml.safe_load(one.compose)["services"]) == {"db", "web"}
     web = yaml.safe_load(two.compose)["services"]["web"]
-    assert web == {"image": "canaryctl/shop/web:aaaaaaaaaaaa", "environment": {"DB": "192.0.2.1"}}
+    assert web == {"image": "canaryctl/shop/web:sha256-aaaaaaaaaaaa", "environment": {"DB": "192.0.2.1"}}
     assert one.ports == (("192.0.2.1", 5432, "db"),)
     assert one.directory.split("-")[0] == two.directory.split("-")[0] and one.directory != two.directory
     assert set(two.files) == {"compose.yml", "assets/rules/a", "release.json"}
@@ -143,7 +143,7 @@ def test_a_plain_compose_file_gets_our_images_and_only_the_services_placed_here(
     compose = yaml.safe_load(rendering(stack, make_environment(), "two", plain).compose)
     assert compose["services"] == {
         "web": {
-            "image": "canaryctl/shop/web:aaaaaaaaaaaa",
+            "image": "canaryctl/shop/web:sha256-aaaaaaaaaaaa",
             "pull_policy": "never",
             "environment": {"P": "${DB_PASSWORD:?}"},
         }

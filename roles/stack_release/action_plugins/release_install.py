@@ -29,7 +29,7 @@ class ActionModule(ActionBase):
         if not source or not (Path(source) / "compose.yml").is_file():
             raise AnsibleActionFail(f"no compose.yml in '{source}'; canaryctl renders a release there")
         if secrets_source:
-            arguments["secrets"] = Path(secrets_source).read_text(encoding="utf-8")
+            arguments["secrets"] = Path(secrets_source).read_bytes().decode()
         packed = pack(source)
         if len(packed) <= EMBEDDED:
             arguments["archive"] = base64.b64encode(packed).decode()

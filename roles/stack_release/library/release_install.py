@@ -218,12 +218,13 @@ def differences(current: Path, in_use: dict[str, str], new: Path, wanted: dict[s
 
 
 def read(path: Path) -> str:
-    return path.read_text(encoding="utf-8") if path.exists() else ""
+    # Not as text: a value may hold a carriage return, which must survive and compare.
+    return path.read_bytes().decode() if path.exists() else ""
 
 
 def write_private(path: Path, text: str) -> None:
-    with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w", encoding="utf-8") as stream:
-        stream.write(text)
+    with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as stream:
+        stream.write(text.encode())
 
 
 if __name__ == "__main__":

@@ -1,0 +1,187 @@
+"""The test lab: four hosts of its own, the example's images, and canaryctl driven as an operator drives it.
+
+The lab outlives the session and is healed by the next; tests never rely on what an earlier session deployed.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shlex
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from canaryctl import lab as labs
+
+ROOT = Path(__file__).parents[2]
+CTL = str(Path(sys.executable).with_name("canaryctl"))
+LAB = "test"
+FOUR_ROWS = ["Backend Health", "Workers Registered", "Training Lifecycle", "Backtest Lifecycle"]
+
+
+@dataclass(frozen=True)
+class Result:
+    """A finished canaryctl."""
+
+    code: int
+    out: str
+    err: str
+    seconds: float
+
+    @property
+    def text(self) -> str:
+        return self.out + self.err
+
+    @property
+    def document(self) -> dict[str, Any]:
+        """The JSON document on standard output."""
+        try:
+            found: dict[str, Any] = json.loads(self.out)
+        except ValueError:
+            pytest.fail(f"no JSON on standard output (exit {self.code}):\n{self.text[-3000:]}")
+        return found
+
+    @property
+    def rows(self) -> dict[str, str]:
+        """Probe name -> verdict."""
+        return {probe["name"]: probe["verdict"] for probe in self.document["probes"]}
+
+
+Ctl = Callable[..., Result]
+
+
+@pytest.fixture(scope="session")
+def lab_env() -> dict[str, str]:
+    """The environment of everything that works on the test lab; the lab is up and the example's images are built."""
+    env = {**os.environ, "CANARYCTL_LAB": LAB}
+    env.setdefault("BASE_IMAGE", "canaryctl/base:trixie")
+    for argv in ([CTL, "lab", "up", "--name", LAB], [CTL, "build"]):
+        done = subprocess.run(argv, cwd=ROOT, env=env, capture_output=True, text=True, timeout=1200)
+        assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
+    return env
+
+
+@pytest.fixture(scope="session")
+def runs_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where this session's evidence goes, so that a checkout's own runs stay as they are."""
+    return tmp_path_factory.mktemp("runs")
+
+
+@pytest.fixture(scope="session")
+def ctl(lab_env: dict[str, str], runs_dir: Path) -> Ctl:
+    """Run canaryctl from the project's root: `ctl("deploy", "canary", "--yes")`."""
+
+    def run(*argv: str, timeout: float = 600, env: Mapping[str, str] | None = None, cwd: Path = ROOT) -> Result:
+        began = time.monotonic()
+        done = subprocess.run(
+            [CTL, *argv],
+            cwd=cwd,
+            env={**lab_env, "CANARYCTL_RUNS": str(runs_dir), **(env or {})},
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            timeout=timeout,
+        )
+        return Result(done.returncode, done.stdout, done.stderr, time.monotonic() - began)
+
+    return run
+
+
+@pytest.fixture(scope="session")
+def canary(ctl: Ctl) -> Result:
+    """The environment canary serves the split variant, healthy."""
+    done = ctl("deploy", "canary", "--yes", "--output", "json", timeout=900)
+    assert done.code == 0, done.text[-3000:]
+    return done
+
+
+@dataclass(frozen=True)
+class Box:
+    """A lab host, seen from outside as its owner sees it."""
+
+    name: str
+    container: str
+    address: str
+    port: int
+
+    def run(self, command: str, *, check: bool = True, timeout: float = 120) -> str:
+        """Run a shell command as root, not through SSH."""
+        argv = ["docker", "exec", self.container, "sh", "-c", command]
+        done = subprocess.run(argv, capture_output=True, text=True, timeout=timeout)
+        assert done.returncode == 0 or not check, f"{command}: {done.stdout}{done.stderr}"
+        return done.stdout
+
+    def services(self) -> dict[str, str]:
+        """Service -> container id of everything of the stack that runs."""
+        if not self.run("command -v docker || true").strip():
+            return {}
+        listed = self.run("docker ps -f name=^ktrdr- --format '{{.Label \"com.docker.compose.service\"}} {{.ID}}'")
+        return dict(line.split() for line in listed.splitlines() if len(line.split()) == 2)
+
+    def cut_ssh(self) -> None:
+        """Stop the SSH service and its sessions."""
+        self.run("systemctl stop ssh.socket ssh.service; pkill sshd || true", check=False)
+
+    def mend_ssh(self) -> None:
+        """Start the SSH service again and wait until it listens."""
+        self.run(
+            "systemctl start ssh.service; for i in $(seq 50); do ss -ltn | grep -q ':22 ' && exit; sleep 0.1; done"
+        )
+
+
+@pytest.fixture(scope="session")
+def box(lab_env: dict[str, str]) -> Callable[[str], Box]:
+    """A lab host by name."""
+
+    def find(name: str) -> Box:
+        host = labs.require(LAB).hosts[name]
+        return Box(name, host.container, host.address, host.port)
+
+    return find
+
+
+def interrupt_when(
+    ctl_argv: list[str], env: Mapping[str, str], seen: Callable[[str], bool], *, timeout: float = 300
+) -> tuple[int, str]:
+    """Start canaryctl, send SIGINT to its process group once its output satisfies `seen`; exit code and output."""
+    process = subprocess.Popen(
+        [CTL, *ctl_argv],
+        cwd=ROOT,
+        env=dict(env),
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        start_new_session=True,
+    )
+    text = ""
+    for line in process.stdout or ():
+        text += line
+        if seen(text):
+            os.killpg(process.pid, signal.SIGINT)
+            break
+    rest, _ = process.communicate(timeout=timeout)
+    return process.returncode, text + rest
+
+
+def processes_mentioning(*words: str) -> list[str]:
+    """Command lines of living processes that hold all the words."""
+    found = []
+    for folder in Path("/proc").iterdir():
+        if not folder.name.isdigit() or folder.name == str(os.getpid()):
+            continue
+        try:
+            line = (folder / "cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
+        except OSError:
+            continue
+        if all(word in line for word in words):
+            found.append(shlex.quote(line.strip()))
+    return found

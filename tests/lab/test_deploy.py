@@ -1,0 +1,175 @@
+"""The main job on real hosts: deploy, deploy again, variants, a fleet, the hand-off's own mistake, evidence."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import jsonschema
+from conftest import FOUR_ROWS, ROOT, Box, Ctl, Result
+
+import canaryctl.record
+
+
+def evidence(result: Result) -> Path:
+    return ROOT / str(result.document["directory"])
+
+
+def test_a_deploy_passes_its_four_rows(canary: Result) -> None:
+    assert canary.document["verdict"] == "passed"
+    assert canary.rows == dict.fromkeys(FOUR_ROWS, "passed")
+    assert canary.document["migrations"]["after"] == "0002"
+
+
+def test_images_on_the_host_are_what_was_built(canary: Result, box: Callable[[str], Box]) -> None:
+    for name in ("backend", "db", "worker_cpu"):
+        image = canary.document["release"]["images"][name]
+        assert image["id"].startswith("sha256:")
+        assert image["tag"] == f"canaryctl/ktrdr/{name}:sha256-{image['id'][7:19]}"
+        there = box("canary-1").run(f"docker image inspect {image['tag']} --format '{{{{.Id}}}}'")
+        assert there.strip() == image["id"]
+
+
+def test_again_there_is_nothing_to_change(canary: Result, ctl: Ctl, box: Callable[[str], Box]) -> None:
+    before = box("canary-1").services()
+    again = ctl("deploy", "canary", "--yes", "--output", "json")
+    assert again.code == 0 and again.document["plan"]["changes"] == []
+    assert again.document["changed_from"] is None
+    assert again.document["migrations"] == {"before": "0002", "after": "0002"}
+    assert box("canary-1").services() == before
+
+
+def test_evidence_is_whole_and_verifies(canary: Result, ctl: Ctl) -> None:
+    directory = evidence(canary)
+    listed = {}
+    for line in (directory / "MANIFEST.sha256").read_text().splitlines():
+        digest, path = line.split("  ", 1)
+        listed[path] = digest
+    there = {str(f.relative_to(directory)): f for f in directory.rglob("*") if f.is_file()}
+    del there["MANIFEST.sha256"]
+    assert set(listed) == set(there)
+    assert all(hashlib.sha256(there[path].read_bytes()).hexdigest() == digest for path, digest in listed.items())
+    for name in ("run.json", "plan.json", "events.jsonl", "report.md", "report.html", "junit.xml"):
+        assert name in listed
+    host = directory / "hosts" / "canary-1"
+    for service in ("db", "backend", "backtest-worker", "training-worker"):
+        assert (host / "logs" / f"{service}.log").read_text()
+    assert "services:" in (host / "compose.yml").read_text()
+    assert json.loads((host / "facts.after.json").read_text())["docker"]["running"] is True
+    assert ctl("runs", "verify", canary.document["id"]).code == 0
+
+
+def test_run_json_keeps_its_schema(canary: Result) -> None:
+    schema = json.loads((Path(canaryctl.record.__file__).parent / "schema" / "run.schema.json").read_text())
+    jsonschema.validate(json.loads((evidence(canary) / "run.json").read_text()), schema)
+
+
+def test_no_secret_is_in_the_evidence_nor_readable_on_the_host(
+    canary: Result, ctl: Ctl, lab_env: dict[str, str], box: Callable[[str], Box]
+) -> None:
+    home = Path(lab_env.get("XDG_STATE_HOME") or Path.home() / ".local" / "state")
+    secrets = [f.read_text() for f in (home / "canaryctl/labs/test/secrets/canary").iterdir()]
+    assert len(secrets) == 2
+    assert ctl("collect", "canary", "--output", "json").code == 0
+    for path in evidence(canary).parent.rglob("*"):
+        if path.is_file():
+            content = path.read_text(errors="replace")
+            assert not [secret for secret in secrets if secret in content], path
+    modes = box("canary-1").run("stat -c '%a %U' /opt/canaryctl/ktrdr/secrets.env")
+    assert modes.split() == ["600", "root"]
+    found = box("canary-1").run(f"grep -rlF -e {secrets[0]} -e {secrets[1]} /opt/canaryctl /etc /home || true")
+    assert found.split() == ["/opt/canaryctl/ktrdr/secrets.env"]
+
+
+def test_the_hand_offs_wrong_strategy_is_inconclusive(canary: Result, ctl: Ctl, box: Callable[[str], Box]) -> None:
+    before = box("canary-1").services()
+    wrong = ctl("probe", "canary", "--probes", "examples/ktrdr/probes-handoff.yml", "--output", "json")
+    assert wrong.code == 4 and wrong.document["verdict"] == "inconclusive"
+    assert wrong.rows == {**dict.fromkeys(FOUR_ROWS, "passed"), "Training Lifecycle": "inconclusive"}
+    training: dict[str, Any] = next(p for p in wrong.document["probes"] if p["name"] == "Training Lifecycle")
+    assert training["blame"] == "probe"
+    assert all(word in training["reason"] for word in ("neuro_mean_reversion", "v3_minimal", "v3_single_indicator"))
+    assert box("canary-1").services() == before
+
+
+def test_both_variants_pass_and_are_different_releases(canary: Result, ctl: Ctl, box: Callable[[str], Box]) -> None:
+    has_torch = "docker exec $(docker ps -q -f label=com.docker.compose.service=backend) python3 -c 'import torch'"
+    mono = ctl("deploy", "canary", "--variant", "monolithic", "--yes", "--output", "json")
+    assert mono.code == 0 and mono.rows == dict.fromkeys(FOUR_ROWS, "passed"), mono.text[-3000:]
+    box("canary-1").run(has_torch)
+    split = ctl("deploy", "canary", "--variant", "split", "--yes", "--output", "json")
+    assert split.code == 0 and split.rows == dict.fromkeys(FOUR_ROWS, "passed"), split.text[-3000:]
+    assert box("canary-1").run(f"{has_torch} 2>/dev/null && echo yes || echo no").strip() == "no"
+    assert mono.document["release"]["id"] != split.document["release"]["id"] == canary.document["release"]["id"]
+    assert "db" not in [change["what"] for change in split.document["plan"]["changes"]]
+
+
+def test_a_fleet_serves_across_hosts(ctl: Ctl, canary: Result, box: Callable[[str], Box]) -> None:
+    fleet = ctl("deploy", "fleet", "--yes", "--output", "json", timeout=900)
+    assert fleet.code == 0 and fleet.rows == dict.fromkeys(FOUR_ROWS, "passed"), fleet.text[-3000:]
+    assert set(box("staging-core").services()) == {"db", "backend"}
+    for worker in ("staging-cpu", "staging-gpu"):
+        assert set(box(worker).services()) == {"backtest-worker", "training-worker"}
+    assert fleet.document["release"]["id"] == canary.document["release"]["id"]
+    again = ctl("deploy", "fleet", "--yes", "--output", "json")
+    assert again.code == 0 and again.document["plan"]["changes"] == []
+
+
+def test_a_container_that_died_is_planned_for_with_its_reason(
+    canary: Result, ctl: Ctl, box: Callable[[str], Box]
+) -> None:
+    box("canary-1").run("docker stop -t 1 $(docker ps -q -f label=com.docker.compose.service=backtest-worker)")
+    plan = ctl("plan", "canary", "--output", "json")
+    changes = plan.document["plan"]["changes"]
+    assert [(c["stage"], c["what"]) for c in changes] == [("start", "backtest-worker")]
+    assert "exited" in changes[0]["reason"]
+    assert ctl("deploy", "canary", "--yes").code == 0
+
+
+def test_drift_of_a_file_is_found_and_healed(canary: Result, ctl: Ctl, box: Callable[[str], Box]) -> None:
+    compose = "/opt/canaryctl/ktrdr/current/compose.yml"
+    box("canary-1").run(f"echo '# by hand' >> $(readlink -f {compose})")
+    plan = ctl("plan", "canary", "--output", "json").document["plan"]["changes"]
+    assert [c["stage"] for c in plan] == ["render"] and "compose.yml" in plan[0]["reason"]
+    healed = ctl("deploy", "canary", "--yes", "--output", "json")
+    assert healed.code == 0 and "by hand" not in box("canary-1").run(f"cat {compose}")
+
+
+def test_a_rotated_secret_restarts_what_uses_it(
+    canary: Result, ctl: Ctl, lab_env: dict[str, str], tmp_path: Path, box: Callable[[str], Box]
+) -> None:
+    home = Path(lab_env.get("XDG_STATE_HOME") or Path.home() / ".local" / "state")
+    file = home / "canaryctl/labs/test/secrets/canary/JWT_SECRET"
+    old = file.read_text()
+    try:
+        file.write_text("""it's a "new" $ecret \\ value""")
+        rotated = ctl("deploy", "canary", "--yes", "--output", "json")
+        assert rotated.code == 0, rotated.text[-3000:]
+        assert {"render", "start"} <= {c["stage"] for c in rotated.document["plan"]["changes"]}
+        seen = box("canary-1").run(
+            "docker exec $(docker ps -q -f label=com.docker.compose.service=backend) printenv JWT_SECRET"
+        )
+        assert seen.rstrip("\n") == """it's a "new" $ecret \\ value"""
+    finally:
+        file.write_text(old)
+        assert ctl("deploy", "canary", "--yes").code == 0
+
+
+def test_status_and_logs_say_what_is_served(canary: Result, ctl: Ctl) -> None:
+    status = ctl("status", "canary", "--output", "json").document
+    assert status["release"]["id"] == canary.document["release"]["id"]
+    assert status["hosts"]["canary-1"]["services"]["db"]["health"] == "healthy"
+    logs = ctl("logs", "canary", "db", "--tail", "5")
+    assert logs.code == 0 and all(line.startswith("canary-1") for line in logs.out.splitlines()) and logs.out
+
+
+def test_each_stage_runs_alone_and_says_what_it_needs(canary: Result, ctl: Ctl) -> None:
+    for stage in ("provision", "push", "render", "migrate", "start", "collect"):
+        done = ctl(stage, "canary", "--output", "json")
+        assert done.code == 0, done.text[-2000:]
+        assert done.document["command"] == stage and done.document["plan"]["changes"] == []
+    early = ctl("start", "canary", "--variant", "monolithic")
+    assert early.code == 2 and "render" in early.err and "Traceback" not in early.text
