@@ -97,7 +97,7 @@ def _stage(name: str, summary: str) -> Callable[..., None]:
         vault_password_file: opt.VaultPasswordFile = None,
         ask_become_pass: opt.AskBecomePass = False,
     ) -> None:
-        request = opt.request(**_without(locals(), "output"))
+        request = opt.request(**_without(locals(), "output", "name"))
         if check:
             _plan(request, output, only=name)
             return

@@ -6,7 +6,6 @@ import signal
 import sys
 from typing import Annotated, NoReturn
 
-import click
 import typer
 
 from canaryctl import __version__
@@ -58,14 +57,11 @@ def run() -> NoReturn:
 
     signal.signal(signal.SIGTERM, _interrupt)
     try:
-        sys.exit(app(standalone_mode=False) or 0)
-    except click.ClickException as error:
-        error.show()
-        sys.exit(error.exit_code)
+        sys.exit(app())
     except CanaryError as error:
         print_error(error)
         sys.exit(error.exit_code)
-    except (KeyboardInterrupt, click.Abort):
+    except KeyboardInterrupt:
         print_error({"what": "interrupted", "where": "", "hint": ""})
         sys.exit(130)
     except BrokenPipeError:

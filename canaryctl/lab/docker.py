@@ -16,7 +16,7 @@ from canaryctl.lab import state
 Say = Callable[[str], None]
 
 _INSTALL = "Debian/Ubuntu, as root: apt-get install docker.io; then run this again"
-_SOCKETS = {"pid": Path("/var/run/docker.pid"), "containerd": Path("/var/run/docker/containerd/containerd.pid")}
+_PIDFILES = {"dockerd": Path("/var/run/docker.pid"), "containerd": Path("/var/run/docker/containerd/containerd.pid")}
 
 
 def docker(*argv: str, stdin: str | bytes | None = None, check: bool = True, buildkit: bool | None = None) -> str:
@@ -80,32 +80,37 @@ def ensure_daemon(say: Say) -> None:
             return
         log = state.root() / "dockerd.log"
         say(f"starting Docker (log: {log})")
-        _start_daemon(log)
-        _wait_for_daemon(str(log))
+        _wait_for_daemon(str(log), _start_daemon(log))
 
 
-def _start_daemon(log: Path) -> None:
+def _start_daemon(log: Path) -> subprocess.Popen[bytes]:
     dockerd = shutil.which("dockerd", path=f"{os.environ.get('PATH', '')}:/usr/sbin:/sbin")
     if dockerd is None:
         raise ConfigError("dockerd is not installed on this machine", "docker", _INSTALL)
     # After a kill or a reboot the old pid may be some other process's: dockerd would then refuse to start.
-    for program, file in (("dockerd", _SOCKETS["pid"]), ("containerd", _SOCKETS["containerd"])):
-        if file.exists() and not _runs(file, program):
+    for program, file in _PIDFILES.items():
+        if file.exists() and not runs(file, program):
             file.unlink(missing_ok=True)
     with log.open("ab") as out:
-        subprocess.Popen([dockerd], stdin=subprocess.DEVNULL, stdout=out, stderr=out, start_new_session=True, cwd="/")
+        return subprocess.Popen(
+            [dockerd], stdin=subprocess.DEVNULL, stdout=out, stderr=out, start_new_session=True, cwd="/"
+        )
 
 
-def _runs(pidfile: Path, program: str) -> bool:
+def runs(pidfile: Path, program: str) -> bool:
+    """Whether the process a pid file names is alive and is `program`; a dead one that nobody reaped is not alive."""
     with contextlib.suppress(OSError, ValueError):
-        pid = int(pidfile.read_text())
-        return Path(f"/proc/{pid}/comm").read_text().strip() == program
+        status = Path(f"/proc/{int(pidfile.read_text())}/status").read_text()
+        lines = dict(line.split(":", 1) for line in status.splitlines())
+        return lines["Name"].strip() == program and not lines["State"].strip().startswith("Z")
     return False
 
 
-def _wait_for_daemon(log: str, seconds: float = 60) -> None:
+def _wait_for_daemon(log: str, daemon: subprocess.Popen[bytes] | None = None, seconds: float = 60) -> None:
     deadline = time.monotonic() + seconds
     while not answers():
+        if daemon is not None and daemon.poll() is not None:
+            raise ConfigError(f"dockerd ended at once with code {daemon.returncode}", "docker", f"see {log}")
         if time.monotonic() > deadline:
             raise ConfigError(f"Docker did not come up within {seconds:.0f} s", "docker", f"see {log}")
         time.sleep(0.3)

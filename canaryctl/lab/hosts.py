@@ -18,9 +18,11 @@ from canaryctl.lab.state import Lab
 USER = "ops"
 _BOOT_SECONDS = 60
 
-# Everything but SYS_RESOURCE, which not every machine's Docker may hand out; systemd and an inner Docker need the rest.
+# systemd and an inner Docker need these. Where a machine lacks SYS_RESOURCE, older Dockers fail to give it with ALL, and
+# newer ones, whose ALL leaves it out, fail to drop it.
+_CAPABILITIES = ("--cap-add", "ALL")
+_UNLESS_LACKING = ("--cap-drop", "SYS_RESOURCE")
 _AS_SERVER = (
-    *("--cap-add", "ALL", "--cap-drop", "SYS_RESOURCE"),
     *("--security-opt", "seccomp=unconfined", "--security-opt", "apparmor=unconfined"),
     *("--security-opt", "systempaths=unconfined", "--device-cgroup-rule", "a *:* rwm"),
     *("--tmpfs", "/run", "--tmpfs", "/run/lock", "--tmpfs", "/tmp:exec", "--env", "container=docker"),  # noqa: S108
@@ -39,16 +41,21 @@ _CGROUPS = {
 def create(lab: Lab, host: str, image: str, public_key: str, cgroup_version: str) -> None:
     """Create and start a host's container. A host that is only created, never started, is half-made."""
     where = lab.hosts[host]
-    docker(
-        *("create", "--name", where.container, "--hostname", host, "--restart", "no"),
+    options = (
+        *("--name", where.container, "--hostname", host, "--restart", "no"),
         *("--label", f"canaryctl.lab={lab.name}", "--label", f"canaryctl.host={host}"),
         *("--label", f"canaryctl.state={lab.directory}"),
         *("--network", lab.network, "--ip", where.address, "--network-alias", host),
         *("--publish", f"127.0.0.1:{where.port}:22"),
         *_AS_SERVER,
         *_CGROUPS.get(cgroup_version, _CGROUPS["2"]),
-        image,
     )
+    try:
+        docker("create", *_CAPABILITIES, *_UNLESS_LACKING, *options, image)
+    except ConfigError as refused:
+        if "SYS_RESOURCE" not in refused.what:
+            raise
+        docker("create", *_CAPABILITIES, *options, image)
     admit(lab, host, public_key)
     docker("start", where.container)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import os
 import stat
 import tarfile
 from pathlib import Path
@@ -12,6 +13,7 @@ import pytest
 
 from canaryctl.errors import ConfigError
 from canaryctl.lab import hosts, image, manage, state
+from canaryctl.lab.docker import runs
 from canaryctl.lab.state import Lab, LabHost
 
 
@@ -156,3 +158,17 @@ def test_files_for_a_host_belong_to_root_and_are_readable() -> None:
         content = tar.extractfile(entry)
         assert content is not None
         assert content.read() == b'{"a": 1}'
+
+
+def test_a_stale_pid_file_does_not_pass_for_a_running_program(tmp_path: Path) -> None:
+    file = tmp_path / "x.pid"
+    mine = Path("/proc/self/comm").read_text().strip()
+    assert not runs(file, mine)
+    for text, program, expected in [
+        (str(os.getpid()), mine, True),
+        (str(os.getpid()), "dockerd", False),
+        ("4194999", "dockerd", False),
+        ("garbage", mine, False),
+    ]:
+        file.write_text(text)
+        assert runs(file, program) is expected
