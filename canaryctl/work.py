@@ -357,16 +357,22 @@ class Work:
         if not migrations or self.run.document["migrations"]["after"] is not None:
             return
         host = migration_host(self.scene.stack, self.scene.placed)
-        facts = self.facts.get(host or "")
-        container = facts.container(migrations.service, self.scene.compose_project) if facts else None
-        if host is None or container is None or container.state != "running":
+        if host is None or host not in self.facts:
             return
-        command = f"{self._docker(host)} exec {container.id} sh -c {shlex.quote(migrations.current)}"
-        done = self.connections.get(host).run(command, timeout=60)
+        docker, project = self._docker(host), shlex.quote(self.scene.compose_project)
+        labels = (
+            f"-f label=com.docker.compose.project={project} -f label=com.docker.compose.service={migrations.service}"
+        )
+        container = f"$({docker} ps -q {labels} -f label=com.docker.compose.oneoff=False | head -n 1)"
+        done = self.connections.get(host).run(
+            f"{docker} exec {container} sh -c {shlex.quote(migrations.current)}", timeout=60
+        )
         lines = [line for line in done.text.splitlines() if line.strip()]
-        if done.code == 0 and lines:
-            revision = lines[-1].split()[0]
+        if done.code == 0:
+            revision = lines[-1].split()[0] if lines else ""
             self._record_migration({"before": revision, "after": revision})
+        else:
+            self.run.warn(f"the database's revision could not be read: {done.complaint.strip()[-300:]}", host)
 
     # probe
 

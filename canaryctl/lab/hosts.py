@@ -18,7 +18,7 @@ from canaryctl.lab.state import Lab
 USER = "ops"
 _BOOT_SECONDS = 60
 
-# systemd and an inner Docker need these. Where a machine lacks SYS_RESOURCE, older Dockers fail to give it with ALL, and
+# What systemd and an inner Docker need. Where a machine lacks SYS_RESOURCE, older Dockers fail to give it with ALL, and
 # newer ones, whose ALL leaves it out, fail to drop it.
 _CAPABILITIES = ("--cap-add", "ALL")
 _UNLESS_LACKING = ("--cap-drop", "SYS_RESOURCE")
