@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -221,8 +221,12 @@ def demand_earlier(plan: Plan, name: str) -> None:
 def recorded(command: str, request: Request, listeners: Sequence[Listener]) -> Iterator[Work]:
     """Everything a command does on an environment, recorded whatever comes of it."""
     scene = Scene(request)
-    run = _open(scene, command, listeners, scene.project.runs)
-    with Work(scene, run) as work:
+    with ExitStack() as leaving:
+        runs = scene.project.runs
+        if request.check:  # changes nothing, so leaves no run
+            runs = Path(leaving.enter_context(tempfile.TemporaryDirectory(prefix="canaryctl-")))
+        run = _open(scene, command, listeners, runs)
+        work = leaving.enter_context(Work(scene, run))
         try:
             yield work
             codes = {_VERDICT_EXIT[work.verdict], 3 if work.failures else 0}
@@ -236,6 +240,8 @@ def recorded(command: str, request: Request, listeners: Sequence[Listener]) -> I
         except BaseException as error:
             run.finish("error", 1, error)
             raise
+    if request.check:
+        run.document["directory"] = ""
 
 
 def _open(scene: Scene, command: str, listeners: Sequence[Listener], runs: Path) -> Run:

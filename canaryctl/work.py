@@ -196,6 +196,11 @@ class Work:
 
     def render(self, hosts: Sequence[str]) -> None:
         """Write the release to hosts; a compose file that docker compose rejects is refused there."""
+        for host in hosts:
+            if diff := self.diff_release(host):
+                self.run.host_file(host, "compose.diff", diff)
+                if self.scene.request.diff or self.run.document["command"] == "render":
+                    self.run.event("diff", host=host, text=diff)
         self._ansible("render", hosts, self._stage_variables(hosts))
 
     def migrate(self, host: str) -> None:
