@@ -40,7 +40,7 @@ def deploy(
         return
     from canaryctl import pipeline
 
-    _run(request, output, lambda listeners: pipeline.deploy(request, listeners, _confirm(yes, output)))
+    _run(output, lambda listeners: pipeline.deploy(request, listeners, _confirm(yes, output)))
 
 
 def plan(
@@ -77,7 +77,7 @@ def provision(
     request = opt.request(**_without(locals(), "output"))
     from canaryctl import pipeline
 
-    _run(request, output, lambda listeners: pipeline.provision(request, listeners))
+    _run(output, lambda listeners: pipeline.provision(request, listeners))
 
 
 def _stage(name: str, summary: str) -> Callable[..., None]:
@@ -103,7 +103,7 @@ def _stage(name: str, summary: str) -> Callable[..., None]:
             return
         from canaryctl import pipeline
 
-        _run(request, output, lambda listeners: pipeline.stage(name, request, listeners))
+        _run(output, lambda listeners: pipeline.stage(name, request, listeners))
 
     command.__name__ = name
     command.__doc__ = summary
@@ -132,7 +132,7 @@ def probe(
     request = opt.request(**_without(locals(), "output"))
     from canaryctl import pipeline
 
-    _run(request, output, lambda listeners: pipeline.probe(request, listeners))
+    _run(output, lambda listeners: pipeline.probe(request, listeners))
 
 
 def collect(
@@ -150,7 +150,7 @@ def collect(
     request = opt.request(**_without(locals(), "output"))
     from canaryctl import pipeline
 
-    _run(request, output, lambda listeners: pipeline.collect(request, listeners))
+    _run(output, lambda listeners: pipeline.collect(request, listeners))
 
 
 def down(
@@ -172,7 +172,7 @@ def down(
 
     if not yes and not _ask(f"stop every service of {environment}?"):
         raise ConfigError("not confirmed, nothing was changed", "", "answer yes, or pass --yes")
-    _run(request, output, lambda listeners: pipeline.down(request, listeners, volumes=False))
+    _run(output, lambda listeners: pipeline.down(request, listeners, volumes=False))
 
 
 def _plan(request: Request, output: Output, only: str | None = None) -> None:
@@ -190,16 +190,9 @@ def _plan(request: Request, output: Output, only: str | None = None) -> None:
         print_json(answer)
 
 
-def _run(
-    request: Request, output: Output, work: Callable[[list[Callable[[dict[str, Any]], None]]], dict[str, Any]]
-) -> None:
-    """Show progress while it runs, then the result; exit with the run's code.
-
-    A fault found before there was anything to record still gives scripts a document on standard output.
-    """
+def _run(output: Output, work: Callable[[list[Callable[[dict[str, Any]], None]]], dict[str, Any]]) -> None:
+    """Show progress while it runs, then the result; exit with the run's code."""
     from canaryctl.cli.progress import make_progress
-    from canaryctl.errors import CanaryError
-    from canaryctl.record.document import new_document
 
     diffs: list[str] = []
 
@@ -207,15 +200,8 @@ def _run(
         if event["type"] == "diff":
             diffs.append(event["text"])
 
-    try:
-        with make_progress(output) as progress:
-            document = work([progress, keep_diff])
-    except CanaryError as error:
-        if output is Output.TEXT:
-            raise
-        document = new_document(
-            environment=request.environment, verdict="error", exit_code=error.exit_code, error=error.as_dict()
-        )
+    with make_progress(output) as progress:
+        document = work([progress, keep_diff])
     if output is Output.TEXT:
         typer.echo("\n".join(["", *diffs]))
     print_result(document, output)

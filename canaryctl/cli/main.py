@@ -52,32 +52,37 @@ def _main(
 
 def run() -> NoReturn:
     """Entry point: an expected failure becomes three lines and its exit code, never a traceback."""
-    from canaryctl.cli.output import print_error
+    from canaryctl.cli.options import chosen_output
+    from canaryctl.cli.output import Output, print_error, print_event, print_json
     from canaryctl.errors import CanaryError
+    from canaryctl.record.document import new_document
+
+    def leave(error: CanaryError | dict[str, str], code: int) -> NoReturn:
+        fields = error.as_dict() if isinstance(error, CanaryError) else error
+        document = new_document(verdict="error", exit_code=code, error=fields)
+        if chosen_output() is Output.JSON:
+            print_json(document)
+        elif chosen_output() is Output.NDJSON:
+            print_event({"type": "result", "document": document}, sys.stdout)
+        print_error(error)
+        sys.exit(code)
 
     signal.signal(signal.SIGTERM, _interrupt)
     try:
         sys.exit(app())
     except CanaryError as error:
-        print_error(error)
-        sys.exit(error.exit_code)
+        leave(error, error.exit_code)
     except KeyboardInterrupt:
-        print_error({"what": "interrupted", "where": "", "hint": ""})
-        sys.exit(130)
+        leave({"what": "interrupted", "where": "", "hint": ""}, 130)
     except BrokenPipeError:
         sys.stderr.close()
         sys.exit(1)
     except Exception as fault:
         if any(argument.startswith("-vv") for argument in sys.argv):
             raise
-        print_error(
-            {
-                "what": f"a fault in canaryctl itself: {type(fault).__name__}: {fault}",
-                "where": "",
-                "hint": "run it again with -vv for the traceback, and report it with that",
-            }
-        )
-        sys.exit(1)
+        what = f"a fault in canaryctl itself: {type(fault).__name__}: {fault}"
+        hint = "run it again with -vv for the traceback, and report it with that"
+        leave({"what": what, "where": "", "hint": hint}, 1)
 
 
 def _interrupt(*_: object) -> NoReturn:

@@ -37,7 +37,25 @@ Limit = Annotated[
 Check = Annotated[bool, typer.Option("--check", help="Say what would be done; change nothing.")]
 Diff = Annotated[bool, typer.Option("--diff", help="Show what changes in the compose file.")]
 Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")]
-OutputMode = Annotated[Output, typer.Option("--output", "-o", help="How to print the answer.")]
+
+
+class _Chosen:
+    """The `--output` of this process: an error that comes before there is anything to print follows it too."""
+
+    output = Output.TEXT
+
+
+def chosen_output() -> Output:
+    """What `--output` was given as; text as long as it was not read."""
+    return _Chosen.output
+
+
+def _choose(output: Output) -> Output:
+    _Chosen.output = output
+    return output
+
+
+OutputMode = Annotated[Output, typer.Option("--output", "-o", callback=_choose, help="How to print the answer.")]
 Verbose = Annotated[int, typer.Option("--verbose", "-v", count=True, help="More of Ansible; -vv: tracebacks.")]
 VaultPasswordFile = Annotated[
     Path | None, typer.Option("--vault-password-file", metavar="FILE", help="As in Ansible.", show_default=False)
