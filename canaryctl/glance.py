@@ -112,7 +112,7 @@ def logs(
             docker = "sudo -n docker" if facts.become == "sudo" else "docker"
             only = f" {shlex.quote(service)}" if service else ""
             command = (
-                f"{docker} compose -p {shlex.quote(scene.compose_project)} logs --no-color --timestamps"
+                f"{docker} compose --ansi never -p {shlex.quote(scene.compose_project)} logs --no-color --timestamps"
                 f" --tail {tail}{' --follow' if follow else ''}{only} 2>&1"
             )
             rest = b""

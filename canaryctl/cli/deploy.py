@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
-from canaryctl.cli import options as opt
+from canaryctl.cli.options import takes
 from canaryctl.cli.output import Output, print_plan, print_result
 
 if TYPE_CHECKING:
@@ -16,163 +16,89 @@ if TYPE_CHECKING:
     from canaryctl.scene import Request
 
 
-def deploy(
-    environment: opt.Environment,
-    stack: opt.StackFile = None,
-    inventories: opt.Inventories = None,
-    runs: opt.Runs = None,
-    probes: opt.Probes = None,
-    variant: opt.Variant = None,
-    image: opt.Images = None,
-    limit: opt.Limit = None,
-    check: opt.Check = False,
-    diff: opt.Diff = False,
-    yes: opt.Yes = False,
-    output: opt.OutputMode = Output.TEXT,
-    verbose: opt.Verbose = 0,
-    vault_password_file: opt.VaultPasswordFile = None,
-    ask_become_pass: opt.AskBecomePass = False,
-) -> None:
+@takes("runs", "probes", "variant", "image", "check", "diff", "yes")
+def deploy(request: Request, output: Output) -> None:
     """Validate the images on an environment: observe, plan, apply, probe, collect, record."""
-    request = opt.request(**_without(locals(), "output"))
-    if check:
-        _plan(request, output)
-        return
     from canaryctl import pipeline
 
-    _run(output, lambda listeners: pipeline.deploy(request, listeners, _confirm(yes, output)))
+    if request.check:
+        _plan(request, output)
+    else:
+        _run(output, lambda listeners: pipeline.deploy(request, listeners, _confirm(request.yes, output)))
 
 
-def plan(
-    environment: opt.Environment,
-    stack: opt.StackFile = None,
-    inventories: opt.Inventories = None,
-    variant: opt.Variant = None,
-    image: opt.Images = None,
-    limit: opt.Limit = None,
-    diff: opt.Diff = False,
-    output: opt.OutputMode = Output.TEXT,
-    vault_password_file: opt.VaultPasswordFile = None,
-    ask_become_pass: opt.AskBecomePass = False,
-) -> None:
+@takes("variant", "image", "diff")
+def plan(request: Request, output: Output) -> None:
     """Say what a deploy would change on which host, and why. Changes nothing, leaves no run."""
-    _plan(opt.request(**_without(locals(), "output")), output)
+    _plan(request, output)
 
 
-def provision(
-    environment: opt.Environment,
-    stack: opt.StackFile = None,
-    inventories: opt.Inventories = None,
-    runs: opt.Runs = None,
-    limit: opt.Limit = None,
-    check: opt.Check = False,
-    diff: opt.Diff = False,
-    yes: opt.Yes = False,
-    output: opt.OutputMode = Output.TEXT,
-    verbose: opt.Verbose = 0,
-    vault_password_file: opt.VaultPasswordFile = None,
-    ask_become_pass: opt.AskBecomePass = False,
-) -> None:
+@takes("runs", "check", "diff", "yes")
+def provision(request: Request, output: Output) -> None:
     """Install what hosts lack to run containers: Docker and compose."""
-    request = opt.request(**_without(locals(), "output"))
     from canaryctl import pipeline
 
     _run(output, lambda listeners: pipeline.provision(request, listeners))
 
 
-def _stage(name: str, summary: str) -> Callable[..., None]:
-    def command(
-        environment: opt.Environment,
-        stack: opt.StackFile = None,
-        inventories: opt.Inventories = None,
-        runs: opt.Runs = None,
-        variant: opt.Variant = None,
-        image: opt.Images = None,
-        limit: opt.Limit = None,
-        check: opt.Check = False,
-        diff: opt.Diff = False,
-        yes: opt.Yes = False,
-        output: opt.OutputMode = Output.TEXT,
-        verbose: opt.Verbose = 0,
-        vault_password_file: opt.VaultPasswordFile = None,
-        ask_become_pass: opt.AskBecomePass = False,
-    ) -> None:
-        request = opt.request(**_without(locals(), "output", "name"))
-        if check:
-            _plan(request, output, only=name)
-            return
-        from canaryctl import pipeline
-
-        _run(output, lambda listeners: pipeline.stage(name, request, listeners))
-
-    command.__name__ = name
-    command.__doc__ = summary
-    return command
+@takes("runs", "variant", "image", "check", "diff", "yes")
+def push(request: Request, output: Output) -> None:
+    """Bring the images that hosts lack, and verify them there."""
+    _stage("push", request, output)
 
 
-push = _stage("push", "Bring the images that hosts lack, and verify them there.")
-render = _stage("render", "Write the rendered release to the hosts; docker compose must accept it.")
-migrate = _stage("migrate", "Run the stack's migration with the worker's image, once.")
-start = _stage("start", "Make the release current and wait until its services are healthy.")
+@takes("runs", "variant", "image", "check", "diff", "yes")
+def render(request: Request, output: Output) -> None:
+    """Write the rendered release to the hosts; docker compose must accept it."""
+    _stage("render", request, output)
 
 
-def probe(
-    environment: opt.Environment,
-    stack: opt.StackFile = None,
-    inventories: opt.Inventories = None,
-    runs: opt.Runs = None,
-    probes: opt.Probes = None,
-    limit: opt.Limit = None,
-    output: opt.OutputMode = Output.TEXT,
-    verbose: opt.Verbose = 0,
-    vault_password_file: opt.VaultPasswordFile = None,
-    ask_become_pass: opt.AskBecomePass = False,
-) -> None:
+@takes("runs", "variant", "image", "check", "diff", "yes")
+def migrate(request: Request, output: Output) -> None:
+    """Run the stack's migration with the worker's image, once."""
+    _stage("migrate", request, output)
+
+
+@takes("runs", "variant", "image", "check", "diff", "yes")
+def start(request: Request, output: Output) -> None:
+    """Make the release current and wait until its services are healthy."""
+    _stage("start", request, output)
+
+
+@takes("runs", "probes")
+def probe(request: Request, output: Output) -> None:
     """Judge what an environment serves now. Changes nothing."""
-    request = opt.request(**_without(locals(), "output"))
     from canaryctl import pipeline
 
     _run(output, lambda listeners: pipeline.probe(request, listeners))
 
 
-def collect(
-    environment: opt.Environment,
-    stack: opt.StackFile = None,
-    inventories: opt.Inventories = None,
-    runs: opt.Runs = None,
-    limit: opt.Limit = None,
-    output: opt.OutputMode = Output.TEXT,
-    verbose: opt.Verbose = 0,
-    vault_password_file: opt.VaultPasswordFile = None,
-    ask_become_pass: opt.AskBecomePass = False,
-) -> None:
+@takes("runs")
+def collect(request: Request, output: Output) -> None:
     """Bring logs, container state and facts of every host home."""
-    request = opt.request(**_without(locals(), "output"))
     from canaryctl import pipeline
 
     _run(output, lambda listeners: pipeline.collect(request, listeners))
 
 
-def down(
-    environment: opt.Environment,
-    stack: opt.StackFile = None,
-    inventories: opt.Inventories = None,
-    runs: opt.Runs = None,
-    limit: opt.Limit = None,
-    yes: opt.Yes = False,
-    output: opt.OutputMode = Output.TEXT,
-    verbose: opt.Verbose = 0,
-    vault_password_file: opt.VaultPasswordFile = None,
-    ask_become_pass: opt.AskBecomePass = False,
-) -> None:
+@takes("runs", "yes")
+def down(request: Request, output: Output) -> None:
     """Stop an environment's services and remove their containers. Data and images stay."""
-    request = opt.request(**_without(locals(), "output"))
     from canaryctl import pipeline
     from canaryctl.errors import ConfigError
 
-    if not yes and not _ask(f"stop every service of {environment}?"):
+    if not request.yes and not _ask(f"stop every service of {request.environment}?"):
         raise ConfigError("not confirmed, nothing was changed", "", "answer yes, or pass --yes")
     _run(output, lambda listeners: pipeline.down(request, listeners, volumes=False))
+
+
+def _stage(name: str, request: Request, output: Output) -> None:
+    from canaryctl import pipeline
+
+    if request.check:
+        _plan(request, output, only=name)
+    else:
+        _run(output, lambda listeners: pipeline.stage(name, request, listeners))
 
 
 def _plan(request: Request, output: Output, only: str | None = None) -> None:
@@ -222,7 +148,3 @@ def _ask(question: str) -> bool:
     if not (sys.stdin.isatty() and sys.stderr.isatty()):
         return False
     return typer.confirm(question, err=True)
-
-
-def _without(values: dict[str, Any], *names: str) -> dict[str, Any]:
-    return {key: value for key, value in values.items() if key not in names}

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from canaryctl.cli import options as opt
 from canaryctl.cli.output import Output, Printer, print_json
+
+if TYPE_CHECKING:
+    from canaryctl.scene import Request
 
 
 def build(
@@ -40,29 +43,14 @@ def build(
         print_json({"images": {name: {"id": i.id, "tag": i.reference, "size": i.size} for name, i in built.items()}})
 
 
-def status(
-    environment: opt.Environment,
-    stack: opt.StackFile = None,
-    inventories: opt.Inventories = None,
-    limit: opt.Limit = None,
-    output: opt.OutputMode = Output.TEXT,
-    vault_password_file: opt.VaultPasswordFile = None,
-    ask_become_pass: opt.AskBecomePass = False,
-) -> None:
+@opt.takes()
+def status(request: Request, output: Output) -> None:
     """Say what every host serves: release, services and their health. Changes nothing."""
     import sys
 
     from canaryctl import glance
     from canaryctl.cli.output import print_error
 
-    request = opt.request(
-        environment,
-        stack=stack,
-        inventories=inventories,
-        limit=limit,
-        vault_password_file=vault_password_file,
-        ask_become_pass=ask_become_pass,
-    )
     answer, failures = glance.status(request)
     if output is Output.TEXT:
         to = Printer(sys.stdout)
@@ -75,16 +63,14 @@ def status(
     raise typer.Exit(3 if failures else 0)
 
 
+@opt.takes()
 def logs(
-    environment: opt.Environment,
+    request: Request,
+    output: Output,
+    *,
     service: Annotated[str | None, typer.Argument(metavar="[SERVICE]", help="All services, if left out.")] = None,
     follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on until interrupted.")] = False,
     tail: Annotated[int, typer.Option("--tail", min=0, help="Lines of each service to begin with.")] = 100,
-    stack: opt.StackFile = None,
-    inventories: opt.Inventories = None,
-    limit: opt.Limit = None,
-    vault_password_file: opt.VaultPasswordFile = None,
-    ask_become_pass: opt.AskBecomePass = False,
 ) -> None:
     """Print the services' logs, each line with its host and service."""
     import sys
@@ -92,14 +78,6 @@ def logs(
     from canaryctl import glance
     from canaryctl.cli.output import clean, print_error
 
-    request = opt.request(
-        environment,
-        stack=stack,
-        inventories=inventories,
-        limit=limit,
-        vault_password_file=vault_password_file,
-        ask_become_pass=ask_become_pass,
-    )
     to = Printer(sys.stdout)
     failures = glance.logs(request, service, tail=tail, follow=follow, say=lambda line: to.line(clean(line)))
     for failure in failures:

@@ -1,9 +1,11 @@
-"""Options that commands share, and how they become a request."""
+"""Options that commands share: declared once, asked for by name, made into a request."""
 
 from __future__ import annotations
 
+import inspect
+from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -11,32 +13,6 @@ from canaryctl.cli.output import Output
 
 if TYPE_CHECKING:
     from canaryctl.scene import Request
-
-Environment = Annotated[str, typer.Argument(metavar="ENV", help="A directory under inventories/.")]
-StackFile = Annotated[str | None, typer.Option("--stack", metavar="FILE", help="The stack file.", show_default=False)]
-Inventories = Annotated[
-    str | None, typer.Option("--inventories", metavar="DIR", help="Where environments are.", show_default=False)
-]
-Runs = Annotated[str | None, typer.Option("--runs", metavar="DIR", help="Where evidence goes.", show_default=False)]
-Probes = Annotated[
-    str | None, typer.Option("--probes", metavar="FILE", help="Other probes than the stack's.", show_default=False)
-]
-Variant = Annotated[
-    str | None, typer.Option("--variant", metavar="NAME", help="Which images serve.", show_default=False)
-]
-Images = Annotated[
-    list[str] | None,
-    typer.Option(
-        "--image", metavar="NAME=REF", help="Another local image in a stack image's place.", show_default=False
-    ),
-]
-Limit = Annotated[
-    str | None,
-    typer.Option("--limit", "-l", metavar="PATTERN", help="Only these hosts, as in Ansible.", show_default=False),
-]
-Check = Annotated[bool, typer.Option("--check", help="Say what would be done; change nothing.")]
-Diff = Annotated[bool, typer.Option("--diff", help="Show what changes in the compose file.")]
-Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")]
 
 
 class _Chosen:
@@ -55,15 +31,88 @@ def _choose(output: Output) -> Output:
     return output
 
 
+def _text(name: str, metavar: str, text: str, *more: str) -> Any:
+    return Annotated[str | None, typer.Option(name, *more, metavar=metavar, help=text, show_default=False)]
+
+
+StackFile = _text("--stack", "FILE", "The stack file.")
 OutputMode = Annotated[Output, typer.Option("--output", "-o", callback=_choose, help="How to print the answer.")]
-Verbose = Annotated[int, typer.Option("--verbose", "-v", count=True, help="More of Ansible; -vv: tracebacks.")]
-VaultPasswordFile = Annotated[
-    Path | None, typer.Option("--vault-password-file", metavar="FILE", help="As in Ansible.", show_default=False)
-]
-AskBecomePass = Annotated[bool, typer.Option("--ask-become-pass", "-K", help="Ask for sudo's password.")]
+
+# What every command on an environment takes, in the order of its help; `takes` adds to it.
+_ALWAYS = {
+    "environment": (Annotated[str, typer.Argument(metavar="ENV", help="A directory under inventories/.")], ...),
+    "stack": (StackFile, None),
+    "inventories": (_text("--inventories", "DIR", "Where environments are."), None),
+    "limit": (_text("--limit", "PATTERN", "Only these hosts, as in Ansible.", "-l"), None),
+    "output": (OutputMode, Output.TEXT),
+    "verbose": (Annotated[int, typer.Option("--verbose", "-v", count=True, help="More; -vv: tracebacks.")], 0),
+    "vault_password_file": (
+        Annotated[Path | None, typer.Option("--vault-password-file", metavar="FILE", show_default=False)],
+        None,
+    ),
+    "ask_become_pass": (
+        Annotated[bool, typer.Option("--ask-become-pass", "-K", help="Ask for sudo's password.")],
+        False,
+    ),
+}
+_ON_REQUEST = {
+    "runs": (_text("--runs", "DIR", "Where evidence goes."), None),
+    "probes": (_text("--probes", "FILE", "Other probes than the stack's."), None),
+    "variant": (_text("--variant", "NAME", "Which images serve."), None),
+    "image": (
+        Annotated[
+            list[str] | None,
+            typer.Option(
+                "--image", metavar="NAME=REF", help="Another local image in a stack image's place.", show_default=False
+            ),
+        ],
+        None,
+    ),
+    "check": (Annotated[bool, typer.Option("--check", help="Say what would be done; change nothing.")], False),
+    "diff": (Annotated[bool, typer.Option("--diff", help="Show what changes in the compose file.")], False),
+    "yes": (Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")], False),
+}
 
 
-def request(
+def takes(*names: str) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """Make a command on an environment of `body(request, output, **own)`.
+
+    The command takes the options that all such commands take, those named here, and the body's own keyword
+    parameters (annotated as typer wants them).
+    """
+
+    def decorate(body: Callable[..., None]) -> Callable[..., None]:
+        own = [
+            parameter.replace(annotation=eval(parameter.annotation, body.__globals__))  # noqa: S307  our own source
+            for parameter in inspect.signature(body).parameters.values()
+            if parameter.kind is parameter.KEYWORD_ONLY
+        ]
+
+        def command(**given: Any) -> None:
+            mine = {parameter.name: given.pop(parameter.name) for parameter in own}
+            output = given.pop("output")
+            body(_request(**given), output, **mine)
+
+        shared = _ALWAYS | {name: _ON_REQUEST[name] for name in names}
+        parameters = [
+            inspect.Parameter(
+                name,
+                inspect.Parameter.KEYWORD_ONLY,
+                annotation=annotation,
+                default=inspect.Parameter.empty if default is ... else default,
+            )
+            for name, (annotation, default) in shared.items()
+        ]
+        # After the environment, as `logs ENV SERVICE` reads.
+        command.__signature__ = inspect.Signature([parameters[0], *own, *parameters[1:]])  # type: ignore[attr-defined]
+        command.__annotations__ = {p.name: p.annotation for p in [*parameters, *own]}
+        command.__name__, command.__doc__ = body.__name__, body.__doc__
+        return command
+
+    return decorate
+
+
+def _request(
     environment: str,
     *,
     stack: str | None = None,
