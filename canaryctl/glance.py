@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shlex
 import threading
 from collections.abc import Callable, Mapping
@@ -13,6 +14,9 @@ from canaryctl.observe import Connections, HostFacts, observe
 from canaryctl.plan.plan import readiness
 from canaryctl.record.scrub import Scrubber
 from canaryctl.scene import Request, Scene
+
+# compose erases its cursor line whatever its options say.
+_TERMINAL = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
 
 
 def status(request: Request) -> tuple[dict[str, Any], list[HostError]]:
@@ -112,7 +116,7 @@ def logs(
             docker = "sudo -n docker" if facts.become == "sudo" else "docker"
             only = f" {shlex.quote(service)}" if service else ""
             command = (
-                f"{docker} compose --ansi never -p {shlex.quote(scene.compose_project)} logs --no-color --timestamps"
+                f"{docker} compose -p {shlex.quote(scene.compose_project)} logs --no-color --timestamps"
                 f" --tail {tail}{' --follow' if follow else ''}{only} 2>&1"
             )
             rest = b""
@@ -122,7 +126,7 @@ def logs(
                 *lines, rest = (rest + chunk).split(b"\n")
                 with turn:
                     for line in lines:
-                        say(scrub(f"{host}  {line.decode(errors='replace').rstrip()}"))
+                        say(scrub(f"{host}  {_TERMINAL.sub('', line.decode(errors='replace')).rstrip()}"))
 
             connections.get(host).read(command, feed, timeout=None, tty=follow)
 
