@@ -1,0 +1,64 @@
+"""The command line: which commands there are, what they take, how faults leave it."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from canaryctl.cli.main import app
+
+CTL = str(Path(sys.executable).with_name("canaryctl"))
+COMMANDS = (
+    "build plan provision push render migrate start probe collect deploy status logs down runs lab doctor".split()
+)
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_every_command_explains_itself(command: str) -> None:
+    shown = CliRunner().invoke(app, [command, "--help"])
+    assert shown.exit_code == 0 and "Usage" in shown.output
+
+
+@pytest.mark.parametrize("command", ["deploy", "plan", "push", "probe", "status", "logs", "down"])
+def test_commands_on_an_environment_share_their_options(command: str) -> None:
+    shown = CliRunner().invoke(app, [command, "--help"]).output
+    for option in ("ENV", "--stack", "--inventories", "--limit", "--output", "--vault-password-file"):
+        assert option in shown
+
+
+def run(*argv: str, cwd: Path) -> subprocess.CompletedProcess[str]:
+    return subprocess.run([CTL, *argv], cwd=cwd, capture_output=True, text=True, timeout=60, stdin=subprocess.DEVNULL)
+
+
+def test_wrong_usage_exits_2_and_names_what_is_missing(tmp_path: Path) -> None:
+    done = run("deploy", cwd=tmp_path)
+    assert done.returncode == 2 and "ENV" in done.stderr
+    done = run("deploy", "canary", "--imgae", "a=b", cwd=tmp_path)
+    assert done.returncode == 2 and "--image" in done.stderr
+
+
+def test_without_a_project_the_error_has_three_lines_and_json_its_document(tmp_path: Path) -> None:
+    done = run("deploy", "canary", "--output", "json", cwd=tmp_path)
+    assert done.returncode == 2
+    assert [line.split(":")[0].strip() for line in done.stderr.splitlines()] == ["error", "where", "help"]
+    document = json.loads(done.stdout)
+    assert (
+        document["exit_code"] == 2 and document["verdict"] == "error" and "canaryctl.yml" in document["error"]["what"]
+    )
+
+
+def test_a_malformed_image_option_says_how(tmp_path: Path) -> None:
+    (tmp_path / "canaryctl.yml").write_text("")
+    done = run("plan", "canary", "--image", "backend", cwd=tmp_path)
+    assert done.returncode == 2 and "NAME=REF" in done.stderr
+
+
+def test_an_empty_project_lists_no_runs(tmp_path: Path) -> None:
+    (tmp_path / "canaryctl.yml").write_text("")
+    done = run("runs", "list", "--output", "json", cwd=tmp_path)
+    assert done.returncode == 0 and json.loads(done.stdout) == {"runs": []}
