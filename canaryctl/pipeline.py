@@ -183,6 +183,7 @@ def after_failure(work: Work) -> None:
     if policy == "down":
         work.run.note("canary_on_failure is down: the services are stopped, their data stays")
         work.down(volumes=False)
+        work.observe(again=True)
     elif policy == "rollback":
         work.run.note("canary_on_failure is rollback, which is not built yet: the hosts keep what they have")
     else:
@@ -228,15 +229,17 @@ def recorded(command: str, request: Request, listeners: Sequence[Listener]) -> I
         run = _open(scene, command, listeners, runs)
         work = leaving.enter_context(Work(scene, run))
         try:
-            yield work
-            codes = {_VERDICT_EXIT[work.verdict], 3 if work.failures else 0}
-            unreachable = next(iter(work.failures.values()), None)
-            run.finish(work.verdict, worst_exit(codes), unreachable)
+            try:
+                yield work
+                codes = {_VERDICT_EXIT[work.verdict], 3 if work.failures else 0}
+                unreachable = next(iter(work.failures.values()), None)
+                verdict = "error" if unreachable and work.verdict == "passed" else work.verdict
+                run.finish(verdict, worst_exit(codes), unreachable)
+            except CanaryError as error:
+                _after_error(work, error)
+                run.finish("failed" if isinstance(error, ApplyError) else "error", error.exit_code, error)
         except KeyboardInterrupt:
             run.finish("interrupted", 130, Interrupted("interrupted by the operator", "", interrupted_hint(work)))
-        except CanaryError as error:
-            _after_error(work, error)
-            run.finish("failed" if isinstance(error, ApplyError) else "error", error.exit_code, error)
         except BaseException as error:
             run.finish("error", 1, error)
             raise
@@ -260,14 +263,21 @@ def _after_error(work: Work, error: CanaryError) -> None:
     """Evidence first, then the policy. A second fault on the way must not hide the first."""
     if not work.facts:
         return
+    changed = bool(work.run.document["changed_from"])
     try:
         if not work.collected:
             work.collect()
-        if isinstance(error, (ApplyError, HostError)) and work.run.document["changed_from"]:
+        if changed and isinstance(error, (ApplyError, HostError)):
+            work.remember(work.run.document["command"], "failed")
             after_failure(work)
-            error.hint = f"{error.hint}. The hosts serve now: {work.serving()}".lstrip(". ")
+        if changed or isinstance(error, ApplyError):
+            now = "The hosts serve now" if changed else "Nothing was changed; the hosts serve"
+            error.hint = f"{error.hint.rstrip('. ')}. {now}: {work.serving()}".lstrip(". ")
     except CanaryError as second:
         work.run.warn(f"after the failure: {second.what}", second.where, second.hint)
+    except KeyboardInterrupt:
+        work.run.warn(f"before the interruption: {error.what}", error.where, error.hint)
+        raise
 
 
 def interrupted_hint(work: Work) -> str:

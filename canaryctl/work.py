@@ -40,6 +40,7 @@ class Work:
         self.verdict = "passed"
         self.collected = False
         self.facts: dict[str, HostFacts] = {}
+        self.served_before: dict[str, str | None] = {}
         self.targets: dict[str, Target] = {}
         self.names: dict[str, Any] = {}
         self.failures: dict[str, HostError] = {}
@@ -75,7 +76,9 @@ class Work:
         self.facts = dict(seen.facts)
         self.failures |= seen.failures
         for host, facts in seen.facts.items():
-            self.run.host_file(host, "facts.after.json" if again else "facts.before.json", without_mac(facts.raw))
+            if again or host not in self.served_before:
+                self.run.host_file(host, "facts.after.json" if again else "facts.before.json", without_mac(facts.raw))
+            self.served_before.setdefault(host, (facts.state.current_release or {}).get("id"))
             self.run.event("stage.finished", stage="observe", host=host, status="ok", seconds=seconds)
         for host, failure in seen.failures.items():
             self.run.stage("observe", host, "failed", seconds, message=str(failure.what))
@@ -100,12 +103,13 @@ class Work:
             return
         names = ", ".join(self.failures)
         first = next(iter(self.failures.values()))
+        hint = first.hint.rstrip(". ")
         if len(self.failures) == 1:
-            raise HostError(first.what, first.where or names, f"{first.hint}; or leave it out: --limit 'all:!{names}'")
+            raise HostError(first.what, first.where or names, f"{hint}; or leave it out: --limit 'all:!{names}'")
         raise HostError(
             "; ".join(f"{host}: {failure.what}" for host, failure in self.failures.items()),
             names,
-            f"{first.hint}; or leave them out with --limit",
+            f"{hint}; or leave them out with --limit",
         )
 
     # plan
@@ -306,9 +310,7 @@ class Work:
             scrub=self.run.scrub,
         )
         for host, result in done.results.items():
-            extra = {"message": result.message} if result.message else {}
-            status = "failed" if result.status == "unreachable" else result.status
-            self.run.stage(stage, host, status, result.seconds, **extra)
+            self.run.stage(stage, host, result.status, result.seconds, message=result.message, detail=result.detail)
         if stage == "migrate":
             self._record_migration(done.stats.get("canary_migration_result") or {})
         self._raise_for(stage, done.results)
@@ -322,7 +324,7 @@ class Work:
             others = [name for name in failed if name != host]
             also = f" (also on {', '.join(others)})" if others else ""
             raise ApplyError(
-                f"{stage} failed: {result.message}{also}",
+                "\n".join([f"{stage} failed: {result.message}{also}", *last_words(result.detail or {})]),
                 hint=(result.detail or {}).get("hint", "") or "see ansible/ in the evidence; mend it and deploy again",
                 stage=stage,
                 host=host,
@@ -461,7 +463,7 @@ class Work:
                 who=self.run.document["operator"],
                 environment=self.scene.environment.name,
                 what=what,
-                before=(facts.state.current_release or {}).get("id"),
+                before=self.served_before.get(host),
                 after=self.run.document["release"]["id"],
                 verdict=verdict,
                 run=self.run.id,
@@ -499,6 +501,16 @@ class Work:
             f"{host}: {rendering.directory[:12]}/compose.yml",
         )
         return "".join(lines)
+
+
+def last_words(failure: Mapping[str, Any], lines: int = 10) -> list[str]:
+    """What the services that did not become healthy said last: their health check's output and the end of their log."""
+    said = []
+    for service, found in (failure.get("services") or {}).items():
+        for what, text in (("last health output", found.get("health_output")), ("end of log", found.get("log"))):
+            if tail := str(text or "").strip().splitlines()[-lines:]:
+                said += [f"{service}, {what}:", *(f"  {line}" for line in tail)]
+    return said
 
 
 def without_mac(document: Mapping[str, Any]) -> dict[str, Any]:

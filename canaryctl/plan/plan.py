@@ -94,7 +94,7 @@ def make_plan(
         seen = facts[host]
         found, trouble = _provision(host, seen, policies[host])
         changes += found
-        problems += trouble
+        problems += _access(seen) + trouble
         changes += _push(host, release, target, seen)
         problems += _room(host, release, target, seen) + _platform(host, release, target, seen)
         changes += _render(host, target, seen)
@@ -114,9 +114,9 @@ def plan_provision(facts: Mapping[str, HostFacts], policies: Mapping[str, Policy
     changes: list[Change] = []
     problems: list[CanaryError] = []
     for host, seen in facts.items():
-        found, trouble = _provision(host, seen, replace(policies[host], provision="auto"))
+        found, _ = _provision(host, seen, replace(policies[host], provision="auto"))
         changes += found
-        problems += trouble
+        problems += _access(seen) if found else []
     return Plan(tuple(changes), tuple(problems))
 
 
@@ -145,23 +145,19 @@ def _provision(host: str, facts: HostFacts, policy: Policy) -> tuple[list[Change
     lacks = readiness(facts)
     if not lacks:
         return [], []
-    if facts.become == "refused" and (facts.docker is None or policy.provision == "auto"):
-        return [], [_sudo_refused(host, facts)]
     if policy.provision == "auto":
         return [Change(host, "provision", "install Docker and compose", "; ".join(lacks))], []
-    if facts.become == "refused":
-        return [], [_sudo_refused(host, facts)]
     hint = f"set canary_provision: auto, or run: canaryctl provision ENV --limit {host}"
     return [], [ApplyError(f"the host is not ready: {'; '.join(lacks)}", hint=hint, stage="provision", host=host)]
 
 
-def _sudo_refused(host: str, facts: HostFacts) -> HostError:
-    return HostError(
-        f"sudo is refused to {facts.user}, and Docker cannot be used without it",
-        host,
-        "allow sudo without a password, pass --ask-become-pass, or put the user into the docker group"
-        " and let it write canary_root",
-    )
+def _access(facts: HostFacts) -> list[CanaryError]:
+    """Sudo that is refused where nothing can be done without it."""
+    try:
+        facts.require_privilege()
+    except HostError as refused:
+        return [refused]
+    return []
 
 
 def _needed(release: Release, target: Target) -> dict[str, ImageFact]:
@@ -186,13 +182,13 @@ def _push(host: str, release: Release, target: Target, facts: HostFacts) -> list
     changes = []
     for image in needed_images(release, target, facts):
         tag = content_tag(release.stack, image)
-        reason = "present, but not under its tag" if facts.has_image(image.id, image.layers) else "not on the host"
+        reason = "present, but not under its tag" if facts.has_image(image.id) else "not on the host"
         changes.append(Change(host, "push", f"{image.name} {tag} ({image.size / 1e6:.0f} MB)", reason))
     return changes
 
 
 def _room(host: str, release: Release, target: Target, facts: HostFacts) -> list[CanaryError]:
-    images = [i for i in _needed(release, target).values() if not facts.has_image(i.id, i.layers)]
+    images = [i for i in _needed(release, target).values() if not facts.has_image(i.id)]
     layers_there = {layer for image in facts.images for layer in image.layers}
     missing = sum(image.size for image in images if not set(image.layers) <= layers_there)
     docker_root = facts.docker.root if facts.docker and facts.docker.running else "/"
@@ -201,8 +197,8 @@ def _room(host: str, release: Release, target: Target, facts: HostFacts) -> list
         return []
     return [
         ApplyError(
-            f"not enough room for the images: {missing * HEADROOM / 1e9:.1f} GB are needed in {docker_root}, "
-            f"{disk.free / 1e9:.1f} GB are free",
+            f"not enough room for the images: {missing * HEADROOM / 1e6:.0f} MB are needed in {docker_root}, "
+            f"{disk.free / 1e6:.0f} MB are free",
             hint="free space there (docker system df shows what Docker holds), then run this again",
             stage="push",
             host=host,

@@ -13,9 +13,24 @@ from typer.testing import CliRunner
 from canaryctl.cli.main import app
 
 CTL = str(Path(sys.executable).with_name("canaryctl"))
-COMMANDS = (
-    "build plan provision push render migrate start probe collect deploy status logs down runs lab doctor".split()
-)
+COMMANDS = [
+    "build",
+    "plan",
+    "provision",
+    "push",
+    "render",
+    "migrate",
+    "start",
+    "probe",
+    "collect",
+    "deploy",
+    "status",
+    "logs",
+    "down",
+    "runs",
+    "lab",
+    "doctor",
+]
 
 
 @pytest.mark.parametrize("command", COMMANDS)
