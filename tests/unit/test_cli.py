@@ -14,22 +14,8 @@ from canaryctl.cli.main import app
 
 CTL = str(Path(sys.executable).with_name("canaryctl"))
 COMMANDS = [
-    "build",
-    "plan",
-    "provision",
-    "push",
-    "render",
-    "migrate",
-    "start",
-    "probe",
-    "collect",
-    "deploy",
-    "status",
-    "logs",
-    "down",
-    "runs",
-    "lab",
-    "doctor",
+    *("build", "plan", "provision", "push", "render", "migrate", "start", "probe", "collect", "deploy"),
+    *("status", "logs", "down", "runs", "lab", "doctor"),
 ]
 
 
