@@ -1,0 +1,79 @@
+"""Stop canaryctl in the middle of its work, as a terminal or a service manager does, and look for what it left."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import time
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from conftest import CTL, Box, processes_mentioning
+from toy import Toy, evidence
+
+Event = dict[str, Any]
+
+
+def stop_when(
+    toy: Toy,
+    env: Mapping[str, str],
+    argv: list[str],
+    seen: Callable[[Event], bool],
+    sign: int = signal.SIGINT,
+    pause: float = 0.3,
+) -> dict[str, Any]:
+    """Start canaryctl, signal it `pause` seconds after an event satisfies `seen` (SIGINT its group); its document."""
+    process = subprocess.Popen(
+        [CTL, *argv, "--output", "ndjson"],
+        cwd=toy.folder,
+        env=dict(env),
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+    events: list[Event] = []
+    sent = 0.0
+    for line in process.stdout or ():
+        events.append(json.loads(line))
+        if not sent and seen(events[-1]):
+            time.sleep(pause)
+            sent = time.monotonic()
+            (os.killpg if sign == signal.SIGINT else os.kill)(process.pid, sign)
+    _, err = process.communicate(timeout=60)
+    assert sent, events
+    assert time.monotonic() - sent < 15
+    assert process.returncode == 130 and "Traceback" not in err, (process.returncode, err)
+    assert "interrupted" in err
+    document: dict[str, Any] = events[-1]["document"]
+    return document
+
+
+def begins(stage: str) -> Callable[[Event], bool]:
+    """The event that a stage begins."""
+    return lambda event: event["type"] == "stage.started" and event["stage"] == stage
+
+
+def interrupted(toy: Toy, document: Mapping[str, Any], host: Box) -> None:
+    """Recorded as interrupted, and nothing of it runs on, here or on the host."""
+    assert (document["verdict"], document["exit_code"]) == ("interrupted", 130)
+    assert document["error"]["hint"]
+    evidence(toy.ctl, document)
+    for words in (("ansible-playbook", str(toy.folder)), (CTL, document["command"], document["environment"])):
+        assert gone(lambda words=words: "\n".join(processes_mentioning(*words))) == ""  # type: ignore[misc]
+    project = f"{toy.name}-{document['environment']}"
+    left = f"pgrep -af '[A]nsiballZ|[c]ompose --ansi never --project-name {project}|[d]ocker load' || true"
+    assert gone(lambda: host.run(left)) == ""
+    migrating = f"command -v docker >/dev/null && docker ps -q -f name={project}-migrate || true"
+    assert gone(lambda: host.run(migrating)) == ""
+
+
+def gone(look: Callable[[], str], seconds: float = 10) -> str:
+    """What is still there after waiting for it to go."""
+    end = time.monotonic() + seconds
+    while (left := look()) and time.monotonic() < end:
+        time.sleep(0.2)
+    return left
