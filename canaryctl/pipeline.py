@@ -68,7 +68,7 @@ def provision(request: Request, listeners: Sequence[Listener]) -> Document:
 def stage(name: str, request: Request, listeners: Sequence[Listener]) -> Document:
     """One stage alone: push, render, migrate or start. Earlier stages must have been done."""
     with recorded(name, request, listeners) as work:
-        work.scene.check_all()
+        work.scene.check_all(probes=False)
         work.know_secrets()
         work.observe()
         if name in ("migrate", "start"):
@@ -78,8 +78,9 @@ def stage(name: str, request: Request, listeners: Sequence[Listener]) -> Documen
         demand_possible(plan.problems_before_end_of(name))
         demand_earlier(plan, name)
         apply(work, plan.only(name))
-        work.read_migration()
-        work.collect()
+        if name != "push":  # images alone change nothing that could be collected
+            work.read_migration()
+            work.collect()
     return work.run.document
 
 
@@ -120,25 +121,28 @@ def down(request: Request, listeners: Sequence[Listener], *, volumes: bool) -> D
 
 def show_plan(request: Request, only: str | None = None) -> Document:
     """What a deploy, or one stage of it, would change: `plan`, `release`, `notes` and `diffs`. Leaves no run."""
-    scene = Scene(request)
-    scene.check_all()
-    with (
-        tempfile.TemporaryDirectory(prefix="canaryctl-") as thrown_away,
-        Work(scene, _open(scene, "plan", (), Path(thrown_away))) as work,
-    ):
-        work.observe()
+    with unrecorded(request) as work:
         work.demand_all_hosts()
         plan = work.plan()
         demand_possible(plan.problems if only is None else plan.problems_before_end_of(only))
         plan = plan if only is None else plan.only(only)
         return {
-            "environment": scene.environment.name,
-            "variant": scene.variant,
-            "release": scene.release.as_dict(),
+            "environment": work.scene.environment.name,
+            "variant": work.scene.variant,
+            "release": work.scene.release.as_dict(),
             "plan": {"changes": [change.as_dict() for change in plan.changes]},
             "notes": list(plan.notes),
             "diffs": [work.diff_release(host) for host in plan.hosts("render")] if request.diff else [],
         }
+
+
+def bytes_to_push(request: Request) -> tuple[dict[str, dict[str, Any]], list[HostError]]:
+    """What a push would send: compressed bytes, images and layers by host; and the hosts that could not be asked."""
+    with unrecorded(request) as work:
+        plan = work.plan()
+        demand_possible(plan.problems_before_end_of("push"))
+        demand_earlier(plan, "push")
+        return work.bytes_to_push(), list(work.failures.values())
 
 
 # the steps they share
@@ -216,6 +220,19 @@ def demand_earlier(plan: Plan, name: str) -> None:
                 change.host,
                 f"run: canaryctl {change.stage} ENV, or canaryctl deploy ENV for all of it",
             )
+
+
+@contextmanager
+def unrecorded(request: Request) -> Iterator[Work]:
+    """An observed environment for commands that only look: the run they leave is thrown away."""
+    scene = Scene(request)
+    scene.check_all()
+    with (
+        tempfile.TemporaryDirectory(prefix="canaryctl-") as thrown_away,
+        Work(scene, _open(scene, "plan", (), Path(thrown_away))) as work,
+    ):
+        work.observe()
+        yield work
 
 
 @contextmanager

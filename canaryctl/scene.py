@@ -9,11 +9,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from canaryctl.config.environment import Environment, Host, load_environment, match_hosts
 from canaryctl.config.policy import Policy, load_policies
-from canaryctl.config.probes import Probe, load_probes
 from canaryctl.config.project import Project
 from canaryctl.config.secrets import env_file, resolve_secrets
 from canaryctl.config.stack import Stack, load_stack
@@ -25,6 +24,9 @@ from canaryctl.plan.files import StackFiles, read_stack_files
 from canaryctl.plan.plan import Target
 from canaryctl.plan.release import Release, make_release
 from canaryctl.plan.rendering import Rendering, place_services, render_host, template_names
+
+if TYPE_CHECKING:
+    from canaryctl.config.probes import Probe
 
 
 @dataclass(frozen=True)
@@ -41,6 +43,7 @@ class Request:
     tags: str = ""
     yes: bool = False
     verbosity: int = 0
+    bandwidth: float | None = None
     vault_password_file: Path | None = None
     become_password: str | None = field(default=None, repr=False)
 
@@ -58,6 +61,7 @@ class Scene:
         self.variant = self.stack.choose_variant(request.variant)
         self.policies: dict[str, Policy] = load_policies(self.environment)
         self.placed = place_services(self.stack, self.environment, shown(self.stack.file))
+        self._renderings: dict[tuple[str, tuple[Any, ...]], Rendering] = {}
         chosen = match_hosts(self.environment, request.limit)
         self.hosts: list[Host] = [host for name, host in self.environment.hosts.items() if name in chosen]
 
@@ -111,13 +115,19 @@ class Scene:
     @cached_property
     def probes(self) -> tuple[Probe, ...]:
         """The probes, from --probes or the stack's own file."""
+        from canaryctl.config.probes import load_probes
+
         return load_probes(self.project.probes or self.stack.directory / self.stack.probes)
 
     def rendering(self, host: str, facts: HostFacts | None = None) -> Rendering:
         """The release on one host; `facts` give its GPUs. Raises ConfigError on a faulty template."""
         gpus = tuple(facts.gpus) if facts else ()
-        files, where = self.files, shown(self.stack.directory / self.stack.compose)
-        return render_host(self.stack, self.release, host, self.names, files.template, files.assets, where, gpus)
+        if (host, gpus) not in self._renderings:
+            files, where = self.files, shown(self.stack.directory / self.stack.compose)
+            self._renderings[host, gpus] = render_host(
+                self.stack, self.release, host, self.names, files.template, files.assets, where, gpus
+            )
+        return self._renderings[host, gpus]
 
     def targets(self, facts: Mapping[str, HostFacts], nonce: str) -> dict[str, Target]:
         """What every host with services should be, placed hosts that were not observed included."""
@@ -127,8 +137,8 @@ class Scene:
             host: Target(self.rendering(host, facts.get(host)), self.compose_project, digest) for host in self.placed
         }
 
-    def check_all(self) -> None:
+    def check_all(self, *, probes: bool = True) -> None:
         """Find every fault that can be found without a host: images, secrets, probes, templates of all hosts."""
-        _ = self.release, self.secrets, self.probes
+        _ = self.release, self.secrets, self.probes if probes else None
         for host in self.placed:
             self.rendering(host)

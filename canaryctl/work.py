@@ -14,22 +14,22 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from canaryctl import apply as ansible
 from canaryctl.apply import AnsibleOptions, run_stage
-from canaryctl.deliver.push import push_images
+from canaryctl.deliver.layers import Layers
+from canaryctl.deliver.push import Limiter, Progress, missing_bytes, push_images
 from canaryctl.errors import ApplyError, CanaryError, HostError
-from canaryctl.observe import Connections, HostFacts, collect, observe
+from canaryctl.observe import Connection, Connections, HostFacts, collect, observe
 from canaryctl.plan.plan import Plan, Target, make_plan, marker_of, migration_host, needed_images
-from canaryctl.probe.context import ProbeContext
-from canaryctl.probe.results import overall
-from canaryctl.probe.runner import run_probes
-from canaryctl.probe.templates import check_templates
 from canaryctl.record import history
 from canaryctl.record.run import Run
 from canaryctl.record.scrub import Scrubber
 from canaryctl.scene import Scene
+
+if TYPE_CHECKING:  # the probes bring an HTTP client along, which most commands do without
+    from canaryctl.probe.context import ProbeContext
 
 
 class Work:
@@ -165,36 +165,78 @@ class Work:
 
     def push(self, hosts: Sequence[str]) -> None:
         """Bring the images that hosts lack, all hosts in parallel."""
+        layers = Layers(self.scene.release.images.values())
 
         def one(host: str) -> None:
             began = time.monotonic()
-            images = needed_images(self.scene.release, self.targets[host], self.facts[host])
             try:
                 sent = push_images(
                     self.connections.get(host),
+                    self.scene.environment.hosts[host],
+                    self.facts[host],
                     self.scene.stack.stack,
-                    images,
-                    docker=self._docker(host),
-                    on_bytes=self._push_progress(host, sum(image.size for image in images)),
+                    needed_images(self.scene.release, self.targets[host], self.facts[host]),
+                    layers,
+                    limiter=Limiter(self.scene.request.bandwidth),
+                    progress=self._push_progress(host),
                 )
             except CanaryError as error:
                 self.run.stage("push", host, "failed", time.monotonic() - began, message=error.what)
                 raise
             self.run.stage(
-                "push", host, "changed", time.monotonic() - began, bytes=sent.bytes, images=list(sent.images)
+                "push",
+                host,
+                "changed",
+                time.monotonic() - began,
+                bytes=sent.bytes,
+                resumed=sent.resumed,
+                images=list(sent.images),
+                layers=list(sent.layers),
+                way=sent.way,
             )
 
-        self._in_parallel("push", hosts, one)
+        try:
+            self._in_parallel("push", hosts, one)
+        finally:
+            layers.close()
 
-    def _push_progress(self, host: str, total: int) -> Callable[[int], None]:
+    def bytes_to_push(self) -> dict[str, dict[str, Any]]:
+        """What a push would send to each host: compressed bytes, and the layers they are."""
+        layers = Layers(self.scene.release.images.values())
+
+        def one(connection: Connection) -> dict[str, Any]:
+            host, facts = self.scene.environment.hosts[connection.host], self.facts[connection.host]
+            images = needed_images(self.scene.release, self.targets[host.name], facts)
+            found = missing_bytes(connection, host, facts, self.scene.stack.stack, images, layers) if images else {}
+            return {"bytes": sum(found.values()), "images": [image.name for image in images], "layers": list(found)}
+
+        try:
+            found, lost = self.connections.each([host for host in self.targets if host in self.facts], one)
+        finally:
+            layers.close()
+        self.failures |= lost
+        return found
+
+    def _push_progress(self, host: str) -> Progress:
         """A listener for bytes sent that makes at most two events a second."""
-        last = 0.0
+        began = last = time.monotonic()
 
-        def report(count: int) -> None:
+        def report(sent: int, total: int, resumed: int) -> None:
             nonlocal last
-            if time.monotonic() - last > 0.5:
-                last = time.monotonic()
-                self.run.event("push.progress", stage="push", host=host, bytes=count, total=total)
+            now = time.monotonic()
+            if now - last > 0.5:
+                last = now
+                rate = sent / (now - began)
+                self.run.event(
+                    "push.progress",
+                    stage="push",
+                    host=host,
+                    bytes=sent,
+                    total=total,
+                    resumed=resumed,
+                    rate=round(rate),
+                    eta=round((total - sent) / rate, 1) if rate else None,
+                )
 
         return report
 
@@ -385,10 +427,15 @@ class Work:
 
     def check_probes(self) -> None:
         """Find what is wrong with the probes before anything is changed. Raises ConfigError with file and line."""
+        from canaryctl.probe.templates import check_templates
+
         check_templates(self.scene.probes, self._probe_context())
 
     def probe(self) -> str:
         """Run the probes; returns the verdict over them. A host that SSH lost meanwhile is noted in `failures`."""
+        from canaryctl.probe.results import overall
+        from canaryctl.probe.runner import run_probes
+
         results = run_probes(
             self.scene.probes,
             self._probe_context(),
@@ -404,6 +451,8 @@ class Work:
         return overall(results)
 
     def _probe_context(self) -> ProbeContext:
+        from canaryctl.probe.context import ProbeContext
+
         return ProbeContext(
             environment=self.scene.environment.name,
             variables=self.names,
@@ -458,7 +507,9 @@ class Work:
 
     def remember(self, what: str, verdict: str | None = None) -> None:
         """Append a line to the history of each host; a host that refuses is a warning, not a failure."""
-        for host, facts in self.facts.items():
+
+        def append(connection: Connection) -> None:
+            host = connection.host
             line = history.history_line(
                 who=self.run.document["operator"],
                 environment=self.scene.environment.name,
@@ -468,16 +519,12 @@ class Work:
                 verdict=verdict,
                 run=self.run.id,
             )
-            try:
-                history.append(
-                    self.connections.get(host),
-                    self.scene.environment.hosts[host].root,
-                    self.scene.stack.stack,
-                    line,
-                    sudo=facts.sudo,
-                )
-            except CanaryError as error:
-                self.run.warn(error.what, error.where, error.hint)
+            root = self.scene.environment.hosts[host].root
+            history.append(connection, root, self.scene.stack.stack, line, sudo=self.facts[host].sudo)
+
+        _, refused = self.connections.each(list(self.facts), append)
+        for error in refused.values():
+            self.run.warn(error.what, error.where, error.hint)
 
     def know_secrets(self, *, needed: bool = True) -> None:
         """Make the record scrub the stack's secrets; where they are not needed, a missing one is only a warning."""

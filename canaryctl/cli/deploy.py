@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import dataclasses
 import sys
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -41,10 +42,23 @@ def provision(request: Request, output: Output) -> None:
     _run(output, lambda listeners: pipeline.provision(request, listeners))
 
 
-@takes("runs", "variant", "image", "check", "diff", "yes")
-def push(request: Request, output: Output) -> None:
-    """Bring the images that hosts lack, and verify them there."""
-    _stage("push", request, output)
+@takes("runs", "variant", "image", "check", "yes")
+def push(
+    request: Request,
+    output: Output,
+    *,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say how many bytes each host would be sent.")] = False,
+    bwlimit: Annotated[
+        str | None, typer.Option("--bwlimit", metavar="RATE", help="Bytes a second to each host, such as 25MB.")
+    ] = None,
+) -> None:
+    """Bring the layers that hosts lack, and verify the images there."""
+    if bwlimit is not None:
+        request = dataclasses.replace(request, bandwidth=_rate(bwlimit))
+    if dry_run:
+        _dry_run(request, output)
+    else:
+        _stage("push", request, output)
 
 
 @takes("runs", "variant", "image", "check", "diff", "yes")
@@ -90,6 +104,35 @@ def down(request: Request, output: Output) -> None:
     if not request.yes and not _ask(f"stop every service of {request.environment}?"):
         raise ConfigError("not confirmed, nothing was changed", "", "answer yes, or pass --yes")
     _run(output, lambda listeners: pipeline.down(request, listeners, volumes=False))
+
+
+def _rate(text: str) -> float:
+    from canaryctl.config.stack import parse_size
+    from canaryctl.errors import ConfigError
+
+    try:
+        rate = parse_size(text.removesuffix("/s"))
+    except ValueError as error:
+        raise ConfigError(str(error), "--bwlimit", "for example --bwlimit 25MB") from None
+    if rate <= 0:
+        raise ConfigError("the rate must be above 0", "--bwlimit", "for example --bwlimit 25MB")
+    return float(rate)
+
+
+def _dry_run(request: Request, output: Output) -> None:
+    from canaryctl import pipeline
+    from canaryctl.cli.output import print_error, print_json
+
+    hosts, failures = pipeline.bytes_to_push(request)
+    if output is Output.TEXT:
+        for host, found in hosts.items():
+            what = f": {', '.join(found['images'])}" if found["images"] else ""
+            typer.echo(f"{host:<20} {found['bytes'] / 1e6:>9.1f} MB in {len(found['layers'])} layers{what}")
+    else:
+        print_json({"hosts": hosts})
+    for failure in failures:
+        print_error(failure)
+    raise typer.Exit(3 if failures else 0)
 
 
 def _stage(name: str, request: Request, output: Output) -> None:

@@ -42,7 +42,7 @@ class Environment:
     """The hosts and policy of one inventory directory.
 
     `groups` maps every group name to its hosts' names in inventory order (`all` included).
-    `vars` are the variables with one value on every host: the environment's policy lives there.
+    `vars` are the `ansible_*` and `canary_*` variables with one value on every host: the policy lives there.
     """
 
     name: str
@@ -191,20 +191,19 @@ def _read(directory: Path, name: str, vault_password_file: Path | None) -> Envir
 
 
 def _templated(templar: Any, raw: Mapping[str, Any], host: str, directory: Path) -> dict[str, Any]:
-    """Values as Ansible would use them. What cannot be templated is an error only where we read it ourselves."""
+    """The variables we read, as Ansible would use them."""
     from ansible.errors import AnsibleError
 
     values: dict[str, Any] = {}
     for key, value in raw.items():
-        if key in _MAGIC:
-            continue
+        if key in _MAGIC or not key.startswith(_OUR_PREFIXES):
+            continue  # others are Ansible's alone, and templating them takes time
         try:
             values[key] = _plain(templar.template(value))
         except AnsibleError as error:
-            if key.startswith(_OUR_PREFIXES):
-                raise ConfigError(
-                    f"variable '{key}' of host {host}: {_one_line(error)}", shown(directory), _hint(str(error))
-                ) from None
+            raise ConfigError(
+                f"variable '{key}' of host {host}: {_one_line(error)}", shown(directory), _hint(str(error))
+            ) from None
     return values
 
 

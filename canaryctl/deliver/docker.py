@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import subprocess
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +13,6 @@ from canaryctl.config.stack import Build, Stack
 from canaryctl.config.yamlfile import shown
 from canaryctl.errors import ApplyError, ConfigError
 from canaryctl.plan.release import ImageFact
-
-CHUNK = 1 << 20
 
 
 def local_images(
@@ -136,24 +134,6 @@ def _build(directory: Path, build: Build, tag: str, say: Callable[[str], None]) 
         raise ApplyError(
             f"docker build of {tag} failed: {tail[-1] if tail else ''}", shown(context / build.dockerfile), "see above"
         )
-
-
-def save(images: Iterable[str]) -> Iterator[bytes]:
-    """The archive of `docker save` of these images, shared layers once, in chunks. Closing it ends the process.
-
-    Raises:
-        ApplyError: docker save failed.
-    """
-    with subprocess.Popen(["docker", "save", *images], stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
-        try:
-            while chunk := process.stdout.read(CHUNK) if process.stdout else b"":
-                yield chunk
-        except BaseException:
-            process.kill()
-            raise
-        message = process.stderr.read().decode(errors="replace").strip() if process.stderr else ""
-        if process.wait() != 0:
-            raise ApplyError(f"docker save failed: {message}", "", "is Docker on this machine well? canaryctl doctor")
 
 
 def _docker(*argv: str) -> subprocess.CompletedProcess[str]:

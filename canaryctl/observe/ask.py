@@ -17,7 +17,11 @@ from canaryctl.observe.connection import Connection
 PROGRAMS = {
     "facts": ("docker", "system", "state", "facts"),
     "collect": ("docker", "collect"),
+    "receive": ("docker", "receive"),
 }
+
+# Python reads a program on standard input to its end; this reads as much as is announced and leaves the rest.
+_READ_PROGRAM = "import sys; i = sys.stdin.buffer; exec(i.read(int(i.readline())))"
 
 
 def ask(
@@ -30,15 +34,11 @@ def ask(
     timeout: float = 60,
 ) -> dict[str, Any]:
     """Run `program` of PROGRAMS on the host with `config`. Raises HostError when there is no answer to read."""
-    password = become_password or host.vars.get("ansible_become_password") or host.vars.get("ansible_become_pass")
-    source = bundle(program) + f"\nanswer_{program}(json.loads({json.dumps(config)!r}))\n"
-    words = [interpreter(host), str(config["root"]), become_mode(host), "password" if password else ""]
-    command = shlex.join(["sh", "-c", wrapper(), "sh", *words])
-    stdin = f"{password}\n{source}" if password else source
-    done = connection.run(command, stdin=stdin.encode(), timeout=timeout)
+    command, stdin = call(host, program, config, become_password=become_password)
+    done = connection.run(command, stdin=stdin, timeout=timeout)
     if done.code == 127:
         raise HostError(
-            f"there is no {words[0]} on it",
+            f"there is no {interpreter(host)} on it",
             host.name,
             "Install Python 3.7 or later, or set ansible_python_interpreter.",
         )
@@ -49,11 +49,30 @@ def ask(
         raise HostError(
             f"the agent failed there (exit {done.code}): {done.complaint or 'no output'}",
             host.name,
-            f"Try `{words[0]} --version` on it: Python 3.7 or later is needed.",
+            f"Try `{interpreter(host)} --version` on it: Python 3.7 or later is needed.",
         ) from None
     if not isinstance(answer, dict) or answer.get("agent") != 1:
         raise HostError("the agent's answer is not ours", host.name, "Look for a shell profile that replaces commands.")
     return answer
+
+
+def call(
+    host: Host, program: str, config: dict[str, Any], *, become_password: str | None = None, talk: bool = False
+) -> tuple[str, bytes]:
+    """The command that runs a program on a host, and what its standard input begins with.
+
+    With `talk` the program gets the rest of standard input for itself.
+    """
+    password = become_password or host.vars.get("ansible_become_password") or host.vars.get("ansible_become_pass")
+    source = (bundle(program) + f"\nanswer_{program}(json.loads({json.dumps(config)!r}))\n").encode()
+    words = [interpreter(host), str(config["root"]), become_mode(host), "password" if password else ""]
+    script = wrapper()
+    if talk:
+        script = script.replace(" -IS - ", f" -IS -c {shlex.quote(_READ_PROGRAM)} ")
+        source = b"%d\n" % len(source) + source
+    if password:
+        source = f"{password}\n".encode() + source
+    return shlex.join(["sh", "-c", script, "sh", *words]), source
 
 
 def become_mode(host: Host) -> str:

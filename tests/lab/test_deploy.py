@@ -172,4 +172,4 @@ def test_each_stage_runs_alone_and_says_what_it_needs(canary: Result, ctl: Ctl) 
         assert done.code == 0, done.text[-2000:]
         assert done.document["command"] == stage and done.document["plan"]["changes"] == []
     early = ctl("start", "canary", "--variant", "monolithic")
-    assert early.code == 2 and "render" in early.err and "Traceback" not in early.text
+    assert early.code == 2 and "start needs" in early.err and "run: canaryctl" in early.err

@@ -32,12 +32,16 @@ class Docker:
     def get(self, path: str, timeout: float = 30) -> Any:
         return json.loads(self.raw(path, timeout))
 
-    def _ask(self, path: str, timeout: float) -> tuple[dict[str, str], bytes]:
+    def post(self, path: str, timeout: float = 60) -> bytes:
+        """An order without a body."""
+        return self._ask(path, timeout, "POST")[1]
+
+    def _ask(self, path: str, timeout: float, method: str = "GET") -> tuple[dict[str, str], bytes]:
         # HTTP/1.0 has the daemon send the body whole and close: no chunks to put together.
         with socket.socket(socket.AF_UNIX) as link:
             link.settimeout(timeout)
             link.connect(self.path)
-            link.sendall(f"GET {self.prefix}{path} HTTP/1.0\r\nHost: docker\r\n\r\n".encode())
+            link.sendall(f"{method} {self.prefix}{path} HTTP/1.0\r\nHost: docker\r\n\r\n".encode())
             received = []
             while True:
                 data = link.recv(1 << 18)
@@ -48,7 +52,7 @@ class Docker:
         lines = head.decode("latin-1").split("\r\n")
         headers = {k.lower(): v.strip() for k, _, v in (line.partition(":") for line in lines[1:])}
         status = lines[0].split(" ")[1:2]
-        if status != ["200"]:
+        if status not in (["200"], ["201"]):
             said = body[:300].decode("utf-8", "replace").strip()
             raise DockerError(f"Docker answered {' '.join(status)} to {path}: {said}")
         return headers, body

@@ -1,0 +1,186 @@
+"""Delivery to real hosts: only what is missing, from where it stopped, and never anything else than what was built."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import time
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+
+import pytest
+from conftest import CTL, ROOT, Box, Ctl, Result, processes_mentioning
+
+BIG = 96_000_000
+SMALL = 3_000_000
+HOST = "canary-1"
+INCOMING = "/opt/canaryctl/.incoming"
+
+
+@pytest.fixture(scope="module")
+def overlay(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[str, int], str]]:
+    """Build an image on top of the backend's with one layer of random bytes; its reference."""
+    built = []
+
+    def build(name: str, size: int) -> str:
+        folder = tmp_path_factory.mktemp(name)
+        (folder / "blob").write_bytes(os.urandom(size))
+        (folder / "Dockerfile").write_text("FROM ktrdr-backend:test\nCOPY blob /blob\n")
+        reference = f"canaryctl-test-{name}:test"
+        env = {**os.environ, "DOCKER_BUILDKIT": "0"}
+        subprocess.run(
+            ["docker", "build", "-q", "-t", reference, str(folder)], check=True, capture_output=True, env=env
+        )
+        built.append(reference)
+        return reference
+
+    yield build
+    for reference in built:
+        subprocess.run(["docker", "rmi", "-f", reference], capture_output=True)
+
+
+def identity(reference: str) -> str:
+    argv = ["docker", "image", "inspect", reference, "--format", "{{.Id}}"]
+    return subprocess.run(argv, check=True, capture_output=True, text=True).stdout.strip()
+
+
+def tag(reference: str) -> str:
+    return f"canaryctl/ktrdr/backend:sha256-{identity(reference)[7:19]}"
+
+
+def forget(box: Box, reference: str) -> None:
+    box.run(f"docker rmi {tag(reference)} 2>/dev/null; rm -rf {INCOMING}; true")
+
+
+def push_stage(result: Result) -> Mapping[str, object]:
+    stages = [stage for stage in result.document["stages"] if stage["name"] == "push"]
+    return dict(stages[-1])
+
+
+def test_a_new_layer_alone_is_sent_and_the_image_is_the_one_built(
+    canary: Result, ctl: Ctl, box: Callable[[str], Box], overlay: Callable[[str, int], str]
+) -> None:
+    image = overlay("small", SMALL)
+    dry = ctl("push", "canary", "--image", f"backend={image}", "--dry-run", "--output", "json")
+    assert 0.97 * SMALL < dry.document["hosts"][HOST]["bytes"] < 1.1 * SMALL
+    done = ctl("push", "canary", "--image", f"backend={image}", "--output", "json")
+    assert done.code == 0, done.text[-2000:]
+    assert push_stage(done)["bytes"] == dry.document["hosts"][HOST]["bytes"]
+    assert box(HOST).run(f"docker image inspect {tag(image)} --format '{{{{.Id}}}}'").strip() == identity(image)
+    assert box(HOST).run(f"ls {INCOMING}").split() == []
+    again = ctl("push", "canary", "--image", f"backend={image}", "--dry-run", "--output", "json")
+    assert again.document["hosts"][HOST] == {"bytes": 0, "images": [], "layers": []}
+    forget(box(HOST), image)
+
+
+def interrupted_push(
+    lab_env: Mapping[str, str], runs: Path, image: str, box: Box, how: Callable[[subprocess.Popen[str]], None]
+) -> tuple[int, int]:
+    """Start a slow push, wait until bytes are staged, stop it in the way given; bytes staged, and its exit code."""
+    process = subprocess.Popen(
+        [CTL, "push", "canary", "--image", f"backend={image}", "--bwlimit", "20MB"],
+        cwd=ROOT,
+        env={**lab_env, "CANARYCTL_RUNS": str(runs)},
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        start_new_session=True,
+    )
+    try:
+        for _ in range(300):
+            staged = int(box.run(f"cat {INCOMING}/*.zst 2>/dev/null | wc -c").strip())
+            if staged > 10_000_000:
+                break
+            time.sleep(0.1)
+        how(process)
+        process.communicate(timeout=60)
+    finally:
+        if process.poll() is None:
+            os.killpg(process.pid, signal.SIGKILL)
+            process.communicate()
+    return int(box.run(f"cat {INCOMING}/*.zst | wc -c").strip()), process.returncode
+
+
+@pytest.mark.parametrize("how", ["killed", "cut"])
+def test_a_stopped_push_goes_on_where_it_stopped(
+    how: str,
+    canary: Result,
+    ctl: Ctl,
+    box: Callable[[str], Box],
+    overlay: Callable[[str, int], str],
+    lab_env: dict[str, str],
+    runs_dir: Path,
+) -> None:
+    image, host = overlay(f"big-{how}", BIG), box(HOST)
+
+    def stop(process: subprocess.Popen[str]) -> None:
+        if how == "killed":
+            os.killpg(process.pid, signal.SIGKILL)
+        else:
+            host.cut_ssh()
+
+    try:
+        staged, code = interrupted_push(lab_env, runs_dir, image, host, stop)
+    finally:
+        host.mend_ssh()
+    assert code == (-signal.SIGKILL if how == "killed" else 3)
+    assert 10_000_000 < staged < BIG
+    done = ctl("push", "canary", "--image", f"backend={image}", "--output", "json")
+    assert done.code == 0, done.text[-2000:]
+    stage = push_stage(done)
+    assert int(str(stage["resumed"])) >= 10_000_000
+    assert abs(int(str(stage["resumed"])) + int(str(stage["bytes"])) - BIG) < 0.01 * BIG
+    assert host.run(f"docker image inspect {tag(image)} --format '{{{{.Id}}}}'").strip() == identity(image)
+    forget(host, image)
+
+
+def test_a_damaged_beginning_is_not_built_upon(
+    canary: Result,
+    ctl: Ctl,
+    box: Callable[[str], Box],
+    overlay: Callable[[str, int], str],
+    lab_env: dict[str, str],
+    runs_dir: Path,
+) -> None:
+    image, host = overlay("damaged", BIG), box(HOST)
+    interrupted_push(lab_env, runs_dir, image, host, lambda process: os.killpg(process.pid, signal.SIGKILL))
+    host.run(f"for f in {INCOMING}/*.zst; do printf x | dd of=$f bs=1 seek=1000000 conv=notrunc status=none; done")
+    done = ctl("push", "canary", "--image", f"backend={image}", "--output", "json")
+    assert done.code == 0 and push_stage(done)["resumed"] == 0
+    assert host.run(f"docker image inspect {tag(image)} --format '{{{{.Id}}}}'").strip() == identity(image)
+    forget(host, image)
+
+
+def test_two_operators_at_once_both_succeed(
+    canary: Result,
+    box: Callable[[str], Box],
+    overlay: Callable[[str, int], str],
+    lab_env: dict[str, str],
+    runs_dir: Path,
+) -> None:
+    image, host = overlay("shared", 30_000_000), box(HOST)
+    argv = [CTL, "push", "canary", "--image", f"backend={image}", "--output", "json"]
+    env = {**lab_env, "CANARYCTL_RUNS": str(runs_dir)}
+    both = [
+        subprocess.Popen(argv, cwd=ROOT, env=env, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True)
+        for _ in range(2)
+    ]
+    said = [process.communicate(timeout=120)[0] for process in both]
+    assert [process.returncode for process in both] == [0, 0], said
+    assert host.run(f"docker image inspect {tag(image)} --format '{{{{.Id}}}}'").strip() == identity(image)
+    assert host.run(f"ls {INCOMING}").split() == []
+    forget(host, image)
+
+
+def test_nothing_is_left_running_or_listening(canary: Result, box: Callable[[str], Box]) -> None:
+    assert processes_mentioning("canaryctl", "push") == []
+    assert box(HOST).run("pgrep -fa '[a]nswer_receive|[i]nt.i.readline' || true").strip() == ""
+    listening = box(HOST).run("ss -ltnpH | grep sshd | grep -cE '127\\.0\\.0\\.1:|\\[::1\\]:' || true")
+    assert listening.strip() == "0"
+
+
+def test_a_limit_of_nonsense_is_refused(ctl: Ctl) -> None:
+    done = ctl("push", "canary", "--bwlimit", "fast")
+    assert done.code == 2 and "--bwlimit" in done.err
