@@ -68,6 +68,8 @@ def run() -> NoReturn:
         sys.exit(code)
 
     signal.signal(signal.SIGTERM, _interrupt)
+    # A shell starts background jobs with SIGINT ignored; whoever sends one means it all the same.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     try:
         sys.exit(app())
     except CanaryError as error:

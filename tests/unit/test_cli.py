@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -63,3 +66,21 @@ def test_an_empty_project_lists_no_runs(tmp_path: Path) -> None:
     (tmp_path / "canaryctl.yml").write_text("")
     done = run("runs", "list", "--output", "json", cwd=tmp_path)
     assert done.returncode == 0 and json.loads(done.stdout) == {"runs": []}
+
+
+def test_an_interrupt_is_heard_even_where_the_shell_ignores_it(tmp_path: Path) -> None:
+    """As a background job of a script is started."""
+    (tmp_path / "canaryctl.yml").write_text("")
+    fifo = tmp_path / "stack.yml"
+    os.mkfifo(fifo)  # reading the stack blocks, so that the interrupt comes in the middle
+    process = subprocess.Popen(
+        [CTL, "plan", "canary"],
+        cwd=tmp_path,
+        stdin=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_IGN),
+    )
+    with fifo.open("w"):  # opens once canaryctl reads
+        time.sleep(0.2)
+        process.send_signal(signal.SIGINT)
+        assert process.wait(timeout=20) == 130
