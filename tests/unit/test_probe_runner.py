@@ -200,7 +200,7 @@ def run(app: App, tmp_path: Path) -> Any:
 
 
 def http(path: str, more: str = "") -> str:
-    return f'- {{name: p, kind: http, on: core, url: "{{{{ base }}}}/{path}", timeout: 400ms{more}}}\n'
+    return f'- {{name: p, kind: http, on: core, url: "{{{{ base }}}}/{path}", timeout: 900ms{more}}}\n'
 
 
 @pytest.mark.parametrize(
@@ -209,8 +209,8 @@ def http(path: str, more: str = "") -> str:
         ("health", ", expect: {status: 200, jmespath: \"status == 'healthy'\"}", "passed", "status 200 in"),
         ("broken", "", "failed", 'status 500, expected 2xx: \'{"detail": "no database"}\''),
         ("html", ", expect: {jmespath: \"status == 'healthy'\"}", "failed", "answer is not JSON: text/html"),
-        ("slow/2", "", "failed", "within 400 ms"),
-        ("drip", "", "failed", "within 400 ms"),
+        ("slow/2", "", "failed", "within 900 ms"),
+        ("drip", "", "failed", "within 900 ms"),
         ("close", "", "failed", "closed the connection"),
         ("short", "", "failed", "closed the connection"),
         ("loop", "", "failed", "status 302, expected 2xx, redirects to /loop"),
@@ -227,7 +227,7 @@ def test_one_request(run: Any, path: str, more: str, verdict: str, said: str) ->
     assert row.verdict == verdict, row.reason
     assert said in row.reason
     assert row.blame == {"passed": None, "failed": "system", "inconclusive": "probe"}[verdict]
-    assert time.monotonic() - began < 1.5
+    assert time.monotonic() - began < 1.9
 
 
 def test_evidence_is_bounded_and_scrubbed(run: Any) -> None:
