@@ -40,6 +40,12 @@ def overlay(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[str,
         subprocess.run(["docker", "rmi", "-f", reference], capture_output=True)
 
 
+@pytest.fixture(autouse=True)
+def nothing_staged(box: Callable[[str], Box]) -> None:
+    """Other tests stop pushes half-way too, and what they leave waits on the host as it should."""
+    box(HOST).run(f"rm -rf {INCOMING}")
+
+
 def identity(reference: str) -> str:
     argv = ["docker", "image", "inspect", reference, "--format", "{{.Id}}"]
     return subprocess.run(argv, check=True, capture_output=True, text=True).stdout.strip()
