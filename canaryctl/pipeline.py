@@ -48,6 +48,9 @@ def deploy(request: Request, listeners: Sequence[Listener], confirm: Confirm) ->
             apply(work, plan)
         judge(work)
         work.remember("verdict", work.verdict)
+        if plan.changes and work.verdict == "passed":
+            with work.run.changing():
+                work.prune()
     return work.run.document
 
 

@@ -17,7 +17,8 @@ from canaryctl.config.project import Project
 from canaryctl.config.secrets import env_file, resolve_secrets
 from canaryctl.config.stack import Stack, load_stack
 from canaryctl.config.yamlfile import shown
-from canaryctl.deliver.docker import local_images
+from canaryctl.deliver.images import USUAL_PLATFORM, release_images
+from canaryctl.deliver.registry import Registries
 from canaryctl.errors import ConfigError
 from canaryctl.observe import HostFacts, secrets_mac
 from canaryctl.plan.files import StackFiles, read_stack_files
@@ -61,6 +62,8 @@ class Scene:
         self.variant = self.stack.choose_variant(request.variant)
         self.policies: dict[str, Policy] = load_policies(self.environment)
         self.placed = place_services(self.stack, self.environment, shown(self.stack.file))
+        self.registries = Registries(self._registry_ca())
+        self._platform = USUAL_PLATFORM
         self._renderings: dict[tuple[str, tuple[Any, ...]], Rendering] = {}
         chosen = match_hosts(self.environment, request.limit)
         self.hosts: list[Host] = [host for name, host in self.environment.hosts.items() if name in chosen]
@@ -83,9 +86,31 @@ class Scene:
     @cached_property
     def release(self) -> Release:
         """The release that this machine's images and files make."""
-        names = sorted(set(self.stack.variants[self.variant].values()))
-        images = local_images(self.stack, names, self.request.images)
+        images = release_images(
+            self.stack,
+            sorted(set(self.stack.variants[self.variant].values())),
+            self.request.images,
+            deliveries=[self.policies[host].delivery for host in self.placed],
+            registries=self.registries,
+            platform=self._platform,
+        )
         return make_release(self.stack, self.variant, images, self.files.all)
+
+    def settle_platform(self, architectures: set[str]) -> None:
+        """Make the release anew where the observed hosts are of another platform, and its references have that one."""
+        platform = f"linux/{next(iter(architectures))}" if len(architectures) == 1 else self._platform
+        if platform == self._platform or "release" not in self.__dict__:
+            return
+        if any(image.platform != platform and platform in image.platforms for image in self.release.images.values()):
+            self._platform = platform
+            self._renderings.clear()
+            for made in ("release", "names"):
+                self.__dict__.pop(made, None)
+            self.check_all(probes=False)
+
+    def _registry_ca(self) -> Path | None:
+        given = self.environment.vars.get("canary_registry_ca")
+        return self.environment.directory / str(given) if given else None
 
     @cached_property
     def names(self) -> dict[str, Any]:

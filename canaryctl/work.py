@@ -19,10 +19,13 @@ from typing import TYPE_CHECKING, Any
 from canaryctl import apply as ansible
 from canaryctl.apply import AnsibleOptions, run_stage
 from canaryctl.deliver.layers import Layers
-from canaryctl.deliver.push import Limiter, Progress, missing_bytes, push_images
+from canaryctl.deliver.prune import prune
+from canaryctl.deliver.pull import pull_images
+from canaryctl.deliver.push import Delivery, Limiter, Progress, Sending, missing_bytes, push_images
 from canaryctl.errors import ApplyError, CanaryError, HostError
 from canaryctl.observe import Connection, Connections, HostFacts, collect, observe
-from canaryctl.plan.plan import Plan, Target, make_plan, marker_of, migration_host, needed_images
+from canaryctl.plan.plan import Plan, Target, is_pulled, make_plan, marker_of, migration_host, needed_images
+from canaryctl.plan.release import ImageFact
 from canaryctl.record import history
 from canaryctl.record.run import Run
 from canaryctl.record.scrub import Scrubber
@@ -74,6 +77,7 @@ class Work:
         )
         seconds = time.monotonic() - began
         self.facts = dict(seen.facts)
+        scene.settle_platform({facts.arch for facts in self.facts.values() if facts.arch})
         self.failures |= seen.failures
         for host, facts in seen.facts.items():
             if again or host not in self.served_before:
@@ -164,22 +168,27 @@ class Work:
         self._ansible("provision", hosts, {})
 
     def push(self, hosts: Sequence[str]) -> None:
-        """Bring the images that hosts lack, all hosts in parallel."""
-        layers = Layers(self.scene.release.images.values())
+        """Bring the images that hosts lack, or have hosts pull them, all hosts in parallel."""
+        layers = self._layers()
 
         def one(host: str) -> None:
             began = time.monotonic()
+            pulled, pushed = self._needed(host)
             try:
-                sent = push_images(
-                    self.connections.get(host),
-                    self.scene.environment.hosts[host],
-                    self.facts[host],
-                    self.scene.stack.stack,
-                    needed_images(self.scene.release, self.targets[host], self.facts[host]),
-                    layers,
-                    limiter=Limiter(self.scene.request.bandwidth),
-                    progress=self._push_progress(host),
-                )
+                if pulled:
+                    self._pull(host, pulled)
+                sent = Delivery()
+                if pushed:
+                    sent = push_images(
+                        self.connections.get(host),
+                        self.scene.environment.hosts[host],
+                        self.facts[host],
+                        self.scene.stack.stack,
+                        pushed,
+                        layers,
+                        limiter=Limiter(self.scene.request.bandwidth),
+                        progress=self._push_progress(host),
+                    )
             except CanaryError as error:
                 self.run.stage("push", host, "failed", time.monotonic() - began, message=error.what)
                 raise
@@ -190,9 +199,11 @@ class Work:
                 time.monotonic() - began,
                 bytes=sent.bytes,
                 resumed=sent.resumed,
+                skipped=sent.skipped,
                 images=list(sent.images),
                 layers=list(sent.layers),
                 way=sent.way,
+                pulled=[image.source for image in pulled] or None,
             )
 
         try:
@@ -201,14 +212,15 @@ class Work:
             layers.close()
 
     def bytes_to_push(self) -> dict[str, dict[str, Any]]:
-        """What a push would send to each host: compressed bytes, and the layers they are."""
-        layers = Layers(self.scene.release.images.values())
+        """What a push would send to each host: compressed bytes, the layers they are, and what the host would pull."""
+        layers = self._layers()
 
         def one(connection: Connection) -> dict[str, Any]:
             host, facts = self.scene.environment.hosts[connection.host], self.facts[connection.host]
-            images = needed_images(self.scene.release, self.targets[host.name], facts)
+            pulled, images = self._needed(host.name)
             found = missing_bytes(connection, host, facts, self.scene.stack.stack, images, layers) if images else {}
-            return {"bytes": sum(found.values()), "images": [image.name for image in images], "layers": list(found)}
+            sent = {"bytes": sum(found.values()), "images": [image.name for image in images], "layers": list(found)}
+            return sent | ({"pulled": [image.source for image in pulled]} if pulled else {})
 
         try:
             found, lost = self.connections.each([host for host in self.targets if host in self.facts], one)
@@ -217,26 +229,64 @@ class Work:
         self.failures |= lost
         return found
 
-    def _push_progress(self, host: str) -> Progress:
-        """A listener for bytes sent that makes at most two events a second."""
-        began = last = time.monotonic()
+    def _layers(self) -> Layers:
+        """The layers of those images that this machine has."""
+        return Layers(image for image in self.scene.release.images.values() if image.local)
 
-        def report(sent: int, total: int, resumed: int) -> None:
-            nonlocal last
-            now = time.monotonic()
-            if now - last > 0.5:
-                last = now
-                rate = sent / (now - began)
-                self.run.event(
-                    "push.progress",
-                    stage="push",
-                    host=host,
-                    bytes=sent,
-                    total=total,
-                    resumed=resumed,
-                    rate=round(rate),
-                    eta=round((total - sent) / rate, 1) if rate else None,
+    def _needed(self, host: str) -> tuple[list[ImageFact], list[ImageFact]]:
+        """Images that a host lacks: those it pulls, and those it is sent."""
+        needed = needed_images(self.scene.release, self.targets[host], self.facts[host])
+        pulled = [image for image in needed if is_pulled(image, self.scene.policies[host])]
+        return pulled, [image for image in needed if image not in pulled]
+
+    def _pull(self, host: str, images: Sequence[ImageFact]) -> None:
+        def progress(image: str, got: int, total: int) -> None:
+            self.run.event("push.progress", stage="push", host=host, image=image, bytes=got, total=total, pulled=True)
+
+        pull_images(
+            self.connections.get(host),
+            self.scene.environment.hosts[host],
+            self.scene.stack.stack,
+            images,
+            self.scene.registries.credential,
+            become_password=self.scene.request.become_password,
+            progress=progress,
+        )
+
+    def prune(self) -> None:
+        """Remove images and releases that nothing needs any more. What cannot be removed is a warning."""
+
+        def one(connection: Connection) -> None:
+            began = time.monotonic()
+            host = self.scene.environment.hosts[connection.host]
+            password = self.scene.request.become_password
+            gone = prune(connection, host, self.scene.stack.stack, become_password=password)
+            if gone.images or gone.releases:
+                seconds, releases = time.monotonic() - began, list(gone.releases)
+                self.run.stage("prune", host.name, "changed", seconds, images=list(gone.images), releases=releases)
+                self.run.note(
+                    f"{host.name}: removed what earlier releases left: {len(gone.images)} images "
+                    f"({', '.join(gone.images) or 'none'}), {len(releases)} release folders"
                 )
+            for what, why in gone.faults.items():
+                self.run.warn(f"{what} could not be removed: {why}", host.name, "it does no harm but takes room")
+
+        _, lost = self.connections.each([host for host in self.targets if host in self.facts], one)
+        for error in lost.values():
+            self.run.warn(f"old images were not removed: {error.what}", error.where, error.hint)
+
+    def _push_progress(self, host: str) -> Progress:
+        """Makes events of what a transfer reports; the record takes as many as are good for it."""
+        began = time.monotonic()
+
+        def report(sending: Sending) -> None:
+            far = {key: value for key, value in vars(sending).items() if key != "arrived"}
+            rate = sending.bytes / (time.monotonic() - began) or 1
+            if sending.arrived:
+                self.run.event("push.arrived", stage="push", host=host, rate=round(rate), **far)
+            else:
+                eta = round((sending.total - sending.bytes) / rate, 1)
+                self.run.event("push.progress", stage="push", host=host, rate=round(rate), eta=eta, **far)
 
         return report
 
@@ -529,7 +579,7 @@ class Work:
     def know_secrets(self, *, needed: bool = True) -> None:
         """Make the record scrub the stack's secrets; where they are not needed, a missing one is only a warning."""
         try:
-            self.run.scrub = Scrubber(self.scene.secrets)
+            self.run.scrub = Scrubber({**self.scene.secrets, **self.scene.registries.secrets})
         except CanaryError as error:
             if needed:
                 raise

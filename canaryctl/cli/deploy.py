@@ -128,6 +128,8 @@ def _dry_run(request: Request, output: Output) -> None:
         for host, found in hosts.items():
             what = f": {', '.join(found['images'])}" if found["images"] else ""
             typer.echo(f"{host:<20} {found['bytes'] / 1e6:>9.1f} MB in {len(found['layers'])} layers{what}")
+            for source in found.get("pulled", ()):
+                typer.echo(f"{'':<20} pulls {source}")
     else:
         print_json({"hosts": hosts})
     for failure in failures:

@@ -158,6 +158,8 @@ def track(active: dict[tuple[str, str], _Row], event: Event) -> None:
     elif kind == "push.progress":
         row = active.setdefault(("push", host), _Row())
         row.doing = _bytes_done(event)
+    elif kind == "push.arrived" and (stage, host) in active:
+        active[stage, host].doing = f"{event['bytes'] / 1e6:.0f} MB sent, Docker unpacks{_spared(event)}"
     elif kind == "probe.started":
         active["probe", str(event["name"])] = _Row()
     elif kind == "probe.attempt":
@@ -177,7 +179,8 @@ def describe(event: Event) -> str:
     if kind == "stage.finished":
         message = f": {event['message']}" if event.get("message") and event["status"] == "failed" else ""
         host = f" {event['host']}" if event.get("host") else ""
-        return _line(f"{event['stage']}{host} {event['status']} {event['seconds']:.1f}s{message}")
+        sent = f", {event['bytes'] / 1e6:.1f} MB sent{_spared(event)}" if event.get("bytes") is not None else ""
+        return _line(f"{event['stage']}{host} {event['status']} {event['seconds']:.1f}s{sent}{message}")
     if kind == "task" and event.get("status") in ("failed", "unreachable"):
         return _line(f"{event['stage']} {event['host']} {event['status']}: {event['task']}")
     if kind == "probe.finished":
@@ -204,6 +207,17 @@ def _line(text: str) -> str:
 
 
 def _bytes_done(event: Event) -> str:
+    """How far a transfer is: bytes, rate, time left, and what need not be sent."""
     done, total = event.get("bytes") or 0, event.get("total") or 0
     of = f" of {total / 1e6:.0f} MB ({min(100 * done // total, 100)}%)" if total else " MB"
-    return f"{event.get('image', '')} {done / 1e6:.0f}{of}".strip()
+    layer = f" layer {str(event['layer']).removeprefix('sha256:')[:12]}" if event.get("layer") else ""
+    rate = f", {event['rate'] / 1e6:.0f} MB/s" if event.get("rate") else ""
+    left = f", {event['eta']:.0f} s left" if event.get("eta") is not None else ""
+    return f"{event.get('image', '')}{layer} {done / 1e6:.0f}{of}{rate}{left}{_spared(event)}".strip()
+
+
+def _spared(event: Event) -> str:
+    """What an earlier transfer or an image of the host saved."""
+    resumed = f", {event['resumed'] / 1e6:.0f} MB were there already" if event.get("resumed") else ""
+    skipped = event.get("skipped") or 0
+    return resumed + (f", {skipped} layer{'s' if skipped != 1 else ''} skipped" if skipped else "")

@@ -13,6 +13,7 @@ from canaryctl.errors import ConfigError
 _CHOICES = {
     "canary_provision": ("auto", "check", "never"),
     "canary_on_failure": ("rollback", "keep", "down"),
+    "canary_delivery": ("auto", "push", "pull"),
 }
 
 
@@ -22,11 +23,14 @@ class Policy:
 
     `provision`: `auto` installs what a host lacks, `check` reports it as an error, `never` does not look.
     `on_failure`: what follows a failed apply or verdict.
+    `delivery`: `push` sends every image from the operator's machine, `pull` has hosts pull every image from its
+        registry, `auto` pulls published images and pushes the others.
     `probe_deadline`: seconds for all probes together.
     """
 
     provision: str = "check"
     on_failure: str = "rollback"
+    delivery: str = "auto"
     probe_deadline: float = 600.0
 
 

@@ -8,6 +8,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, PrivateAttr, model_validator
 
+from canaryctl.config.reference import parse_reference
 from canaryctl.config.yamlfile import Document, load_yaml, shown, validate
 from canaryctl.errors import ConfigError
 
@@ -49,6 +50,11 @@ def _relative(text: str) -> str:
     path = Path(text)
     if path.is_absolute() or ".." in path.parts:
         raise ValueError(f"'{text}' must be a path below the stack file's folder")
+    return text
+
+
+def _published(text: str) -> str:
+    parse_reference(text)
     return text
 
 
@@ -94,7 +100,7 @@ class Image(_Model):
 
     build: Build | None = None
     tag: str | None = None
-    ref: str | None = None
+    ref: Annotated[str, AfterValidator(_published)] | None = None
     contract: Contract = Contract()
     gpu: Literal["required", "optional", "none"] = "none"
 

@@ -6,11 +6,13 @@ import json
 import os
 import subprocess
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from canaryctl.config.stack import Build, Stack
 from canaryctl.config.yamlfile import shown
+from canaryctl.deliver.source import overlay_store
 from canaryctl.errors import ApplyError, ConfigError
 from canaryctl.plan.release import ImageFact
 
@@ -38,7 +40,9 @@ def local_images(
         buildable = [name for name in missing if stack.images[name].build and name not in overrides]
         hint = f"build them: canaryctl build {' '.join(buildable)}" if buildable else "docker pull or build them first"
         raise ConfigError(f"images are not on this machine: {listed}", shown(stack.file), hint)
-    return {name: _image_fact(name, reference, found[reference]) for name, reference in references.items()}
+    facts = {name: _image_fact(name, reference, found[reference]) for name, reference in references.items()}
+    store = overlay_store(facts.values())
+    return {name: replace(image, layer_sizes=store.sizes(image)) for name, image in facts.items()} if store else facts
 
 
 def _inspect(references: list[str]) -> dict[str, dict[str, Any]]:
@@ -57,7 +61,7 @@ def _inspect(references: list[str]) -> dict[str, dict[str, Any]]:
 
 def _image_fact(name: str, reference: str, document: Mapping[str, Any]) -> ImageFact:
     identity = str(document["Id"])
-    if document.get("Descriptor"):  # the containerd image store names manifests, not configs
+    if _names_manifests(document):
         identity = _config_digest(identity)
     return ImageFact(
         name=name,
@@ -67,6 +71,15 @@ def _image_fact(name: str, reference: str, document: Mapping[str, Any]) -> Image
         layers=tuple((document.get("RootFS") or {}).get("Layers") or ()),
         platform=f"{document.get('Os', 'linux')}/{document.get('Architecture', '')}",
     )
+
+
+def _names_manifests(document: Mapping[str, Any]) -> bool:
+    """Whether an image's id is that of a manifest, as in containerd's store; elsewhere it is that of a config."""
+    if document.get("Descriptor"):  # since Docker 28 it says so
+        return True
+    if (document.get("GraphDriver") or {}).get("Data"):  # only the classic stores tell their folders
+        return False
+    return "io.containerd.snapshotter" in _docker("info", "--format", "{{json .DriverStatus}}").stdout
 
 
 def _config_digest(image: str) -> str:

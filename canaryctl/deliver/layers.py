@@ -1,246 +1,209 @@
-"""Image layers as files ready to send: read once, compressed once per format, kept.
-
-A layer is named by its diff id, the sha256 of its uncompressed tar. Where Docker keeps layers with overlay2 and we may
-read its folder, a layer's tar is put together from its files and the `tar-split` record that Docker keeps for exactly
-that (format: github.com/vbatts/tar-split), so that a small new layer costs nothing of the big ones below it.
-Elsewhere `docker save` is read once. Either way the diff id is checked.
-"""
+"""Image layers packed for sending: read once, compressed once per format, kept for the next push."""
 
 from __future__ import annotations
 
-import base64
 import fcntl
 import gzip
 import hashlib
 import json
 import os
-import shutil
-import subprocess
-import tarfile
-import threading
+import time
 from collections.abc import Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
 from pathlib import Path
+from threading import Event, Lock
 from typing import IO, Any
 
-from canaryctl.errors import ApplyError, ConfigError
+from canaryctl.deliver.packing import Packed, Packing
+from canaryctl.deliver.source import chain_ids, overlay_store, saved, unpacked
+from canaryctl.errors import ApplyError, CanaryError, ConfigError
 from canaryctl.plan.release import ImageFact
 
-PIECE = 1 << 20
 KEPT = 20 * 10**9  # bytes of compressed layers kept for the next push
 _MEMBER = 4 << 20  # uncompressed bytes of one gzip member: members are compressed side by side
-
-
-@dataclass(frozen=True)
-class Packed:
-    """A compressed layer on disk."""
-
-    path: Path
-    size: int
-    sha256: str
+_ABANDONED = 86400  # seconds after which a half packed layer is nobody's any more
 
 
 class Layers:
-    """The layers of some local images. Safe to use from several threads; close it to stop work under way."""
+    """The layers of those images that are local. Safe to use from several threads; close it to stop work under way."""
 
     def __init__(self, images: Iterable[ImageFact]) -> None:
-        self._images = list(images)
+        self._images = [image for image in images if image.local]
         self._home = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "canaryctl" / "layers"
         self._home.mkdir(parents=True, exist_ok=True, mode=0o700)
-        self._root = _overlay_root()
-        self._guard = threading.Lock()
-        self._saving = threading.Lock()
-        self._stop = threading.Event()
-        self._work: dict[tuple[str, str], Future[Packed]] = {}
-        self._pool = ThreadPoolExecutor(max_workers=2, thread_name_prefix="layers")
+        self._store = overlay_store(self._images)
+        self._chains = {d: c for i in self._images for d, c in zip(i.layers, chain_ids(i.layers), strict=True)}
+        self._sizes = {layer: size for i in self._images for layer, size in zip(i.layers, i.layer_sizes, strict=False)}
+        self._guard, self._saving = Lock(), Lock()
+        self._stop = Event()
+        self._work: dict[tuple[str, str], Packing] = {}
+        self._pool = ThreadPoolExecutor(max_workers=1, thread_name_prefix="layers")
 
     def close(self) -> None:
         """Give up what is not packed yet, and make room for later."""
         self._stop.set()
         self._pool.shutdown(wait=True, cancel_futures=True)
-        self._prune()
+        for packing in self._work.values():
+            packing.fail(KeyboardInterrupt())
+        if self._work:
+            self._prune()
 
     def config(self, image: ImageFact) -> bytes:
         """An image's configuration, the document whose sha256 is its identity."""
-        kept = self._home / f"{image.id.removeprefix('sha256:')}.json"
-        if self._root and not kept.exists():
-            place = (
-                self._root / "image" / "overlay2" / "imagedb" / "content" / "sha256" / image.id.removeprefix("sha256:")
-            )
-            return place.read_bytes()
+        if self._store:
+            return self._store.config(image.id)
+        kept = self._config_place(image)
         if not kept.exists():
-            self._save("gz")
+            self._save("zst")
+        if not kept.exists():
+            raise ConfigError(f"image {image.reference} is not what it was", "", "was it built anew? run this again")
         return kept.read_bytes()
 
-    def ask(self, layer: str, form: str) -> Future[Packed]:
+    def ask(self, layer: str, form: str) -> Packing:
         """Begin to pack a layer as `zst` or `gz`; every caller shares the one piece of work."""
         with self._guard:
             if (layer, form) not in self._work:
-                self._work[layer, form] = self._pool.submit(self._pack, layer, form)
+                packing = self._work[layer, form] = Packing(self._sizes.get(layer))
+                if found := self._find(layer, form):
+                    packing.finish(found)
+                else:
+                    self._pool.submit(self._pack, layer, form, packing)
             return self._work[layer, form]
 
-    def _pack(self, layer: str, form: str) -> Packed:
-        if found := self._find(layer, form):
-            return found
-        if self._root is None:
-            self._save(form)
-            return self._find(layer, form) or _gone(layer)
-        return self._write(layer, form, self._read(layer))
+    def _pack(self, layer: str, form: str, packing: Packing) -> None:
+        try:
+            if self._store:
+                packing.finish(self._write(layer, form, self._store.read(self._chains[layer]), packing))
+            else:
+                self._save(form)
+                packing.finish(self._find(layer, form) or _gone(layer))
+        except (OSError, ValueError, CanaryError) as error:
+            packing.fail(error if isinstance(error, CanaryError) else _unreadable(layer, str(error)))
+        except BaseException as error:
+            packing.fail(error)
+            raise
 
     def _place(self, layer: str, form: str) -> Path:
         return self._home / f"{layer.removeprefix('sha256:')}.{form}"
 
+    def _config_place(self, image: ImageFact) -> Path:
+        return self._home / f"{image.id.removeprefix('sha256:')}.json"
+
     def _find(self, layer: str, form: str) -> Packed | None:
         path = self._place(layer, form)
         try:
-            known = json.loads(path.with_suffix(f".{form}.json").read_text())
+            known = json.loads(_label(path).read_text())
             if path.stat().st_size != known["size"]:
                 return None
+            os.utime(path)
+            return Packed(path, known["size"], known["sha256"], known["plain"])
         except (OSError, ValueError, KeyError):
             return None
-        os.utime(path)
-        return Packed(path, known["size"], known["sha256"])
 
-    def _write(self, layer: str, form: str, chunks: Iterator[bytes]) -> Packed:
+    def _write(self, layer: str, form: str, chunks: Iterator[bytes], packing: Packing) -> Packed:
         path = self._place(layer, form)
         with path.with_suffix(f".{form}.lock").open("w") as lock:
-            fcntl.flock(lock, fcntl.LOCK_EX)  # another canaryctl may be packing it
+            while not _locked(lock):  # another canaryctl packs it
+                if self._stop.wait(0.1):
+                    raise KeyboardInterrupt
             if found := self._find(layer, form):
                 return found
             part = path.with_suffix(f".{form}.part")
-            plain, packed, size = hashlib.sha256(), hashlib.sha256(), 0
-            with part.open("wb") as file:
-                for piece in compress(_hashed(self._unless_stopped(chunks), plain), form):
-                    packed.update(piece)
-                    size += file.write(piece)
-            if f"sha256:{plain.hexdigest()}" != layer:
+            name, packed = self._fill(part, form, chunks, packing)
+            if name != layer:
                 part.unlink()
-                raise ApplyError(
-                    f"layer {layer} cannot be read as it was built (its content hashes to {plain.hexdigest()[:12]})",
-                    hint="Docker's store on this machine may be damaged: build the image again",
-                    stage="push",
-                )
-            path.with_suffix(f".{form}.json").write_text(json.dumps({"size": size, "sha256": packed.hexdigest()}))
-            part.replace(path)
-            return Packed(path, size, packed.hexdigest())
+                raise _unreadable(layer, f"its content hashes to {name[:19]}")
+            return _settle(packed, path)
 
-    def _unless_stopped(self, chunks: Iterator[bytes]) -> Iterator[bytes]:
-        for chunk in chunks:
-            if self._stop.is_set():
-                raise KeyboardInterrupt
-            yield chunk
+    def _fill(self, part: Path, form: str, chunks: Iterator[bytes], packing: Packing | None) -> tuple[str, Packed]:
+        """Pack a tar into a file; its diff id, and what became of it. `packing` hears of it as it grows."""
+        plain, packed, size, read = hashlib.sha256(), hashlib.sha256(), 0, 0
 
-    def _read(self, layer: str) -> Iterator[bytes]:
-        """The exact tar of a layer from Docker's own folder."""
-        chain = next(
-            chain
-            for image in self._images
-            for diff, chain in zip(image.layers, chain_ids(image.layers), strict=True)
-            if diff == layer
-        )
-        home = (self._root or Path()) / "image" / "overlay2" / "layerdb" / "sha256" / chain.removeprefix("sha256:")
-        files = (self._root or Path()) / "overlay2" / (home / "cache-id").read_text().strip() / "diff"
-        return read_tar_split(home / "tar-split.json.gz", files)
+        def hashed() -> Iterator[bytes]:
+            nonlocal read
+            for chunk in chunks:
+                if self._stop.is_set():
+                    raise KeyboardInterrupt
+                plain.update(chunk)
+                read += len(chunk)
+                yield chunk
+
+        with part.open("wb", buffering=0) as file:
+            for piece in compress(hashed(), form):
+                packed.update(piece)
+                size += file.write(piece)
+                if packing:
+                    packing.grow(part, size, read)
+        return f"sha256:{plain.hexdigest()}", Packed(part, size, packed.hexdigest(), read)
 
     def _save(self, form: str) -> None:
         """Read `docker save` of all images once and pack every layer that is not there yet."""
+        wanted = {layer for image in self._images for layer in image.layers}
+        configs = {self._config_place(image).name.removesuffix(".json") for image in self._images}
         with self._saving:
             missing = [
                 image
                 for image in self._images
-                if not all(self._find(layer, form) for layer in image.layers)
-                or not (self._home / f"{image.id.removeprefix('sha256:')}.json").exists()
+                if not self._config_place(image).exists() or not all(self._find(layer, form) for layer in image.layers)
             ]
             if not missing:
                 return
-            with subprocess.Popen(["docker", "save", *(i.id for i in missing)], stdout=subprocess.PIPE) as process:
-                try:
-                    with tarfile.open(fileobj=process.stdout, mode="r|") as archive:
-                        self._unpack(archive, form)
-                finally:
-                    process.kill()
-
-    def _unpack(self, archive: tarfile.TarFile, form: str) -> None:
-        """Layers come before anything that names them, so each is packed under the hash it turns out to have."""
-        wanted = {layer for image in self._images for layer in image.layers}
-        configs = {image.id.removeprefix("sha256:") for image in self._images}
-        for member in archive:
-            name = member.name.rsplit("/", 1)[-1].removesuffix(".json")
-            file = archive.extractfile(member) if member.isfile() else None
-            if file is None:
-                continue
-            if name in configs:
-                (self._home / f"{name}.json").write_bytes(file.read())
-            elif member.name.endswith("/layer.tar") or member.name.startswith("blobs/sha256/"):
-                self._write_unnamed(wanted, form, file)
-
-    def _write_unnamed(self, wanted: set[str], form: str, file: IO[bytes]) -> None:
-        plain, packed, size = hashlib.sha256(), hashlib.sha256(), 0
-        part = self._home / f"save-{os.getpid()}.part"
-        chunks: Iterator[bytes] = iter(lambda: file.read(PIECE), b"")
-        with part.open("wb") as out:
-            for piece in compress(_hashed(self._unless_stopped(chunks), plain), form):
-                packed.update(piece)
-                size += out.write(piece)
-        layer = f"sha256:{plain.hexdigest()}"
-        if layer not in wanted:
-            part.unlink()
-            return
-        path = self._place(layer, form)
-        path.with_suffix(f".{form}.json").write_text(json.dumps({"size": size, "sha256": packed.hexdigest()}))
-        part.replace(path)
+            part = self._home / f"save-{os.getpid()}.part"
+            for path, file in saved(missing):
+                name = path.rsplit("/", 1)[-1].removesuffix(".json")
+                if name in configs:
+                    content = file.read()
+                    if hashlib.sha256(content).hexdigest() == name:
+                        (self._home / f"{name}.json").write_bytes(content)
+                elif path.endswith("/layer.tar") or path.startswith("blobs/sha256/"):
+                    if self._find(f"sha256:{name}", form):
+                        continue  # newer archives name a layer by its hash
+                    layer, packed = self._fill(part, form, unpacked(file), None)
+                    if layer in wanted:
+                        _settle(packed, self._place(layer, form))
+            part.unlink(missing_ok=True)
 
     def _prune(self) -> None:
         """Keep the layers used last, `KEPT` bytes of them."""
-        files = [path for path in self._home.iterdir() if path.suffix in (".zst", ".gz")]
-        files.sort(key=lambda path: path.stat().st_mtime, reverse=True)
+        files = [(path.stat(), path) for path in self._home.iterdir()]
+        files.sort(key=lambda entry: entry[0].st_mtime, reverse=True)
         total = 0
-        for path in files:
-            total += path.stat().st_size
-            if total > KEPT:
+        for stat, path in files:
+            if path.suffix == ".part" and stat.st_mtime < time.time() - _ABANDONED:
                 path.unlink(missing_ok=True)
-                path.with_suffix(f"{path.suffix}.json").unlink(missing_ok=True)
+            elif path.suffix in (".zst", ".gz"):
+                total += stat.st_size
+                if total > KEPT:
+                    path.unlink(missing_ok=True)
+                    _label(path).unlink(missing_ok=True)
+
+
+def _label(path: Path) -> Path:
+    return path.with_suffix(f"{path.suffix}.json")
+
+
+def _settle(packed: Packed, path: Path) -> Packed:
+    """Give a packed layer its name, once what is known of it lies beside."""
+    _label(path).write_text(json.dumps({"size": packed.size, "sha256": packed.sha256, "plain": packed.plain}))
+    packed.path.replace(path)
+    return Packed(path, packed.size, packed.sha256, packed.plain)
+
+
+def _locked(lock: IO[Any]) -> bool:
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
+
+
+def _unreadable(layer: str, why: str) -> ApplyError:
+    hint = "Docker's store on this machine may be damaged, or its disk full: see `df`, or build the image again"
+    return ApplyError(f"layer {layer} cannot be read as it was built: {why}", hint=hint, stage="push")
 
 
 def _gone(layer: str) -> Packed:
-    raise ConfigError(f"layer {layer} is not in what Docker saves", "", "build the image again")
-
-
-def _hashed(chunks: Iterator[bytes], total: Any) -> Iterator[bytes]:
-    for chunk in chunks:
-        total.update(chunk)
-        yield chunk
-
-
-def chain_ids(layers: tuple[str, ...]) -> list[str]:
-    """Docker's names of layers on top of those below them (OCI image specification, ChainID)."""
-    chain: list[str] = []
-    for layer in layers:
-        chain.append(f"sha256:{hashlib.sha256(f'{chain[-1]} {layer}'.encode()).hexdigest()}" if chain else layer)
-    return chain
-
-
-def read_tar_split(record: Path, files: Path) -> Iterator[bytes]:
-    """The tar that a tar-split record and the unpacked files make, in pieces of about a megabyte."""
-    buffer = bytearray()
-    with gzip.open(record) as lines:
-        for line in lines:
-            entry = json.loads(line)
-            if entry["type"] == 2:  # bytes of the tar itself: headers, padding
-                buffer += base64.b64decode(entry.get("payload") or "")
-            elif entry.get("size"):
-                name = entry["name"] if "name" in entry else os.fsdecode(base64.b64decode(entry["name_raw"]))
-                with (files / name.lstrip("/")).open("rb", buffering=0) as file:
-                    while piece := file.read(PIECE):
-                        buffer += piece
-                        if len(buffer) >= PIECE:
-                            yield bytes(buffer)
-                            buffer.clear()
-            if len(buffer) >= PIECE:
-                yield bytes(buffer)
-                buffer.clear()
-    yield bytes(buffer)
+    raise ConfigError(f"layer {layer} is not in what Docker saves", "", "was the image built anew? run this again")
 
 
 def compress(chunks: Iterator[bytes], form: str) -> Iterator[bytes]:
@@ -272,15 +235,3 @@ def _blocks(chunks: Iterator[bytes], size: int) -> Iterator[bytes]:
             yield bytes(buffer[:size])
             del buffer[:size]
     yield bytes(buffer)
-
-
-def _overlay_root() -> Path | None:
-    """Docker's folder where we may read layers from it: the classic overlay2 store, and enough rights."""
-    if shutil.which("docker") is None:
-        return None
-    done = subprocess.run(
-        ["docker", "info", "--format", "{{.Driver}} {{.DockerRootDir}}"], capture_output=True, text=True, check=False
-    )
-    driver, _, root = done.stdout.strip().partition(" ")
-    store = Path(root) / "image" / "overlay2" / "layerdb" / "sha256"
-    return Path(root) if driver == "overlay2" and os.access(store, os.R_OK | os.X_OK) else None

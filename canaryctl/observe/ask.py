@@ -17,7 +17,9 @@ from canaryctl.observe.connection import Connection
 PROGRAMS = {
     "facts": ("docker", "system", "state", "facts"),
     "collect": ("docker", "collect"),
-    "receive": ("docker", "receive"),
+    "receive": ("docker", "staging", "load", "receive"),
+    "pull": ("docker", "pull"),
+    "prune": ("docker", "prune"),
 }
 
 # Python reads a program on standard input to its end; this reads as much as is announced and leaves the rest.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -95,7 +95,7 @@ def make_plan(
         found, trouble = _provision(host, seen, policies[host])
         changes += found
         problems += _access(seen) + trouble
-        changes += _push(host, release, target, seen)
+        changes += _push(host, release, target, seen, policies[host])
         problems += _room(host, release, target, seen) + _platform(host, release, target, seen)
         changes += _render(host, target, seen)
         others = _other_projects(stack, target, seen)
@@ -178,19 +178,24 @@ def _tagged(facts: HostFacts, image: ImageFact, tag: str) -> bool:
     return facts.has_image(image.id, image.layers) and any(tag in there.tags for there in facts.images)
 
 
-def _push(host: str, release: Release, target: Target, facts: HostFacts) -> list[Change]:
+def is_pulled(image: ImageFact, policy: Policy) -> bool:
+    """Whether a host gets the image from its registry rather than from the operator's machine."""
+    return bool(image.source) and policy.delivery != "push"
+
+
+def _push(host: str, release: Release, target: Target, facts: HostFacts, policy: Policy) -> list[Change]:
     changes = []
     for image in needed_images(release, target, facts):
         tag = content_tag(release.stack, image)
         reason = "present, but not under its tag" if facts.has_image(image.id) else "not on the host"
-        changes.append(Change(host, "push", f"{image.name} {tag} ({image.size / 1e6:.0f} MB)", reason))
+        size = f"{image.size / 1e6:.0f} MB{'' if image.local else ' compressed'}"
+        origin = f", pulled from {image.source.partition('@')[0]}" if is_pulled(image, policy) else ""
+        changes.append(Change(host, "push", f"{image.name} {tag} ({size}{origin})", reason))
     return changes
 
 
 def _room(host: str, release: Release, target: Target, facts: HostFacts) -> list[CanaryError]:
-    images = [i for i in _needed(release, target).values() if not facts.has_image(i.id)]
-    layers_there = {layer for image in facts.images for layer in image.layers}
-    missing = sum(image.size for image in images if not set(image.layers) <= layers_there)
+    missing = missing_size([i for i in _needed(release, target).values() if not facts.has_image(i.id)], facts)
     docker_root = facts.docker.root if facts.docker and facts.docker.running else "/"
     disk = facts.disks.get(docker_root) or facts.disks.get("/")
     if not missing or disk is None or disk.free >= missing * HEADROOM:
@@ -206,12 +211,30 @@ def _room(host: str, release: Release, target: Target, facts: HostFacts) -> list
     ]
 
 
+def missing_size(images: Sequence[ImageFact], facts: HostFacts) -> int:
+    """Bytes that images take on a host beside what it has, each shared layer once.
+
+    At least: where the sizes of layers are not known, an image counts as a whole or, if the host has its base, not at
+    all. The push counts exactly, before it sends anything.
+    """
+    there = {image.layers[:n] for image in facts.images for n in range(1, len(image.layers) + 1)}
+    sizes: dict[tuple[str, ...], int] = {}
+    for image in images:
+        if image.layer_sizes:
+            for n, size in enumerate(image.layer_sizes, 1):
+                sizes[image.layers[:n]] = size
+        else:
+            base = image.layers[:1]
+            sizes[base] = max(image.size, sizes.get(base, 0))
+    return sum(size for layers, size in sizes.items() if layers not in there)
+
+
 def _platform(host: str, release: Release, target: Target, facts: HostFacts) -> list[CanaryError]:
     wrong = [i for i in _needed(release, target).values() if facts.arch and i.platform != f"linux/{facts.arch}"]
     return [
         ApplyError(
             f"image {image.name} is for {image.platform}, the host is linux/{facts.arch}",
-            hint="build the image for the host's platform",
+            hint=f"{'publish' if image.source else 'build'} the image for the host's platform",
             stage="push",
             host=host,
         )

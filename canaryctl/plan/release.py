@@ -15,10 +15,13 @@ SHORT = 12
 
 @dataclass(frozen=True)
 class ImageFact:
-    """One image of the stack as it is on the operator's machine.
+    """One image of the stack, as it is on the operator's machine or in a registry.
 
     `id` is the identity: the config digest (`sha256:...`). `layers` are the RootFS diff ids, in order. `size` is
-    bytes unpacked. `platform` is `os/architecture`. `reference` is the local name it was found under.
+    bytes unpacked, or compressed where the image is not `local`: a registry knows no more. `platform` is
+    `os/architecture`. `reference` is the name it was found under. `source` is where hosts can pull it
+    (`registry/name@digest`), empty for an image of this machine alone; `platforms` are all that its reference has.
+    `layer_sizes` are bytes unpacked of each layer, where they can be told; estimated where the image is not `local`.
     """
 
     name: str
@@ -27,6 +30,10 @@ class ImageFact:
     size: int
     layers: tuple[str, ...]
     platform: str
+    source: str = ""
+    platforms: tuple[str, ...] = ()
+    local: bool = True
+    layer_sizes: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -54,6 +61,7 @@ class Release:
             "id": self.id,
             "images": {
                 name: {"id": image.id, "tag": content_tag(self.stack, image), "size": image.size}
+                | ({"source": image.source} if image.source else {})
                 for name, image in sorted(self.images.items())
             },
             "services": {service: image.name for service, image in self.services.items()},

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import subprocess
@@ -40,15 +41,14 @@ def overlay(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[str,
         subprocess.run(["docker", "rmi", "-f", reference], capture_output=True)
 
 
-@pytest.fixture(autouse=True)
-def nothing_staged(box: Callable[[str], Box]) -> None:
-    """Other tests stop pushes half-way too, and what they leave waits on the host as it should."""
-    box(HOST).run(f"rm -rf {INCOMING}")
-
-
 def identity(reference: str) -> str:
     argv = ["docker", "image", "inspect", reference, "--format", "{{.Id}}"]
     return subprocess.run(argv, check=True, capture_output=True, text=True).stdout.strip()
+
+
+def layers(reference: str) -> list[str]:
+    argv = ["docker", "image", "inspect", reference, "--format", "{{json .RootFS.Layers}}"]
+    return list(json.loads(subprocess.run(argv, check=True, capture_output=True, text=True).stdout))
 
 
 def tag(reference: str) -> str:
@@ -81,9 +81,9 @@ def test_a_new_layer_alone_is_sent_and_the_image_is_the_one_built(
 
 
 def interrupted_push(
-    lab_env: Mapping[str, str], runs: Path, image: str, box: Box, how: Callable[[subprocess.Popen[str]], None]
-) -> tuple[int, int]:
-    """Start a slow push, wait until bytes are staged, stop it in the way given; bytes staged, and its exit code."""
+    lab_env: Mapping[str, str], runs: Path, image: str, box: Box, how: Callable[[subprocess.Popen[str]], object]
+) -> tuple[int, int, str]:
+    """Start a slow push, wait until bytes are staged, disturb it; bytes staged after it, its exit code and output."""
     process = subprocess.Popen(
         [CTL, "push", "canary", "--image", f"backend={image}", "--bwlimit", "20MB"],
         cwd=ROOT,
@@ -101,12 +101,12 @@ def interrupted_push(
                 break
             time.sleep(0.1)
         how(process)
-        process.communicate(timeout=60)
+        text, _ = process.communicate(timeout=60)
     finally:
         if process.poll() is None:
             os.killpg(process.pid, signal.SIGKILL)
             process.communicate()
-    return int(box.run(f"cat {INCOMING}/*.zst | wc -c").strip()), process.returncode
+    return int(box.run(f"cat {INCOMING}/*.zst 2>/dev/null | wc -c").strip()), process.returncode, text
 
 
 @pytest.mark.parametrize("how", ["killed", "cut"])
@@ -128,7 +128,7 @@ def test_a_stopped_push_goes_on_where_it_stopped(
             host.cut_ssh()
 
     try:
-        staged, code = interrupted_push(lab_env, runs_dir, image, host, stop)
+        staged, code, _ = interrupted_push(lab_env, runs_dir, image, host, stop)
     finally:
         host.mend_ssh()
     assert code == (-signal.SIGKILL if how == "killed" else 3)
@@ -159,6 +159,59 @@ def test_a_damaged_beginning_is_not_built_upon(
     forget(host, image)
 
 
+def test_a_layer_damaged_on_its_way_is_thrown_away_and_named(
+    canary: Result,
+    ctl: Ctl,
+    box: Callable[[str], Box],
+    overlay: Callable[[str, int], str],
+    lab_env: dict[str, str],
+    runs_dir: Path,
+) -> None:
+    image, host = overlay("spoilt", 40_000_000), box(HOST)
+    layer = layers(image)[-1]
+    spoil = f"printf x | dd of={INCOMING}/{layer.replace(':', '-')}.zst bs=1 seek=1000000 conv=notrunc status=none"
+    _, code, text = interrupted_push(lab_env, runs_dir, image, host, lambda _: host.run(spoil))
+    assert code == 6 and layer in text and "damaged" in text
+    assert host.run(f"docker images -q {tag(image)}").strip() == ""
+    assert host.run(f"ls {INCOMING}").split() == []
+    assert ctl("push", "canary", "--image", f"backend={image}").code == 0
+    forget(host, image)
+
+
+def test_a_full_disk_is_refused_with_the_figures_before_any_byte(
+    canary: Result, ctl: Ctl, box: Callable[[str], Box], overlay: Callable[[str, int], str]
+) -> None:
+    image, host = overlay("toolarge", 30_000_000), box(HOST)
+    host.run(f"mkdir -p {INCOMING} && mount -t tmpfs -o size=10m none {INCOMING}")
+    try:
+        full = ctl("push", "canary", "--image", f"backend={image}")
+        assert full.code == 6 and "MB are needed in /opt/canaryctl/.incoming" in full.err, full.text
+        assert host.run(f"du -sb {INCOMING}/* | cut -f1").split() == ["0"]
+        host.run(f"mount -o remount,size=100m {INCOMING}")
+        assert ctl("push", "canary", "--image", f"backend={image}").code == 0
+    finally:
+        host.run(f"umount {INCOMING}")
+    forget(host, image)
+
+
+def test_a_host_that_is_down_does_not_keep_the_others_waiting(
+    ctl: Ctl, box: Callable[[str], Box], overlay: Callable[[str, int], str], lab_env: dict[str, str]
+) -> None:
+    assert ctl("provision", "fleet", timeout=300).code == 0
+    image, up, down = overlay("partly", SMALL), box("staging-core"), box("staging-cpu")
+    down.cut_ssh()
+    try:
+        dry = ctl("push", "fleet", "--image", f"backend={image}", "--dry-run", "--output", "json")
+        assert dry.code == 3 and "staging-core" in dry.document["hosts"] and "staging-cpu" in dry.err
+        done = ctl("push", "fleet", "--image", f"backend={image}", "--output", "json")
+        assert done.code == 3 and "staging-cpu" in done.text
+        assert up.run(f"docker image inspect {tag(image)} --format '{{{{.Id}}}}'").strip() == identity(image)
+    finally:
+        down.mend_ssh()
+    assert ctl("push", "fleet", "--image", f"backend={image}", timeout=300).code == 0
+    forget(up, image)
+
+
 def test_two_operators_at_once_both_succeed(
     canary: Result,
     box: Callable[[str], Box],
@@ -182,7 +235,7 @@ def test_two_operators_at_once_both_succeed(
 
 def test_nothing_is_left_running_or_listening(canary: Result, box: Callable[[str], Box]) -> None:
     assert processes_mentioning("canaryctl", "push") == []
-    assert box(HOST).run("pgrep -fa '[a]nswer_receive|[i]nt.i.readline' || true").strip() == ""
+    assert box(HOST).run("pgrep -fa '[i].read.int.i.readline' || true").strip() == ""
     listening = box(HOST).run("ss -ltnpH | grep sshd | grep -cE '127\\.0\\.0\\.1:|\\[::1\\]:' || true")
     assert listening.strip() == "0"
 

@@ -9,14 +9,21 @@ import hashlib
 import io
 import json
 import tarfile
+import threading
 from pathlib import Path
 
 import pytest
 import zstandard
 
-from canaryctl.deliver.layers import Packed, chain_ids, compress, read_tar_split
-from canaryctl.deliver.push import Limiter, _resumable
-from canaryctl.observe.agent import receive
+from canaryctl.deliver.layers import Layers, compress
+from canaryctl.deliver.packing import Packed, Packing
+from canaryctl.deliver.push import _form
+from canaryctl.deliver.source import chain_ids, read_tar_split, unpacked
+from canaryctl.deliver.talk import Limiter, Sending, Talk, lack
+from canaryctl.errors import ApplyError
+from canaryctl.observe.agent import load, receive
+from canaryctl.observe.agent.staging import Staging
+from canaryctl.observe.facts import DockerFacts, HostFacts
 
 CONTENT = bytes(range(256)) * 50_000  # 12.8 MB: several gzip members
 
@@ -55,21 +62,97 @@ def test_a_layer_is_put_together_from_its_record_and_files(tmp_path: Path) -> No
     assert b"".join(read_tar_split(record, tmp_path)) == whole
 
 
-def test_only_a_true_beginning_is_resumed(tmp_path: Path) -> None:
+@pytest.mark.parametrize("form", ["plain", "gz", "zst"])
+def test_a_saved_layer_is_read_whatever_it_was_packed_with(form: str) -> None:
+    content = CONTENT if form == "plain" else b"".join(compress(iter(chunks(CONTENT)), form))
+    archive = io.BytesIO()
+    with tarfile.open(fileobj=archive, mode="w") as tar:
+        member = tarfile.TarInfo("blobs/sha256/0")
+        member.size = len(content)
+        tar.addfile(member, io.BytesIO(content))
+    archive.seek(0)
+    with tarfile.open(fileobj=archive, mode="r|") as tar:
+        file = tar.extractfile(next(iter(tar)))
+        assert file is not None and b"".join(unpacked(file)) == CONTENT
+
+
+def packed(tmp_path: Path, content: bytes = CONTENT) -> Packed:
     file = tmp_path / "layer"
-    file.write_bytes(CONTENT)
-    packed = Packed(file, len(CONTENT), hashlib.sha256(CONTENT).hexdigest())
+    file.write_bytes(content)
+    return Packed(file, len(content), hashlib.sha256(content).hexdigest(), 2 * len(content))
+
+
+def test_only_a_true_beginning_is_resumed(tmp_path: Path) -> None:
+    packing = Packing()
+    packing.finish(packed(tmp_path))
     half = len(CONTENT) // 2
-    assert _resumable(packed, half, hashlib.sha256(CONTENT[:half]).hexdigest()) == half
-    assert _resumable(packed, half, hashlib.sha256(b"x" + CONTENT[1:half]).hexdigest()) == 0
-    assert _resumable(packed, len(CONTENT), packed.sha256) == len(CONTENT)
-    assert _resumable(packed, 0, "") == 0
-    assert _resumable(packed, len(CONTENT) + 1, packed.sha256) == 0
+    assert packing.begins_with(half, hashlib.sha256(CONTENT[:half]).hexdigest())
+    assert not packing.begins_with(half, hashlib.sha256(b"x" + CONTENT[1:half]).hexdigest())
+    assert packing.begins_with(len(CONTENT), hashlib.sha256(CONTENT).hexdigest())
+    assert not packing.begins_with(0, hashlib.sha256().hexdigest())
+    assert not packing.begins_with(len(CONTENT) + 1, hashlib.sha256(CONTENT).hexdigest())
+
+
+def test_senders_follow_a_layer_that_is_still_being_packed(tmp_path: Path) -> None:
+    packing, part = Packing(plain=2 * len(CONTENT)), tmp_path / "part"
+    got: list[bytes] = []
+    reader = threading.Thread(target=lambda: got.extend(packing.pieces(5)))
+    reader.start()
+    with part.open("wb", buffering=0) as file:
+        for piece in chunks(CONTENT, 999_999):
+            file.write(piece)
+            packing.grow(part, file.tell(), 2 * file.tell())
+            assert packing.expected == len(CONTENT)
+    assert reader.is_alive()
+    packing.finish(packed(tmp_path))
+    reader.join(10)
+    assert b"".join(got) == CONTENT[5:]
+
+
+def test_senders_hear_that_packing_failed(tmp_path: Path) -> None:
+    packing = Packing()
+    packing.grow(tmp_path / "part", 1, 1)
+    (tmp_path / "part").write_bytes(b"x")
+    packing.fail(ApplyError("unreadable"))
+    with pytest.raises(ApplyError):
+        list(packing.pieces(0))
+    with pytest.raises(ApplyError):
+        packing.wait()
+
+
+GB = 10**9
+
+
+@pytest.mark.parametrize(
+    ("disks", "staged", "words"),
+    [
+        ({"/docker": (40 * GB, 1), "/stage": (40 * GB, 2)}, 0, ""),
+        ({"/docker": (29 * GB, 1), "/stage": (40 * GB, 2)}, 0, "30067 MB are needed in /docker, 29000 MB are free"),
+        ({"/docker": (40 * GB, 1), "/stage": (9 * GB, 2)}, 0, "10000 MB are needed in /stage, 9000 MB are free"),
+        ({"/docker": (40 * GB, 1), "/stage": (9 * GB, 2)}, 5 * GB, ""),
+        ({"/docker": (35 * GB, 1), "/stage": (35 * GB, 1)}, 0, "40067 MB are needed in /docker, 35000 MB are free"),
+    ],
+)
+def test_room_is_counted_by_file_system(disks: dict[str, tuple[int, int]], staged: int, words: str) -> None:
+    packing = Packing()
+    packing.finish(Packed(Path(), 10 * GB, "", 20 * GB))
+    assert lack(disks, "/docker", [packing], staged).endswith(words)
+    assert bool(lack(disks, "/docker", [packing], staged)) == bool(words)
+    assert lack(disks, "/docker", [], 0) == ""
+
+
+@pytest.mark.parametrize(
+    ("version", "form"),
+    [("20.10.24+dfsg1", "gz"), ("22.06.0-beta", "gz"), ("23.0.0", "zst"), ("29.1", "zst"), ("", "gz")],
+)
+def test_old_docker_gets_gzip(version: str, form: str) -> None:
+    facts = HostFacts(host="h", docker=DockerFacts(version=version))
+    assert _form(facts) == form
 
 
 def test_both_ends_name_chains_alike() -> None:
     layers = tuple(f"sha256:{digit * 64}" for digit in "abc")
-    assert chain_ids(layers) == receive.chain_ids(list(layers))
+    assert chain_ids(layers) == load.chain_ids(list(layers))
     assert chain_ids(layers)[0] == layers[0]
     below = f"{layers[0]} {layers[1]}"
     assert chain_ids(layers)[1] == f"sha256:{hashlib.sha256(below.encode()).hexdigest()}"
@@ -78,19 +161,28 @@ def test_both_ends_name_chains_alike() -> None:
 def test_a_layer_on_another_base_is_missing() -> None:
     shared, top = f"sha256:{'a' * 64}", f"sha256:{'b' * 64}"
     config = {"images": [{"layers": [shared, top]}, {"layers": [shared]}], "whole": False}
-    known = set(receive.chain_ids([shared]))
+    known = set(load.chain_ids([shared]))
     assert receive.missing_layers(config, known) == [top]
-    assert receive.missing_layers(config, set(receive.chain_ids([f"sha256:{'c' * 64}", top]))) == [shared, top]
+    assert receive.missing_layers(config, set(load.chain_ids([f"sha256:{'c' * 64}", top]))) == [shared, top]
     assert receive.missing_layers({**config, "whole": True}, known) == [shared, top]
+
+
+def stream(content: bytes) -> io.BufferedReader:
+    return io.BufferedReader(io.BytesIO(content))
 
 
 def test_staged_bytes_are_ours_alone_and_resumed(tmp_path: Path) -> None:
     layer = f"sha256:{'a' * 64}"
-    staging = receive.Staging(str(tmp_path / "root"), "zst")
-    receive.take(io.BufferedReader(io.BytesIO(b"0123456789")), staging.open(layer), 0, 10)
-    assert staging.staged(layer) == [10, hashlib.sha256(b"0123456789").hexdigest()]
-    receive.take(io.BufferedReader(io.BytesIO(b"abc")), staging.open(layer), 4, 3)
-    assert staging.staged(layer) == [7, hashlib.sha256(b"0123abc").hexdigest()]
+    staging = Staging(str(tmp_path / "root"), "zst")
+    assert staging.glance(layer) == [0, ""] and not (tmp_path / "root").exists()
+    staging.make()
+    assert staging.staged(layer) == [0, hashlib.sha256().hexdigest()]
+    staging.take(stream(b"01234"), layer, 0, 5)
+    staging.take(stream(b"56789"), layer, 5, 5)
+    assert staging.arrived(layer) == staging.staged(layer) == [10, hashlib.sha256(b"0123456789").hexdigest()]
+    staging.take(stream(b"abc"), layer, 4, 3)
+    assert staging.arrived(layer) == staging.staged(layer) == [7, hashlib.sha256(b"0123abc").hexdigest()]
+    assert staging.spoilt() == []
     folder = tmp_path / "root" / ".incoming"
     assert folder.stat().st_mode & 0o777 == 0o700
     assert [file.stat().st_mode & 0o777 for file in folder.iterdir()] == [0o600]
@@ -100,31 +192,114 @@ def test_staged_bytes_are_ours_alone_and_resumed(tmp_path: Path) -> None:
 
 def test_two_operators_on_one_layer_do_not_mix(tmp_path: Path) -> None:
     layer = f"sha256:{'a' * 64}"
-    first = receive.Staging(str(tmp_path), "zst")
-    file = first.open(layer)
-    receive.take(io.BufferedReader(io.BytesIO(b"first")), file, 0, 5)
-    with pytest.raises(BlockingIOError), Path(first.path_of(layer)).open() as other:
+    first = Staging(str(tmp_path), "zst")
+    first.make()
+    first.staged(layer)
+    first.take(stream(b"first"), layer, 0, 5)
+    with pytest.raises(BlockingIOError), Path(first.place(layer)).open() as other:
         fcntl.flock(other, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    second = receive.Staging(str(tmp_path), "zst")
-    receive.take(io.BufferedReader(io.BytesIO(b"second")), second.open(layer), 0, 6)
+    second = Staging(str(tmp_path), "zst")
+    second.staged(layer)
+    second.take(stream(b"second"), layer, 0, 6)
     assert first.staged(layer)[0] == 5 and second.staged(layer)[0] == 6
+    assert len(list((tmp_path / ".incoming").iterdir())) == 1  # the second one's leaves nothing behind
+
+
+def test_what_is_spoilt_on_the_disk_is_found_and_thrown_away(tmp_path: Path) -> None:
+    good, bad = f"sha256:{'a' * 64}", f"sha256:{'b' * 64}"
+    staging = Staging(str(tmp_path), "zst")
+    staging.make()
+    for layer in (good, bad):
+        staging.staged(layer)
+        staging.take(stream(b"content"), layer, 0, 7)
+    Path(staging.place(bad)).write_bytes(b"Content")
+    assert staging.spoilt() == [bad]
+    assert [file.name for file in (tmp_path / ".incoming").iterdir()] == [Path(staging.place(good)).name]
 
 
 def test_the_archive_for_docker_holds_what_was_sent_and_names_what_was_not(tmp_path: Path) -> None:
     shared, top = f"sha256:{'a' * 64}", f"sha256:{'b' * 64}"
-    staging = receive.Staging(str(tmp_path), "zst")
-    receive.take(io.BufferedReader(io.BytesIO(b"packed")), staging.open(top), 0, 6)
-    image = {"id": f"sha256:{'1' * 64}", "config": base64.b64encode(b"{}").decode(), "layers": [shared, top]}
     archive = io.BytesIO()
-    with tarfile.open(fileobj=archive, mode="w|") as tar:
-        receive.fill(tar, {"images": [image]}, staging)
+    (tmp_path / "blob").write_bytes(b"packed")
+    with tarfile.open(fileobj=archive, mode="w|") as tar, (tmp_path / "blob").open("rb") as blob:
+        load.fill(tar, [(b"{}", [shared, top])], {top: blob})
     with tarfile.open(fileobj=io.BytesIO(archive.getvalue())) as tar:
         manifest = json.loads((tar.extractfile("manifest.json") or io.BytesIO()).read())
-        names = tar.getnames()
-        assert manifest[0]["Config"] == f"{'1' * 64}.json" and len(manifest[0]["Layers"]) == 2
+        assert manifest[0]["Config"] == f"{hashlib.sha256(b'{}').hexdigest()}.json"
         below, above = manifest[0]["Layers"]
-        assert above in names and below not in names
+        assert above in tar.getnames() and below not in tar.getnames()
         assert (tar.extractfile(above) or io.BytesIO()).read() == b"packed"
+
+
+def test_a_beginning_ends_where_a_layer_is_missing() -> None:
+    one, two, three = (f"sha256:{digit * 64}" for digit in "abc")
+    chains = set(load.chain_ids([one]))
+    assert load.beginning([one, two, three], chains, {three}) == [one]
+    assert load.beginning([one, two, three], chains, {two}) == [one, two]
+    assert load.beginning([two, one], chains, {two}) == [two]  # on another base the same layer is another thing
+    config = json.loads(
+        load.partial_config(b'{"architecture": "arm64", "os": "linux", "config": {"Env": ["A=b"]}}', [one])
+    )
+    assert config["rootfs"]["diff_ids"] == [one] and config["architecture"] == "arm64"
+    assert list(config["config"]["Labels"]) == [load.PARTIAL] and "Env" not in config["config"]
+
+
+def order(layers: list[str], *, ask: bool) -> dict[str, object]:
+    images = [{"name": "web", "layers": layers}]
+    return {"ask": ask, "form": "zst", "docker_root": "/docker", "images": images}
+
+
+def test_what_the_host_said_counts_even_when_it_hangs_up_at_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    talk = Talk(Layers([]), order(["sha256:a"], ask=True), Limiter(), lambda _: None)
+    talk.hear(b'Welcome\n{"missing": ["sha256:a"], "sta')
+    talk.hear(b'ged": {"sha256:a": [0, ""]}, "disks": {}}\n')
+    talk.silence()
+    assert talk.missing == ["sha256:a"] and not talk.error
+    assert list(talk.speak(b"program")) == [b"program"]
+
+
+def test_a_conversation_sends_what_is_missing_from_where_it_stopped(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    layer = f"sha256:{'a' * 64}"
+    layers, told = Layers([]), list[Sending]()
+    whole = Packing()
+    whole.finish(packed(tmp_path))
+    layers._work[layer, "zst"] = whole
+    talk = Talk(layers, order([f"sha256:{'0' * 64}", layer], ask=False), Limiter(), told.append)
+    half = len(CONTENT) // 2
+    opening = {
+        "missing": [layer],
+        "staged": {layer: [half, hashlib.sha256(CONTENT[:half]).hexdigest()]},
+        "disks": {"/docker": [10**12, 1]},
+    }
+    for answer in (opening, {"layer": layer, "ok": True}, {"images": {"sha256:1": ""}}):
+        talk.hear(json.dumps(answer).encode() + b"\n")
+    said = io.BytesIO(b"".join(talk.speak(b"")))
+    got, last = b"", {}
+    while line := said.readline():
+        last = json.loads(line)
+        if "offset" in last:
+            assert last["offset"] == half + len(got)
+            got += said.read(last["size"])
+    assert got == CONTENT[half:] and last == {"load": True}
+    assert (talk.sent, talk.resumed, talk.loaded) == (len(CONTENT) - half, half, {"sha256:1": ""})
+    assert told[-1].arrived and told[-1].skipped == 1 and told[-1].total == talk.sent
+
+
+def test_no_byte_is_sent_where_there_is_no_room(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    layers, whole = Layers([]), Packing()
+    whole.finish(packed(tmp_path))
+    layers._work["sha256:a", "zst"] = whole
+    talk = Talk(layers, order(["sha256:a"], ask=False), Limiter(), lambda _: None)
+    talk.hear(b'{"missing": ["sha256:a"], "staged": {"sha256:a": [0, ""]}, "disks": {"/docker": [1000, 1]}}\n')
+    with pytest.raises(ApplyError, match="not enough room"):
+        list(talk.speak(b""))
 
 
 def test_a_limit_holds_senders_back() -> None:

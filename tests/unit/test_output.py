@@ -244,3 +244,17 @@ def test_runs_verify_and_export(runs_dir: Path) -> None:
     told = call("verify", "--runs", str(runs_dir))
     assert told.exit_code == 1 and "report.md: changed" in told.stdout
     assert isinstance(call("show", "nope", "--runs", str(runs_dir)).exception, ConfigError)
+
+
+def test_a_transfer_says_how_far_it_is_and_what_it_need_not_send() -> None:
+    active: dict[Any, Any] = {}
+    far = {"stage": "push", "host": "h", "image": "web", "layer": f"sha256:{'a' * 64}", "bytes": 5_000_000}
+    event = {**far, "total": 10_000_000, "rate": 2_000_000, "eta": 2.5, "resumed": 7_000_000, "skipped": 3}
+    track(active, {"type": "push.progress", **event})
+    assert active["push", "h"].doing == (
+        "web layer aaaaaaaaaaaa 5 of 10 MB (50%), 2 MB/s, 2 s left, 7 MB were there already, 3 layers skipped"
+    )
+    track(active, {"type": "push.arrived", **event})
+    assert active["push", "h"].doing == "5 MB sent, Docker unpacks, 7 MB were there already, 3 layers skipped"
+    done = {"type": "stage.finished", "stage": "push", "host": "h", "status": "changed", "seconds": 1, "bytes": 10**7}
+    assert describe({**done, "resumed": 0, "skipped": 1}) == "push h changed 1.0s, 10.0 MB sent, 1 layer skipped"

@@ -11,7 +11,7 @@ from canaryctl.config.policy import Policy
 from canaryctl.config.stack import Stack
 from canaryctl.errors import ApplyError, HostError
 from canaryctl.observe.facts import HostFacts, parse
-from canaryctl.plan.plan import Plan, Target, make_plan, plan_provision
+from canaryctl.plan.plan import Plan, Target, make_plan, missing_size, plan_provision
 from canaryctl.plan.release import ImageFact, Release
 from canaryctl.plan.rendering import Rendering
 
@@ -195,8 +195,18 @@ class TestImages:
     def test_no_room_gives_the_figures(self) -> None:
         seen = document(images=[], disks={"/": {"free": 10**12}, "/var/lib/docker": {"free": 1_200_000_000}})
         problem = only_problem(plan_of(seen))
-        assert all(word in problem.what for word in ("3600 MB", "1200 MB", "/var/lib/docker"))
+        assert all(word in problem.what for word in ("2400 MB", "1200 MB", "/var/lib/docker"))
         assert problem.stage == "push" and problem.hint
+
+    def test_room_is_counted_by_the_layers_that_are_missing(self) -> None:
+        web = replace(WEB, layer_sizes=(1_500_000_000, 500_000_000))
+        db = replace(DB, layer_sizes=(1_500_000_000, 20_000_000))
+        nothing = parse("one", document(images=[]))
+        base = parse("one", document(images=[{"id": "sha256:0", "tags": [], "layers": ["sha256:l1", "sha256:x"]}]))
+        assert missing_size([web, db], nothing) == 2_020_000_000
+        assert missing_size([web, db], base) == 520_000_000
+        assert missing_size([WEB, DB], nothing) == 2_000_000_000  # at least
+        assert missing_size([WEB, DB], base) == 0
 
     def test_another_platform_is_refused(self) -> None:
         assert "linux/amd64, the host is linux/arm64" in plan_of(document(arch="arm64")).problems[0].what

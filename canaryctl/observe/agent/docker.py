@@ -36,6 +36,10 @@ class Docker:
         """An order without a body."""
         return self._ask(path, timeout, "POST")[1]
 
+    def delete(self, path: str, timeout: float = 60) -> bytes:
+        """Remove a thing by its name, never by force."""
+        return self._ask(path, timeout, "DELETE")[1]
+
     def _ask(self, path: str, timeout: float, method: str = "GET") -> tuple[dict[str, str], bytes]:
         # HTTP/1.0 has the daemon send the body whole and close: no chunks to put together.
         with socket.socket(socket.AF_UNIX) as link:
