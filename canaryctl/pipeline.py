@@ -17,6 +17,7 @@ from canaryctl.errors import ApplyError, CanaryError, ConfigError, HostError, In
 from canaryctl.plan.plan import Plan, plan_provision
 from canaryctl.record.run import Listener, Run
 from canaryctl.scene import Request, Scene
+from canaryctl.steps import evidence, images, judging, stages
 from canaryctl.work import Work
 
 Document = dict[str, Any]
@@ -36,21 +37,21 @@ def deploy(request: Request, listeners: Sequence[Listener], confirm: Confirm) ->
     """Bring an environment to the release that this machine's images and files make, and judge it."""
     with recorded("deploy", request, listeners) as work:
         work.scene.check_all()
-        work.know_secrets()
+        evidence.know_secrets(work)
         work.observe()
         work.demand_all_hosts()
         plan = work.plan()
         work.record_plan(plan)
         demand_possible(plan.problems)
-        work.check_probes()
+        judging.check_probes(work)
         if plan.changes:
             demand_agreement(plan, confirm)
             apply(work, plan)
         judge(work)
-        work.remember("verdict", work.verdict)
+        evidence.remember(work, "verdict", work.verdict)
         if plan.changes and work.verdict == "passed":
             with work.run.changing():
-                work.prune()
+                images.prune(work)
     return work.run.document
 
 
@@ -63,8 +64,8 @@ def provision(request: Request, listeners: Sequence[Listener]) -> Document:
         demand_possible(plan.problems)
         if hosts := plan.hosts("provision"):
             with work.run.changing():
-                work.provision(hosts)
-        work.collect()
+                stages.provision(work, hosts)
+        evidence.collect(work)
     return work.run.document
 
 
@@ -72,7 +73,7 @@ def stage(name: str, request: Request, listeners: Sequence[Listener]) -> Documen
     """One stage alone: push, render, migrate or start. Earlier stages must have been done."""
     with recorded(name, request, listeners) as work:
         work.scene.check_all(probes=False)
-        work.know_secrets()
+        evidence.know_secrets(work)
         work.observe()
         if name in ("migrate", "start"):
             work.demand_all_hosts()
@@ -82,8 +83,8 @@ def stage(name: str, request: Request, listeners: Sequence[Listener]) -> Documen
         demand_earlier(plan, name)
         apply(work, plan.only(name))
         if name != "push":  # images alone change nothing that could be collected
-            work.read_migration()
-            work.collect()
+            evidence.read_migration(work)
+            evidence.collect(work)
     return work.run.document
 
 
@@ -91,7 +92,7 @@ def probe(request: Request, listeners: Sequence[Listener]) -> Document:
     """Judge what an environment serves now; nothing is changed."""
     with recorded("probe", request, listeners) as work:
         _ = work.scene.probes
-        work.know_secrets(needed=False)
+        evidence.know_secrets(work, needed=False)
         work.observe()
         work.demand_all_hosts()
         work.record_served()
@@ -102,23 +103,23 @@ def probe(request: Request, listeners: Sequence[Listener]) -> Document:
 def collect(request: Request, listeners: Sequence[Listener]) -> Document:
     """Bring logs, container state and facts home."""
     with recorded("collect", request, listeners) as work:
-        work.know_secrets(needed=False)
+        evidence.know_secrets(work, needed=False)
         work.observe()
         work.record_served()
-        work.collect()
+        evidence.collect(work)
     return work.run.document
 
 
 def down(request: Request, listeners: Sequence[Listener], *, volumes: bool) -> Document:
     """Stop an environment's services; its data stays unless `volumes`. The last logs are kept first."""
     with recorded("down", request, listeners) as work:
-        work.know_secrets(needed=False)
+        evidence.know_secrets(work, needed=False)
         work.observe()
         work.record_served()
-        work.collect()
+        evidence.collect(work)
         with work.run.changing():
-            work.down(volumes=volumes)
-        work.remember("down")
+            stages.down(work, volumes=volumes)
+        evidence.remember(work, "down")
     return work.run.document
 
 
@@ -135,7 +136,7 @@ def show_plan(request: Request, only: str | None = None) -> Document:
             "release": work.scene.release.as_dict(),
             "plan": {"changes": [change.as_dict() for change in plan.changes]},
             "notes": list(plan.notes),
-            "diffs": [work.diff_release(host) for host in plan.hosts("render")] if request.diff else [],
+            "diffs": [stages.diff_release(work, host) for host in plan.hosts("render")] if request.diff else [],
         }
 
 
@@ -145,7 +146,7 @@ def bytes_to_push(request: Request) -> tuple[dict[str, dict[str, Any]], list[Hos
         plan = work.plan()
         demand_possible(plan.problems_before_end_of("push"))
         demand_earlier(plan, "push")
-        return work.bytes_to_push(), list(work.failures.values())
+        return images.bytes_to_push(work), list(work.failures.values())
 
 
 # the steps they share
@@ -157,27 +158,27 @@ def apply(work: Work, plan: Plan) -> None:
         return
     with work.run.changing():
         if hosts := plan.hosts("provision"):
-            work.provision(hosts)
+            stages.provision(work, hosts)
             work.observe()
             plan = work.plan()
             work.record_plan(plan, earlier=True)
             demand_possible(plan.problems)
         if hosts := plan.hosts("push"):
-            work.push(hosts)
+            images.push(work, hosts)
         if hosts := plan.hosts("render"):
-            work.render(hosts)
+            stages.render(work, hosts)
         if hosts := plan.hosts("migrate"):
-            work.migrate(hosts[0])
+            stages.migrate(work, hosts[0])
         if hosts := plan.hosts("start"):
-            work.start(hosts, plan)
-    work.remember(work.run.document["command"])
+            stages.start(work, hosts, plan)
+    evidence.remember(work, work.run.document["command"])
 
 
 def judge(work: Work) -> None:
     """Probe, bring the evidence home, and act on a failed verdict."""
-    work.read_migration()
-    work.verdict = work.probe()
-    work.collect()
+    evidence.read_migration(work)
+    work.verdict = judging.probe(work)
+    evidence.collect(work)
     if work.verdict == "failed":
         after_failure(work)
 
@@ -189,7 +190,7 @@ def after_failure(work: Work) -> None:
     policy = work.scene.policy.on_failure
     if policy == "down":
         work.run.note("canary_on_failure is down: the services are stopped, their data stays")
-        work.down(volumes=False)
+        stages.down(work, volumes=False)
         work.observe(again=True)
     elif policy == "rollback":
         work.run.note("canary_on_failure is rollback, which is not built yet: the hosts keep what they have")
@@ -286,13 +287,13 @@ def _after_error(work: Work, error: CanaryError) -> None:
     changed = bool(work.run.document["changed_from"])
     try:
         if not work.collected:
-            work.collect()
+            evidence.collect(work)
         if changed and isinstance(error, (ApplyError, HostError)):
-            work.remember(work.run.document["command"], "failed")
+            evidence.remember(work, work.run.document["command"], "failed")
             after_failure(work)
         if changed or isinstance(error, ApplyError):
             now = "The hosts serve now" if changed else "Nothing was changed; the hosts serve"
-            error.hint = f"{error.hint.rstrip('. ')}. {now}: {work.serving()}".lstrip(". ")
+            error.hint = f"{error.hint.rstrip('. ')}. {now}: {evidence.serving(work)}".lstrip(". ")
     except CanaryError as second:
         work.run.warn(f"after the failure: {second.what}", second.where, second.hint)
     except KeyboardInterrupt:

@@ -1,0 +1,1 @@
+"""What the commands of pipeline.py are made of: functions over a Work."""

@@ -1,0 +1,136 @@
+"""Bring evidence home and write the history."""
+
+from __future__ import annotations
+
+import shlex
+import time
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+from canaryctl.errors import CanaryError
+from canaryctl.observe import Connection
+from canaryctl.observe import collect as collect_from
+from canaryctl.plan.plan import migration_host
+from canaryctl.record import history
+from canaryctl.record.scrub import Scrubber
+from canaryctl.work import Work
+
+
+def collect(work: Work) -> None:
+    """Bring logs, container state and facts home. What cannot be had is noted; nothing is raised."""
+    work.collected = True
+    project = work.scene.compose_project
+    work.run.event("stage.started", stage="collect", hosts=list(work.facts))
+    work.observe(again=True)
+
+    def one(host: str) -> None:
+        began = time.monotonic()
+        try:
+            found = collect_from(
+                work.connections.get(host),
+                work.scene.environment.hosts[host],
+                project,
+                become_password=work.scene.request.become_password,
+            )
+        except CanaryError as error:
+            work.run.stage("collect", host, "failed", time.monotonic() - began, message=error.what)
+            return
+        for service, text in found["logs"].items():
+            work.run.host_file(host, f"logs/{service}.log", text)
+        work.run.host_file(host, "containers.json", without_secrets(found["containers"], work.scene.stack.secrets))
+        if found["compose"]:
+            work.run.host_file(host, "compose.yml", found["compose"])
+        work.run.stage("collect", host, "ok", time.monotonic() - began)
+
+    with ThreadPoolExecutor(max_workers=max(len(work.facts), 1)) as pool:
+        list(pool.map(one, list(work.facts)))
+
+
+def remember(work: Work, what: str, verdict: str | None = None) -> None:
+    """Append a line to the history of each host; a host that refuses is a warning, not a failure."""
+
+    def append(connection: Connection) -> None:
+        host = connection.host
+        line = history.history_line(
+            who=work.run.document["operator"],
+            environment=work.scene.environment.name,
+            what=what,
+            before=work.served_before.get(host),
+            after=work.run.document["release"]["id"],
+            verdict=verdict,
+            run=work.run.id,
+        )
+        root = work.scene.environment.hosts[host].root
+        history.append(connection, root, work.scene.stack.stack, line, sudo=work.facts[host].sudo)
+
+    _, refused = work.connections.each(list(work.facts), append)
+    for error in refused.values():
+        work.run.warn(error.what, error.where, error.hint)
+
+
+def know_secrets(work: Work, *, needed: bool = True) -> None:
+    """Make the record scrub the stack's secrets; where they are not needed, a missing one is only a warning."""
+    try:
+        work.run.scrub = Scrubber({**work.scene.secrets, **work.scene.registries.secrets})
+    except CanaryError as error:
+        if needed:
+            raise
+        work.run.warn(f"{error.what}; their values cannot be hidden in what is collected", error.where, error.hint)
+
+
+def serving(work: Work) -> str:
+    """What the hosts serve now, in words, from the last observation."""
+    said = []
+    for host, facts in work.facts.items():
+        running = sorted(
+            c.service for c in facts.containers if c.project == work.scene.compose_project and c.state == "running"
+        )
+        release = facts.state.current[:12] if facts.state.current else "no release"
+        said.append(f"{host}: {release}, running {', '.join(running) or 'nothing'}")
+    return "; ".join(said)
+
+
+def record_migration(work: Work, stats: dict[str, Any]) -> None:
+    if not stats:
+        return
+    found = {key: stats.get(key) for key in ("before", "after")}
+    work.run.set("migrations", found)
+    work.run.document["release"]["migration"] = found["after"]
+
+
+def read_migration(work: Work) -> None:
+    """Record the database's revision where nothing was migrated: before is after."""
+    migrations = work.scene.stack.migrations
+    if not migrations or work.run.document["migrations"]["after"] is not None:
+        return
+    host = migration_host(work.scene.stack, work.scene.placed)
+    if host is None or host not in work.facts:
+        return
+    docker, project = _docker(work, host), shlex.quote(work.scene.compose_project)
+    labels = f"-f label=com.docker.compose.project={project} -f label=com.docker.compose.service={migrations.service}"
+    container = f"$({docker} ps -q {labels} -f label=com.docker.compose.oneoff=False | head -n 1)"
+    done = work.connections.get(host).run(
+        f"{docker} exec {container} sh -c {shlex.quote(migrations.current)}", timeout=60
+    )
+    lines = [line for line in done.text.splitlines() if line.strip()]
+    if done.code == 0:
+        revision = lines[-1].split()[0] if lines else ""
+        record_migration(work, {"before": revision, "after": revision})
+    else:
+        work.run.warn(f"the database's revision could not be read: {done.complaint.strip()[-300:]}", host)
+
+
+def _docker(work: Work, host: str) -> str:
+    return "sudo -n docker" if work.facts[host].sudo else "docker"
+
+
+def without_secrets(containers: Any, names: Sequence[str]) -> Any:
+    """Containers' inspection without the values of the variables that carry the stack's secrets."""
+    for container in containers:
+        config = container.get("Config") or {}
+        config["Env"] = [
+            f"{line.split('=', 1)[0]}=[secret]" if line.split("=", 1)[0] in names else line
+            for line in config.get("Env") or ()
+        ]
+    return containers

@@ -1,0 +1,185 @@
+"""The stages that Ansible does: provision, render, migrate, start, down."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from canaryctl.apply import AnsibleOptions, run_stage
+from canaryctl.errors import ApplyError, HostError
+from canaryctl.plan.plan import Plan, marker_of, migration_host
+from canaryctl.steps import evidence
+from canaryctl.work import Work
+
+
+def provision(work: Work, hosts: Sequence[str]) -> None:
+    """Install what hosts lack."""
+    _ansible(work, "provision", hosts, {})
+
+
+def render(work: Work, hosts: Sequence[str]) -> None:
+    """Write the release to hosts; a compose file that docker compose rejects is refused there."""
+    for host in hosts:
+        if diff := diff_release(work, host):
+            work.run.host_file(host, "compose.diff", diff)
+            if work.scene.request.diff or work.run.document["command"] == "render":
+                work.run.event("diff", host=host, text=diff)
+    _ansible(work, "render", hosts, _stage_variables(work, hosts))
+
+
+def migrate(work: Work, host: str) -> None:
+    """Run the migration once, with the database up and everything else as it was."""
+    databases = work.scene.stack.migrations.databases if work.scene.stack.migrations else ()
+    hosts = [h for h in work.facts if h == host or set(databases) & set(work.scene.placed.get(h, ()))]
+    _ansible(work, "migrate", hosts, _stage_variables(work, hosts))
+
+
+def start(work: Work, hosts: Sequence[str], plan: Plan) -> None:
+    """Make the release current and bring its services up, healthy."""
+    _ansible(work, "start", hosts, _stage_variables(work, hosts, plan))
+
+
+def down(work: Work, *, volumes: bool) -> None:
+    """Stop the services and remove their containers; data stays unless `volumes`."""
+    hosts = [host for host, facts in work.facts.items() if facts.docker and facts.docker.running]
+    if not hosts:
+        return
+    variables = _stage_variables(work, hosts) | {"canary_down_volumes": volumes}
+    _ansible(work, "down", hosts, variables)
+
+
+def _stage_variables(work: Work, hosts: Sequence[str], plan: Plan | None = None) -> dict[str, Any]:
+    scene = work.scene
+    entries: dict[str, Any] = {}
+    for host in hosts:
+        entry: dict[str, Any] = {"become": work.facts[host].sudo}
+        if host in work.targets:
+            rendering = work.targets[host].rendering
+            entry |= {
+                "release": rendering.directory,
+                "source": str(_written(work, host)),
+                "secrets_source": str(_secrets_source(work) or ""),
+                "services": list(rendering.services),
+                "replaces": list(plan.replaces.get(host, ())) if plan else [],
+                "wait_timeout": scene.stack.start_timeout,
+            }
+        entries[host] = entry
+    return {
+        "canary_stack": scene.stack.stack,
+        "canary_environment": scene.environment.name,
+        "canary_root": scene.hosts[0].root,
+        "canary_project": scene.compose_project,
+        "canary_hosts": entries,
+        "canary_migration": _migration_variables(work),
+    }
+
+
+def _migration_variables(work: Work) -> dict[str, Any] | None:
+    migrations = work.scene.stack.migrations
+    host = migration_host(work.scene.stack, work.scene.placed)
+    if not migrations or host is None or not work.targets:
+        return None
+    return {
+        "service": migrations.service,
+        "host": host,
+        "database": list(migrations.databases),
+        "database_hosts": {service: work.scene.names["service_hosts"][service] for service in migrations.databases},
+        "upgrade": migrations.upgrade,
+        "current": migrations.current,
+        "heads": migrations.heads or "",
+        "timeout": migrations.timeout,
+        # The run's id makes the file change with every migration, and with it the time that plans compare.
+        "marker": marker_of(work.scene.stack, work.scene.release, work.scene.compose_project) | {"run": work.run.id},
+    }
+
+
+def _written(work: Work, host: str) -> Path:
+    """A local folder with the host's rendered release, for Ansible to copy."""
+    folder = work.scratch / "releases" / host
+    if not folder.exists():
+        for path, content in work.targets[host].rendering.files.items():
+            target = folder / path
+            target.parent.mkdir(parents=True, exist_ok=True)
+            target.write_bytes(content)
+    return folder
+
+
+def _secrets_source(work: Work) -> Path | None:
+    if not work.scene.secrets:
+        return None
+    path = work.scratch / "secrets.env"
+    if not path.exists():
+        path.touch(mode=0o600)
+        path.write_bytes(work.scene.secrets_file)
+    return path
+
+
+def _ansible(work: Work, stage: str, hosts: Sequence[str], variables: dict[str, Any]) -> None:
+    """Run a stage's playbook, record every host's result, and raise for those that failed."""
+    request = work.scene.request
+    work.run.event("stage.started", stage=stage, hosts=list(hosts))
+    done = run_stage(
+        stage,
+        inventory=work.scene.environment.directory,
+        extravars=variables,
+        hosts=hosts,
+        artifacts=work.run.ansible_dir(stage),
+        options=AnsibleOptions(
+            check=request.check,
+            diff=request.diff,
+            tags=request.tags,
+            verbosity=request.verbosity,
+            vault_password_file=request.vault_password_file,
+            become_password=request.become_password,
+        ),
+        on_event=lambda event: work.run.event(event["type"], **{k: v for k, v in event.items() if k != "type"}),
+        scrub=work.run.scrub,
+    )
+    for host, result in done.results.items():
+        work.run.stage(stage, host, result.status, result.seconds, message=result.message, detail=result.detail)
+    if stage == "migrate":
+        evidence.record_migration(work, done.stats.get("canary_migration_result") or {})
+    _raise_for(work, stage, done.results)
+
+
+def _raise_for(work: Work, stage: str, results: dict[str, Any]) -> None:
+    for host, result in results.items():
+        if result.status == "unreachable":
+            raise HostError(result.message, host, "mend the connection, then run this again: it goes on from there")
+    failed = {host: result for host, result in results.items() if result.status == "failed"}
+    for host, result in failed.items():
+        others = [name for name in failed if name != host]
+        also = f" (also on {', '.join(others)})" if others else ""
+        raise ApplyError(
+            "\n".join([f"{stage} failed: {result.message}{also}", *last_words(result.detail or {})]),
+            hint=(result.detail or {}).get("hint", "") or "see ansible/ in the evidence; mend it and deploy again",
+            stage=stage,
+            host=host,
+        )
+
+
+def diff_release(work: Work, host: str) -> str:
+    """Unified diff from the compose file that is current on a host to the one rendered now."""
+    facts, rendering = work.facts[host], work.targets[host].rendering
+    root = f"{work.scene.environment.hosts[host].root}/{work.scene.stack.stack}"
+    prefix = "sudo -n " if facts.sudo else ""
+    done = work.connections.get(host).run(f"{prefix}cat {root}/current/compose.yml 2>/dev/null || true", timeout=30)
+    lines = difflib.unified_diff(
+        done.text.splitlines(keepends=True),
+        rendering.compose.splitlines(keepends=True),
+        f"{host}: current/compose.yml",
+        f"{host}: {rendering.directory[:12]}/compose.yml",
+    )
+    return "".join(lines)
+
+
+def last_words(failure: Mapping[str, Any], lines: int = 10) -> list[str]:
+    """What the services that did not become healthy said last: their health check's output and the end of their log."""
+    said = []
+    for service, found in (failure.get("services") or {}).items():
+        for what, text in (("last health output", found.get("health_output")), ("end of log", found.get("log"))):
+            if tail := str(text or "").strip().splitlines()[-lines:]:
+                said += [f"{service}, {what}:", *(f"  {line}" for line in tail)]
+    return said
