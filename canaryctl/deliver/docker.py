@@ -32,6 +32,9 @@ def local_images(
     for name in overrides:
         if name not in stack.images:
             raise ConfigError(f"--image: no image '{name}'", shown(stack.file), f"there are: {', '.join(stack.images)}")
+    names = list(names)
+    if not names:
+        return {}
     references = {name: overrides.get(name) or stack.images[name].reference for name in names}
     found = _inspect(sorted(set(references.values())))
     missing = {name: reference for name, reference in references.items() if reference not in found}

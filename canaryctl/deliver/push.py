@@ -36,10 +36,18 @@ class Delivery:
 
 
 def missing_bytes(
-    connection: Connection, host: Host, facts: HostFacts, stack: str, images: Sequence[ImageFact], layers: Layers
+    connection: Connection,
+    host: Host,
+    facts: HostFacts,
+    stack: str,
+    images: Sequence[ImageFact],
+    layers: Layers,
+    *,
+    become_password: str | None = None,
 ) -> dict[str, int]:
     """Layers that a push would send, each with the packed bytes still to send. Changes nothing."""
-    talk = _converse(connection, host, _order(facts, host, stack, images, layers, ask=True), layers)
+    order = _order(facts, host, stack, images, layers, ask=True)
+    talk = _converse(connection, host, order, layers, become_password)
     if talk.error:
         raise _refused(host, talk.error)
     work = {layer: layers.ask(layer, _form(facts)) for layer in talk.missing}
@@ -60,6 +68,7 @@ def push_images(
     *,
     limiter: Limiter,
     progress: Progress,
+    become_password: str | None = None,
 ) -> Delivery:
     """Bring `images` to a host so that each carries its content-addressed tag and is exactly what is here.
 
@@ -69,10 +78,10 @@ def push_images(
     """
     whole = bool(facts.docker and facts.docker.containerd_store)
     order = _order(facts, host, stack, images, layers, whole=whole)
-    talk = _converse(connection, host, order, layers, limiter, progress)
+    talk = _converse(connection, host, order, layers, become_password, limiter, progress)
     if not whole and _wants_all(talk.error):
         whole = True  # what is staged by now need not be sent again
-        talk = _converse(connection, host, {**order, "whole": True}, layers, limiter, progress)
+        talk = _converse(connection, host, {**order, "whole": True}, layers, become_password, limiter, progress)
     if talk.error:
         raise _refused(host, talk.error)
     if talk.loaded is None:
@@ -102,11 +111,12 @@ def _converse(
     host: Host,
     order: dict[str, Any],
     layers: Layers,
+    become_password: str | None,
     limiter: Limiter | None = None,
     progress: Progress = lambda _: None,
 ) -> Talk:
     talk = Talk(layers, order, limiter or Limiter(), progress)
-    command, prelude = call(host, "receive", order, talk=True)
+    command, prelude = call(host, "receive", order, become_password=become_password, talk=True)
     try:
         done = connection.execute(command, talk.speak(prelude), talk.hear, timeout=None)
     except ApplyError as error:

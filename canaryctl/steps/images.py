@@ -39,6 +39,7 @@ def push(work: Work, hosts: Sequence[str]) -> None:
                     layers,
                     limiter=Limiter(work.scene.request.bandwidth),
                     progress=_push_progress(work, host),
+                    become_password=work.scene.request.become_password,
                 )
         except CanaryError as error:
             work.run.stage("push", host, "failed", time.monotonic() - began, message=error.what)
@@ -70,7 +71,10 @@ def bytes_to_push(work: Work) -> dict[str, dict[str, Any]]:
     def one(connection: Connection) -> dict[str, Any]:
         host, facts = work.scene.environment.hosts[connection.host], work.facts[connection.host]
         pulled, images = _needed(work, host.name)
-        found = missing_bytes(connection, host, facts, work.scene.stack.stack, images, layers) if images else {}
+        found = {}
+        if images:
+            stack, password = work.scene.stack.stack, work.scene.request.become_password
+            found = missing_bytes(connection, host, facts, stack, images, layers, become_password=password)
         sent = {"bytes": sum(found.values()), "images": [image.name for image in images], "layers": list(found)}
         return sent | ({"pulled": [image.source for image in pulled]} if pulled else {})
 

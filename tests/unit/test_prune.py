@@ -109,6 +109,16 @@ def test_an_image_that_a_container_uses_stays(used: str) -> None:
     assert prunable(**look("abf", used={used}))[0] == [tag("b")]
 
 
+def test_the_folder_of_a_release_whose_image_runs_stays() -> None:
+    assert prunable(**look("abf", used={tag("a"), tag("f")}))[1] == [folder("b")]
+
+
+def test_an_image_in_use_by_the_current_release_keeps_no_older_folder() -> None:
+    there = look("af", used={tag("f")})
+    there["releases"][folder("a")] = {"images": {"web": {"tag": tag("a")}, "db": {"tag": tag("f")}}}
+    assert prunable(**there) == ([tag("a")], [folder("a")])
+
+
 def test_a_second_name_of_an_image_in_use_goes() -> None:
     tags = {tag("f"): "sha256:f", tag("a"): "sha256:f"}
     assert prunable(**look("f", tags=tags, used={"sha256:f", tag("f")})) == ([tag("a")], [])

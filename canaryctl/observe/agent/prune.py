@@ -42,17 +42,22 @@ def prunable(
     """
     keep = kept_releases(current, history)
     staying = [name for name in releases if name.split("-")[0] in keep or name in used]
+    needed = {tag for name in staying for tag in tags_of(releases[name])}
+    # What runs on an image that no release above has, may need the folder it came with.
+    staying += [name for name in releases if name not in staying and tags_of(releases[name]) & used - needed]
     directories = sorted(name for name in releases if name not in staying and RELEASE_NAME.fullmatch(name))
-    needed: set[str] = set()
-    for name in staying:
-        document = releases[name]
-        if document is None:
-            return [], directories  # which images it needs is not known
-        needed.update(image["tag"] for image in document["images"].values())
+    if any(releases[name] is None for name in staying):
+        return [], directories  # which images it needs is not known
+    needed = {tag for name in staying for tag in tags_of(releases[name])}
     ours = {tag for tag in tags if tag.startswith("canaryctl/" + stack + "/") and tag not in needed | used}
     # An image that a container uses may lose a name, but not its last one.
     named = {image for tag, image in tags.items() if tag not in ours}
     return sorted(tag for tag in ours if tags[tag] in named or tags[tag] not in used), directories
+
+
+def tags_of(release: dict[str, Any] | None) -> set[str]:
+    """The tags of a release's images."""
+    return {image["tag"] for image in (release or {}).get("images", {}).values()}
 
 
 def answer_prune(config: dict[str, Any]) -> None:
