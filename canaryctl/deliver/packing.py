@@ -100,8 +100,13 @@ class Packing:
                     yield piece
 
     def _open(self) -> IO[bytes]:
-        with self._changed:  # under the lock, or the file might get its final name meanwhile
+        with self._changed:
             self._changed.wait_for(lambda: self._size or self._packed or self._error)
+            if not self._packed and not self._error:
+                try:
+                    return self._path.open("rb")
+                except FileNotFoundError:  # it is just getting its final name
+                    self._changed.wait_for(lambda: self._packed or self._error)
             if self._error:
                 raise self._error
             return self._path.open("rb")

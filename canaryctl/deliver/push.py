@@ -122,6 +122,9 @@ def _converse(
     except ApplyError as error:
         error.host, error.where = host.name, error.where or host.name
         raise
+    except OSError as error:
+        why = f"a packed layer cannot be read on this machine: {error}"
+        raise ApplyError(why, hint="push again: what is missing is packed anew", stage="push", host=host.name) from None
     finally:
         talk.silence()
     if done.code != 0 and not talk.error:

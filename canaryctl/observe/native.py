@@ -126,13 +126,15 @@ def _feed(channel: paramiko.Channel, chunks: Iterable[bytes], trouble: list[Base
         for chunk in chunks:
             view = memoryview(chunk)
             while view:
-                sent = channel.send(view[:CHUNK])  # type: ignore[arg-type, unused-ignore]
+                try:
+                    sent = channel.send(view[:CHUNK])  # type: ignore[arg-type, unused-ignore]
+                except OSError:
+                    return  # the command stopped reading: its exit code and words say why
                 if not sent:
                     return
                 view = view[sent:]
-        channel.shutdown_write()
-    except OSError:
-        return  # the command stopped reading: its exit code and words say why
+        with contextlib.suppress(OSError):
+            channel.shutdown_write()
     except BaseException as error:  # of the chunks: it belongs to whoever gave them
         trouble.append(error)
         channel.close()

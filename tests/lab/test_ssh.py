@@ -97,6 +97,16 @@ def test_megabytes_stream_both_ways(connection: Connection) -> None:
     assert len(done.stdout) > 64 and len(done.stderr) == 16 << 20
 
 
+def test_what_cannot_be_read_here_is_an_error_and_no_endless_wait(connection: Connection) -> None:
+    def chunks() -> Iterator[bytes]:
+        yield b"a beginning"
+        raise FileNotFoundError("gone")
+
+    with pytest.raises(FileNotFoundError):
+        connection.stream("cat >/dev/null", chunks())
+    assert connection.run("echo well").text == "well\n"
+
+
 def test_a_deadline_leaves_the_connection_usable(connection: Connection) -> None:
     with pytest.raises(CommandTimeout, match="sleep 20"):
         connection.run("sleep 20", timeout=0.3)

@@ -109,6 +109,21 @@ def test_senders_follow_a_layer_that_is_still_being_packed(tmp_path: Path) -> No
     assert b"".join(got) == CONTENT[5:]
 
 
+def test_a_sender_that_comes_while_the_file_gets_its_name_waits(tmp_path: Path) -> None:
+    packing, part = Packing(), tmp_path / "part"
+    part.write_bytes(CONTENT)
+    packing.grow(part, len(CONTENT), len(CONTENT))
+    part.replace(tmp_path / "layer")  # and only then is it said to be whole
+    got: list[bytes] = []
+    reader = threading.Thread(target=lambda: got.extend(packing.pieces(0)))
+    reader.start()
+    reader.join(0.2)
+    assert reader.is_alive()
+    packing.finish(packed(tmp_path))
+    reader.join(10)
+    assert b"".join(got) == CONTENT
+
+
 def test_senders_hear_that_packing_failed(tmp_path: Path) -> None:
     packing = Packing()
     packing.grow(tmp_path / "part", 1, 1)
