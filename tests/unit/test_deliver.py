@@ -8,6 +8,7 @@ import gzip
 import hashlib
 import io
 import json
+import socket
 import tarfile
 import threading
 from pathlib import Path
@@ -232,13 +233,25 @@ def test_what_is_spoilt_on_the_disk_is_found_and_thrown_away(tmp_path: Path) -> 
     assert [file.name for file in (tmp_path / ".incoming").iterdir()] == [Path(staging.place(good)).name]
 
 
+def unchunked(link: socket.socket) -> bytes:
+    """The body of a chunked request (RFC 9112, section 7.1)."""
+    body = b""
+    with link.makefile("rb") as sent:
+        while size := int(sent.readline(), 16):
+            body += sent.read(size)
+            assert sent.read(2) == b"\r\n"
+    return body
+
+
 def test_the_archive_for_docker_holds_what_was_sent_and_names_what_was_not(tmp_path: Path) -> None:
     shared, top = f"sha256:{'a' * 64}", f"sha256:{'b' * 64}"
-    archive = io.BytesIO()
     (tmp_path / "blob").write_bytes(b"packed")
-    with tarfile.open(fileobj=archive, mode="w|") as tar, (tmp_path / "blob").open("rb") as blob:
-        load.fill(tar, [(b"{}", [shared, top])], {top: blob})
-    with tarfile.open(fileobj=io.BytesIO(archive.getvalue())) as tar:
+    ours, theirs = socket.socketpair()
+    with (tmp_path / "blob").open("rb") as blob, ours:
+        archive = load.Archive(ours)
+        load.fill(archive, [(b"{}", [shared, top])], {top: blob})
+        archive.close()
+    with theirs, tarfile.open(fileobj=io.BytesIO(unchunked(theirs))) as tar:
         manifest = json.loads((tar.extractfile("manifest.json") or io.BytesIO()).read())
         assert manifest[0]["Config"] == f"{hashlib.sha256(b'{}').hexdigest()}.json"
         below, above = manifest[0]["Layers"]

@@ -7,9 +7,10 @@ real one holds its layers.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
-import io
 import json
+import os
 import socket
 import tarfile
 import threading
@@ -26,42 +27,61 @@ PARTIAL = "canaryctl.partial"
 WORTH = 16 << 20  # packed bytes that are worth an image of their own
 
 
-class Chunked:
-    """A file to write to that becomes the chunked body of a request."""
+class Archive:
+    """A tar that becomes the chunked body of a request. Files go from the disk to the daemon without passing by us."""
 
     def __init__(self, link: socket.socket) -> None:
         self.link = link
-        self.buffer = bytearray()
 
-    def write(self, data: bytes) -> int:
-        self.buffer += data
-        if len(self.buffer) >= PIECE:
-            self.flush()
-        return len(data)
+    def add(self, path: str, content: bytes) -> None:
+        self._chunk(header(path, len(content)) + content + padding(len(content)))
 
-    def flush(self) -> None:
-        if self.buffer:
-            self.link.sendall(b"%x\r\n" % len(self.buffer) + bytes(self.buffer) + b"\r\n")
-            self.buffer = bytearray()
+    def add_file(self, path: str, file: IO[bytes]) -> None:
+        size = size_of(file)
+        self._chunk(header(path, size))
+        if size:
+            self.link.sendall(b"%x\r\n" % size)
+            at = 0
+            while at < size:
+                sent = os.sendfile(self.link.fileno(), file.fileno(), at, size - at)
+                if not sent:
+                    raise OSError(path + " became shorter while it was read")
+                at += sent
+            self.link.sendall(b"\r\n")
+        self._chunk(padding(size))
 
     def close(self) -> None:
-        self.flush()
+        self._chunk(bytes(2 * tarfile.BLOCKSIZE))
         self.link.sendall(b"0\r\n\r\n")
 
+    def _chunk(self, data: bytes) -> None:
+        if data:
+            self.link.sendall(b"%x\r\n" % len(data) + data + b"\r\n")
 
-def load(daemon: Docker, write: Callable[[tarfile.TarFile], Any]) -> str:
+
+def header(path: str, size: int) -> bytes:
+    member = tarfile.TarInfo(path)
+    member.size = size
+    return member.tobuf(tarfile.GNU_FORMAT)
+
+
+def padding(size: int) -> bytes:
+    return bytes(-size % tarfile.BLOCKSIZE)
+
+
+def load(daemon: Docker, write: Callable[[Archive], Any]) -> str:
     """Load the images of the archive that `write` makes. Returns the daemon's complaint, or ''."""
     with socket.socket(socket.AF_UNIX) as link:
         link.connect(daemon.path)
         head = f"POST {daemon.prefix}/images/load?quiet=1 HTTP/1.1\r\nHost: docker\r\nConnection: close\r\n"
         link.sendall((head + "Content-Type: application/x-tar\r\nTransfer-Encoding: chunked\r\n\r\n").encode())
-        body = Chunked(link)
+        archive = Archive(link)
         try:
-            with tarfile.open(fileobj=body, mode="w|") as archive:  # type: ignore[call-overload]
-                write(archive)
-            body.close()
-        except OSError:
-            pass  # the daemon refused early; its answer says why
+            write(archive)
+            archive.close()
+        except OSError:  # the daemon refused early, and its answer says why; or a file is not what it was
+            with contextlib.suppress(OSError):
+                link.shutdown(socket.SHUT_WR)
         answer = b"".join(iter(lambda: link.recv(PIECE), b""))
     text = answer.partition(b"\r\n\r\n")[2].decode("utf-8", "replace")
     if answer.split(b" ")[1:2] != [b"200"] or '"error"' in text:
@@ -69,46 +89,37 @@ def load(daemon: Docker, write: Callable[[tarfile.TarFile], Any]) -> str:
     return ""
 
 
-def put(archive: tarfile.TarFile, path: str, file: IO[bytes], size: int) -> None:
-    member = tarfile.TarInfo(path)
-    member.size = size
-    file.seek(0)
-    archive.addfile(member, file)
-
-
-def fill(archive: tarfile.TarFile, images: list[tuple[bytes, list[str]]], files: dict[str, IO[bytes]]) -> None:
+def fill(archive: Archive, images: list[tuple[bytes, list[str]]], files: dict[str, IO[bytes]]) -> None:
     """The archive that `docker save` makes: layers, configurations, manifest.json naming both.
 
     images: each its configuration and its layers. files: those of the layers that the daemon lacks.
     """
     for layer, file in files.items():
-        put(archive, layer_path(layer), file, size_of(file))
+        archive.add_file(layer_path(layer), file)
     manifest = []
     for config, layers in images:
         name = hashlib.sha256(config).hexdigest() + ".json"
-        put(archive, name, io.BytesIO(config), len(config))
+        archive.add(name, config)
         manifest.append({"Config": name, "RepoTags": None, "Layers": [layer_path(layer) for layer in layers]})
-    content = json.dumps(manifest).encode()
-    put(archive, "manifest.json", io.BytesIO(content), len(content))
+    archive.add("manifest.json", json.dumps(manifest).encode())
 
 
-def fill_oci(archive: tarfile.TarFile, images: list[tuple[bytes, list[str]]], staging: Staging) -> None:
+def fill_oci(archive: Archive, images: list[tuple[bytes, list[str]]], staging: Staging) -> None:
     """The same as an OCI image layout, for containerd's store: it names images by the manifests that we make here."""
     blob = "blobs/sha256/"
     for layer, file in staging.files.items():
-        put(archive, blob + staging.hashes[layer].hexdigest(), file, size_of(file))
+        archive.add_file(blob + staging.hashes[layer].hexdigest(), file)
     index = []
     for config, layers in images:
         manifest = oci_manifest(config, layers, staging)
         for content in (config, manifest):
-            put(archive, blob + hashlib.sha256(content).hexdigest(), io.BytesIO(content), len(content))
+            archive.add(blob + hashlib.sha256(content).hexdigest(), content)
         index.append(described(OCI + "manifest.v1+json", hashlib.sha256(manifest).hexdigest(), len(manifest)))
     for path, document in (
         ("oci-layout", {"imageLayoutVersion": "1.0.0"}),
         ("index.json", {"schemaVersion": 2, "mediaType": OCI + "index.v1+json", "manifests": index}),
     ):
-        content = json.dumps(document).encode()
-        put(archive, path, io.BytesIO(content), len(content))
+        archive.add(path, json.dumps(document).encode())
 
 
 def oci_manifest(config: bytes, layers: list[str], staging: Staging) -> bytes:
@@ -187,7 +198,7 @@ class Ahead:
             self.coming -= 1
             self.changed.notify()
 
-    def finish(self, write: Callable[[tarfile.TarFile], Any]) -> str:
+    def finish(self, write: Callable[[Archive], Any]) -> str:
         """Load what `write` makes, once nothing else is being loaded. Returns Docker's complaint, or ''."""
         with self.changed:
             self.coming = 0
