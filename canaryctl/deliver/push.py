@@ -76,11 +76,9 @@ def push_images(
         ApplyError: no room, the host refused an image, or what arrived is not what was sent.
         HostError: the connection was lost; what arrived waits on the host for the next push.
     """
-    whole = bool(facts.docker and facts.docker.containerd_store)
-    order = _order(facts, host, stack, images, layers, whole=whole)
+    order = _order(facts, host, stack, images, layers)
     talk = _converse(connection, host, order, layers, become_password, limiter, progress)
-    if not whole and _wants_all(talk.error):
-        whole = True  # what is staged by now need not be sent again
+    if whole := _wants_all(talk.error):  # what is staged by now need not be sent again
         talk = _converse(connection, host, {**order, "whole": True}, layers, become_password, limiter, progress)
     if talk.error:
         raise _refused(host, talk.error)
@@ -150,14 +148,13 @@ def _order(
     layers: Layers,
     *,
     ask: bool = False,
-    whole: bool = False,
 ) -> dict[str, Any]:
     return {
         "root": host.root,
         "docker_root": facts.docker.root if facts.docker else "/",
         "form": _form(facts),
         "ask": ask,
-        "whole": whole,
+        "whole": False,
         "oci": bool(facts.docker and facts.docker.containerd_store),
         "images": [
             {

@@ -131,10 +131,11 @@ class Talk:
 
         Docker's folder holds each layer twice while it loads: packed, and unpacked beside it.
         """
-        if lack(disks, self._order["docker_root"], self._work.values(), self._there()):
+        *_, store = disks  # where Docker keeps images, named last
+        if lack(disks, store, self._work.values(), self._there()):
             for packing in self._work.values():
                 packing.wait()  # tight: guesses will not do
-        if words := lack(disks, self._order["docker_root"], self._work.values(), self._there()):
+        if words := lack(disks, store, self._work.values(), self._there()):
             hint = "free space there (docker system df shows what Docker holds), then run this again"
             raise ApplyError(words, hint=hint, stage="push")
 

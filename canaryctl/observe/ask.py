@@ -17,7 +17,7 @@ from canaryctl.observe.connection import Connection
 PROGRAMS = {
     "facts": ("docker", "system", "state", "facts"),
     "collect": ("docker", "collect"),
-    "receive": ("docker", "staging", "load", "receive"),
+    "receive": ("docker", "content", "staging", "load", "receive"),
     "pull": ("docker", "pull"),
     "prune": ("docker", "prune"),
 }

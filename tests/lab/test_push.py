@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 from conftest import CTL, ROOT, Box, Ctl, Result, processes_mentioning
+from toy import Toy
 
 BIG = 96_000_000
 SMALL = 3_000_000
@@ -210,6 +211,41 @@ def test_a_host_that_is_down_does_not_keep_the_others_waiting(
         down.mend_ssh()
     assert ctl("push", "fleet", "--image", f"backend={image}", timeout=300).code == 0
     forget(up, image)
+
+
+@pytest.fixture
+def containerd(ctl: Ctl, box: Callable[[str], Box], tmp_path: Path) -> Iterator[Toy]:
+    """A stack on a host whose Docker keeps images in containerd's store."""
+    toy = Toy(tmp_path, "toystore", 18861, ctl, box)
+    toy.environment("store", "staging-gpu")
+    host = box("staging-gpu")
+    assert toy.run("provision", "store").code == 0
+    host.run("test ! -e /etc/docker/daemon.json || mv /etc/docker/daemon.json /root/")
+    host.run("""systemctl stop docker.socket docker containerd || true; mkdir -p /etc/docker /var/lib/docker/store
+        echo '{"features": {"containerd-snapshotter": true}}' >/etc/docker/daemon.json
+        mkdir -p /var/lib/containerd; mount --bind /var/lib/docker/store /var/lib/containerd; systemctl start docker""")
+    yield toy
+    toy.clean()
+    host.run("""systemctl stop docker.socket docker containerd || true; umount /var/lib/containerd
+        rm -rf /etc/docker/daemon.json /var/lib/docker/store
+        test ! -e /root/daemon.json || mv /root/daemon.json /etc/docker/; systemctl start docker""")
+
+
+def test_containerds_store_too_gets_only_what_it_lacks(
+    containerd: Toy, box: Callable[[str], Box], overlay: Callable[[str, int], str]
+) -> None:
+    first = containerd.run("push", "store", "--output", "json")
+    assert first.code == 0, first.text[-2000:]
+    image = overlay("stored", SMALL)
+    more = ["--image", f"web={image}", "--output", "json"]
+    dry = containerd.run("push", "store", "--dry-run", *more).document["hosts"]["staging-gpu"]["bytes"]
+    done = containerd.run("push", "store", *more)
+    assert done.code == 0, done.text[-2000:]
+    assert push_stage(done)["bytes"] == dry < 1.1 * SMALL
+    there = f"canaryctl/toystore/web:sha256-{identity(image)[7:19]}"
+    found = box("staging-gpu").run(f"docker image inspect {there} --format '{{{{json .RootFS.Layers}}}}'")
+    assert json.loads(found) == layers(image)
+    assert box("staging-gpu").run(f"docker run --rm --entrypoint wc {there} -c /blob").split() == [str(SMALL), "/blob"]
 
 
 def test_two_operators_at_once_both_succeed(

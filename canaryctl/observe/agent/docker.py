@@ -32,34 +32,35 @@ class Docker:
     def get(self, path: str, timeout: float = 30) -> Any:
         return json.loads(self.raw(path, timeout))
 
-    def post(self, path: str, timeout: float = 60) -> bytes:
-        """An order without a body."""
-        return self._ask(path, timeout, "POST")[1]
+    def post(self, path: str, timeout: float = 60, document: Any = None) -> bytes:
+        """An order, with a document where it needs one."""
+        return self._ask(path, timeout, "POST", b"" if document is None else json.dumps(document).encode())[1]
 
     def delete(self, path: str, timeout: float = 60) -> bytes:
         """Remove a thing by its name, never by force."""
         return self._ask(path, timeout, "DELETE")[1]
 
-    def _ask(self, path: str, timeout: float, method: str = "GET") -> tuple[dict[str, str], bytes]:
+    def _ask(self, path: str, timeout: float, method: str = "GET", body: bytes = b"") -> tuple[dict[str, str], bytes]:
         # HTTP/1.0 has the daemon send the body whole and close: no chunks to put together.
         with socket.socket(socket.AF_UNIX) as link:
             link.settimeout(timeout)
             link.connect(self.path)
-            link.sendall(f"{method} {self.prefix}{path} HTTP/1.0\r\nHost: docker\r\n\r\n".encode())
+            more = f"Content-Type: application/json\r\nContent-Length: {len(body)}\r\n" if body else ""
+            link.sendall(f"{method} {self.prefix}{path} HTTP/1.0\r\nHost: docker\r\n{more}\r\n".encode() + body)
             received = []
             while True:
                 data = link.recv(1 << 18)
                 if not data:
                     break
                 received.append(data)
-        head, _, body = b"".join(received).partition(b"\r\n\r\n")
+        head, _, answer = b"".join(received).partition(b"\r\n\r\n")
         lines = head.decode("latin-1").split("\r\n")
         headers = {k.lower(): v.strip() for k, _, v in (line.partition(":") for line in lines[1:])}
         status = lines[0].split(" ")[1:2]
-        if status not in (["200"], ["201"]):
-            said = body[:300].decode("utf-8", "replace").strip()
+        if status not in (["200"], ["201"], ["204"]):
+            said = answer[:300].decode("utf-8", "replace").strip()
             raise DockerError(f"Docker answered {' '.join(status)} to {path}: {said}")
-        return headers, body
+        return headers, answer
 
 
 def docker_sockets() -> list[str]:

@@ -104,14 +104,19 @@ def fill(archive: Archive, images: list[tuple[bytes, list[str]]], files: dict[st
     archive.add("manifest.json", json.dumps(manifest).encode())
 
 
-def fill_oci(archive: Archive, images: list[tuple[bytes, list[str]]], staging: Staging) -> None:
-    """The same as an OCI image layout, for containerd's store: it names images by the manifests that we make here."""
+def fill_oci(
+    archive: Archive, images: list[tuple[bytes, list[str]]], staging: Staging, packed: dict[str, dict[str, Any]]
+) -> None:
+    """The same as an OCI image layout, for containerd's store: it names images by the manifests that we make here.
+
+    packed: descriptors of the layers that the store has.
+    """
     blob = "blobs/sha256/"
     for layer, file in staging.files.items():
         archive.add_file(blob + staging.hashes[layer].hexdigest(), file)
     index = []
     for config, layers in images:
-        manifest = oci_manifest(config, layers, staging)
+        manifest = oci_manifest(config, layers, staging, packed)
         for content in (config, manifest):
             archive.add(blob + hashlib.sha256(content).hexdigest(), content)
         index.append(described(OCI + "manifest.v1+json", hashlib.sha256(manifest).hexdigest(), len(manifest)))
@@ -122,15 +127,16 @@ def fill_oci(archive: Archive, images: list[tuple[bytes, list[str]]], staging: S
         archive.add(path, json.dumps(document).encode())
 
 
-def oci_manifest(config: bytes, layers: list[str], staging: Staging) -> bytes:
-    """The manifest of an image whose layers are all staged."""
+def oci_manifest(config: bytes, layers: list[str], staging: Staging, packed: dict[str, dict[str, Any]]) -> bytes:
+    """The manifest of an image whose layers are staged, or in the store."""
     kind = OCI + "layer.v1.tar+" + {"zst": "zstd", "gz": "gzip"}[staging.form]
     document = {
         "schemaVersion": 2,
         "mediaType": OCI + "manifest.v1+json",
         "config": described(OCI + "config.v1+json", hashlib.sha256(config).hexdigest(), len(config)),
         "layers": [
-            described(kind, staging.hashes[layer].hexdigest(), size_of(staging.files[layer])) for layer in layers
+            packed.get(layer) or described(kind, staging.hashes[layer].hexdigest(), size_of(staging.files[layer]))
+            for layer in layers
         ],
     }
     return json.dumps(document).encode()

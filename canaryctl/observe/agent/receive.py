@@ -23,6 +23,7 @@ import sys
 from typing import Any
 from urllib.parse import quote
 
+from canaryctl.observe.agent.content import Content
 from canaryctl.observe.agent.docker import Docker, DockerError, open_docker
 from canaryctl.observe.agent.load import Ahead, chain_ids, fill, fill_oci, forget_partial, oci_manifest
 from canaryctl.observe.agent.staging import Staging
@@ -40,6 +41,7 @@ def known_chains(daemon: Docker) -> set[str]:
 
 
 def missing_layers(config: dict[str, Any], chains: set[str]) -> list[str]:
+    """Layers that lie on others than they do in any image of the host; all where the whole is asked for."""
     missing: dict[str, None] = {}
     for image in config["images"]:
         for layer, chain in zip(image["layers"], chain_ids(image["layers"])):
@@ -60,6 +62,8 @@ def check_and_tag(daemon: Docker, config: dict[str, Any], names: dict[str, str])
             if found["RootFS"].get("Layers") != image["layers"]:
                 result[image["id"]] = "its layers differ from the ones it was built with"
                 continue
+            if config["oci"]:
+                check_unpacked(daemon, names[image["id"]])
             name, _, tag = image["tag"].rpartition(":")
             place = "/tag?repo=" + quote(name, safe="") + "&tag=" + quote(tag, safe="")
             daemon.post("/images/" + names[image["id"]] + place)
@@ -67,6 +71,12 @@ def check_and_tag(daemon: Docker, config: dict[str, Any], names: dict[str, str])
         except DockerError as error:
             result[image["id"]] = str(error)
     return result
+
+
+def check_unpacked(daemon: Docker, name: str) -> None:
+    """Make a container of an image and remove it: containerd keeps images that it could not unpack, without a word."""
+    made = json.loads(daemon.post("/containers/create", 600, {"Image": name, "Cmd": ["canaryctl: never started"]}))
+    daemon.delete("/containers/" + made["Id"])
 
 
 def say(document: dict[str, Any]) -> None:
@@ -89,24 +99,32 @@ def answer_receive(config: dict[str, Any]) -> None:
         if daemon is None:
             raise DockerError("Docker is not installed")
         staging = Staging(config["root"], config["form"])
-        chains = known_chains(daemon)
-        wanted = missing_layers(config, chains)
+        content = Content(config["docker_root"])
+        packed: dict[str, dict[str, Any]] = {}
+        if config["oci"]:
+            chains: set[str] = set()
+            packed = {} if config["whole"] else content.layers(daemon)
+            wanted = list(dict.fromkeys(d for image in config["images"] for d in image["layers"] if d not in packed))
+        else:
+            chains = known_chains(daemon)
+            wanted = missing_layers(config, chains)
         if not config["ask"]:
             staging.make()
         look = staging.glance if config["ask"] else staging.staged
         staged = {layer: look(layer) for layer in wanted}
-        disks = {path: disk(path) for path in (staging.path, config["docker_root"])}
+        store = content.path if config["oci"] and content.path else config["docker_root"]
+        disks = {path: disk(path) for path in (staging.path, store)}
         say({"missing": wanted, "staged": staged, "disks": disks})
         if not config["ask"]:
             images = [(base64.b64decode(image["config"]), image["layers"]) for image in config["images"]]
-            # A Docker that takes nothing but whole archives cannot begin early.
-            ahead = Ahead(daemon, images, chains, staging, 0 if config["whole"] else len(wanted))
-            receive(config, ahead)
+            # A Docker that takes nothing but whole archives cannot begin early; containerd unpacks in the end anyway.
+            early = not config["whole"] and not config["oci"]
+            receive(config, Ahead(daemon, images, chains, staging, len(wanted) if early else 0), packed)
     except (DockerError, OSError) as error:
         say({"error": str(error)})
 
 
-def receive(config: dict[str, Any], ahead: Ahead) -> None:
+def receive(config: dict[str, Any], ahead: Ahead, packed: dict[str, dict[str, Any]]) -> None:
     """Take what is sent until it is to be loaded."""
     staging = ahead.staging
     for line in iter(sys.stdin.buffer.readline, b""):
@@ -121,18 +139,18 @@ def receive(config: dict[str, Any], ahead: Ahead) -> None:
                 staging.drop(order["layer"])
             say({"layer": order["layer"], "ok": good})
         else:
-            say(settle(config, ahead))
+            say(settle(config, ahead, packed))
             return
 
 
-def settle(config: dict[str, Any], ahead: Ahead) -> dict[str, Any]:
-    """Load, check, tag, and clean up. The last word."""
+def settle(config: dict[str, Any], ahead: Ahead, packed: dict[str, dict[str, Any]]) -> dict[str, Any]:
+    """Load, check, tag, and clean up. The last word. `packed`: layers that containerd has already."""
     staging, images = ahead.staging, ahead.images
     names = {image["id"]: image["id"] for image in config["images"]}
     if config["oci"]:
         for image, (content, layers) in zip(config["images"], images):
-            names[image["id"]] = "sha256:" + hashlib.sha256(oci_manifest(content, layers, staging)).hexdigest()
-        refusal = ahead.finish(lambda archive: fill_oci(archive, images, staging))
+            names[image["id"]] = "sha256:" + hashlib.sha256(oci_manifest(content, layers, staging, packed)).hexdigest()
+        refusal = ahead.finish(lambda archive: fill_oci(archive, images, staging, packed))
     else:
         refusal = ahead.finish(lambda archive: fill(archive, images, dict(staging.files)))
     if refusal:
