@@ -34,7 +34,14 @@ def deploy(
 ) -> None:
     """Validate the images on an environment: observe, plan, apply, probe, collect, record."""
     from canaryctl import pipeline
+    from canaryctl.errors import ConfigError
 
+    if request.check and baseline is not None:
+        raise ConfigError(
+            "--check shows one plan, and --baseline makes two",
+            "",
+            f"leave --baseline out; see the baseline's plan with: canaryctl plan ENV --variant {baseline}",
+        )
     if request.check:
         _plan(request, output)
     elif baseline is not None:

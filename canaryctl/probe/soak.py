@@ -107,12 +107,12 @@ class Soak:
         began = time.monotonic()
         on_event("soak.started", probes=[p.name for p in self.probes], seconds=self.seconds, every=self.every)
         due, stop = 0.0, False
-        while due < self.seconds and not stop:
+        while not stop and max(due, time.monotonic() - began) < self.seconds:
             due = min(max(due, time.monotonic() - began - self.every) + self.every, self.seconds)
             time.sleep(max(began + due - time.monotonic(), 0))
             results = run_probes(self.probes, self.context, deadline=self.deadline)
             self.rounds, self.soaked = self.rounds + 1, time.monotonic() - began
-            stop = self._take(results)
+            stop = self.take(results)
             each_round(results)
             found = {r.name: {"verdict": r.verdict, "ms": _slowest(r)} for r in results}
             on_event("soak.round", round=self.rounds, after=round(self.soaked, 1), of=self.seconds, probes=found)
@@ -125,7 +125,7 @@ class Soak:
             reason="; ".join(broken),
         )
 
-    def _take(self, results: Sequence[ProbeResult]) -> bool:
+    def take(self, results: Sequence[ProbeResult]) -> bool:
         """Count a round in; whether it ends the soak."""
         stop = False
         for result in results:

@@ -232,8 +232,7 @@ class Run:
             document["seconds"] = round(time.monotonic() - self._began, 3)
             if document["changed_from"] and not document["changed_until"]:
                 document["changed_until"] = document["finished"]
-            for make in self._at_end:
-                document.update(files.plain(make(document)))
+            self._add_at_end(document)
             try:
                 self._scrub_foreign_files()
                 self.event("run.finished", **{k: document[k] for k in ("id", "verdict", "exit_code", "seconds")})
@@ -253,6 +252,13 @@ class Run:
         """run.json as written: the document without secrets."""
         with self._lock:
             return {key: value if key in _IDENTITY else self.scrub(value) for key, value in self.document.items()}
+
+    def _add_at_end(self, document: dict[str, Any]) -> None:
+        for make in self._at_end:
+            try:
+                document.update(files.plain(make(document)))
+            except Exception as fault:  # an extra must not cost the record
+                document["notes"].append(f"the record lacks a part: {type(fault).__name__}: {fault}")
 
     def _write(self, relative: str, content: str | bytes | Mapping[str, Any] | list[Any]) -> Path:
         path = self.path / relative

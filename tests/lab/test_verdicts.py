@@ -41,6 +41,7 @@ def toy(tmp_path_factory: pytest.TempPathFactory, ctl: Ctl, box: Callable[[str],
     made.edit("stack.yml", "start_timeout: 30", "default_variant: only\nstart_timeout: 10")
     made.edit("compose.yml.j2", 'command: [python3, -m, http.server, "8000"]', COMMAND)
     made.edit("compose.yml.j2", "[CMD, python3, -m", "[CMD, \"{{ 'false' if variant == 'sick' else 'python3' }}\", -m")
+    made.edit("compose.yml.j2", "start_period: 10s", "start_period: 2s")
     rules(made)
     try:
         done = made.deploy("one")
@@ -228,7 +229,7 @@ def test_a_sick_baseline_does_not_keep_the_candidate_from_being_deployed(toy: To
 def test_a_baseline_that_cannot_be_applied_ends_it(toy: Toy) -> None:
     before = toy.state("canary-1")
     rules(toy, canary_disposable=True)
-    back = toy.edit("compose.yml.j2", "init: true", "init: true\n    {% if variant == 'base' %}nonsense: 1{% endif %}")
+    back = toy.edit("compose.yml.j2", "init: true", "init: true\n    {{ 'nonsense: 1' if variant == 'base' }}")
     try:
         done = toy.deploy("one", "--baseline", "base")
         tells(done, 6, "compose rejects", "nonsense")

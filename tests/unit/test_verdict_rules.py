@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import time
 from pathlib import Path
 from typing import Any
 
@@ -10,8 +12,9 @@ import pytest
 from canaryctl.config.policy import Policy
 from canaryctl.config.probes import Probe, load_probes
 from canaryctl.errors import ConfigError
-from canaryctl.probe.results import ProbeResult
-from canaryctl.probe.soak import sampled
+from canaryctl.probe.context import ProbeContext
+from canaryctl.probe.results import Exchange, HostResult, ProbeResult, failed, over_hosts, passed
+from canaryctl.probe.soak import Soak, sampled
 from canaryctl.probe.verdict import check_rules, gating, judge
 
 PROBES = """\
@@ -118,6 +121,29 @@ def test_a_sample_is_tried_once_and_needs_only_what_is_repeated(probes: tuple[Pr
     samples: dict[str, Any] = {probe.name: probe for probe in sampled(with_soak(probes, Health=False))}
     assert samples["Workers"].needs == () and samples["Workers"].eventually == 0
     assert samples["Extra"].needs == ("Workers",)
+
+
+@pytest.mark.parametrize("busy, rounds", [(0.0, 3), (0.14, 2)])
+def test_rounds_keep_their_pace_and_the_last_is_at_the_end(busy: float, rounds: int) -> None:
+    soak = Soak((), ProbeContext("e", {}, None), 0.25, 0.1, 9, lambda _: False)  # type: ignore[arg-type]
+    soak.run(lambda results: time.sleep(busy), lambda kind, **data: None)
+    assert soak.rounds == rounds and soak.soaked >= 0.24
+
+
+def test_the_first_failure_of_a_soak_stands_in_the_row_and_ends_it_where_it_gates() -> None:
+    exchange = Exchange("request", "GET", "http://x", 0.1, 5.0, 500, body="b" * 9000)
+    bad = over_hosts("p", "http", {"h": HostResult(failed("status 500"), exchanges=(exchange,), latencies=(5.0,))}, 1)
+    good = over_hosts("p", "http", {"h": HostResult(passed(), latencies=(3.0,))}, 1)
+    soak = Soak((), ProbeContext("e", {}, None), 1, 1, 1, lambda result: result.name == "p")  # type: ignore[arg-type]
+    soak.rounds, soak.soaked = 1, 30.0
+    assert not soak.take([good, ProbeResult("q", "http", "skipped", "")])
+    soak.rounds, soak.soaked = 2, 60.0
+    assert soak.take([bad])
+    (row,) = soak.applied([good])
+    assert (row.verdict, row.reason) == ("failed", "after 1 m of soak, in round 2: status 500")
+    assert row.soak is not None and (row.soak["samples"], row.soak["failed"], row.soak["max_ms"]) == (2, 1, 5.0)
+    assert row.soak["first_failure"]["exchange"]["status"] == 500
+    assert len(json.dumps(row.soak)) < 3000
 
 
 def test_a_sample_cannot_take_values_from_what_is_not_repeated(probes: tuple[Probe, ...]) -> None:
