@@ -121,7 +121,7 @@ def judge_metric(
                 faults += _fault(name, value, limit * base, f"{limit:g} times the baseline's {_number(base, unit)}")
     verdict: Literal["passed", "failed", "inconclusive"]
     verdict = "failed" if faults else "inconclusive" if doubts else "passed"
-    measured = f"{metric.statistic} is {_number(value, unit)} of {samples.n}" if value is not None else ""
+    measured = f"{metric.statistic} is {_number(value, unit)} (n={samples.n})" if value is not None else ""
     return MetricResult(
         name=metric.name,
         verdict=verdict,

@@ -121,7 +121,7 @@ class Soak:
             "soak.finished",
             rounds=self.rounds,
             seconds=round(self.soaked, 1),
-            verdict="failed" if broken else "passed",
+            verdict="failed" if stop else "passed",
             reason="; ".join(broken),
         )
 

@@ -113,14 +113,14 @@ def test_metrics_of_a_probe_and_of_an_endpoint_are_judged_by_their_bounds(toy: T
     latency, queue, waiting = document["metrics"]
     assert latency["n"] >= 5 and latency["unit"] == "ms" and latency["value"] > 0
     assert queue["value"] == 30 and queue["n"] == document["soak"]["rounds"] + 1 >= 5
-    assert waiting["reason"] == f"max is 7 of {waiting['n']}, above the 6 allowed"
+    assert waiting["reason"] == f"max is 7 (n={waiting['n']}), above the 6 allowed"
     assert document["probes"][0]["soak"]["samples"] == document["soak"]["rounds"]
     report = (evidence(toy.ctl, document) / "report.md").read_text()
-    assert "| queue | ✅ PASS | last is 30 of" in report and "above the 6 allowed" in report
+    assert "| queue | ✅ PASS | last is 30 (n=" in report and "above the 6 allowed" in report
 
     metrics[1]["at_most"] = metrics[1]["at_least"] = 29
     document = probed(toy, 1, canary_metrics=metrics[1:2])
-    assert metric(document, "queue")["reason"] == "last is 30 of 1, above the 29 allowed"
+    assert metric(document, "queue")["reason"] == "last is 30 (n=1), above the 29 allowed"
 
 
 def test_too_few_samples_are_inconclusive(toy: Toy) -> None:
@@ -207,7 +207,7 @@ def test_a_candidate_is_measured_by_its_baseline(toy: Toy) -> None:
     candidate = done.document
     baseline = json.loads(toy.run("runs", "show", candidate["baseline"], "--output", "json").out)
     valid(candidate), valid(baseline)
-    assert metric(candidate, "queue")["reason"] == "last is 30 of 1, above 2 times the baseline's 10"
+    assert metric(candidate, "queue")["reason"] == "last is 30 (n=1), above 2 times the baseline's 10"
     assert metric(candidate, "queue")["baseline"] == 10
     assert (metric(baseline, "queue")["verdict"], baseline["verdict"], baseline["variant"]) == ("passed",) * 2 + (
         "base",

@@ -64,14 +64,14 @@ def latency(**more: Any) -> Metric:
 @pytest.mark.parametrize(
     "metric, values, baseline, verdict, said",
     [
-        (latency(at_most=10), [9, 10], None, "passed", "max is 10 ms of 2"),
-        (latency(at_most=10), [9, 11], None, "failed", "max is 11 ms of 2, above the 10 ms allowed"),
+        (latency(at_most=10), [9, 10], None, "passed", "max is 10 ms (n=2)"),
+        (latency(at_most=10), [9, 11], None, "failed", "max is 11 ms (n=2), above the 10 ms allowed"),
         (latency(at_least=10), [9], None, "failed", "below the 10 ms allowed"),
         (latency(at_most=10), [], None, "inconclusive", "0 samples, but max needs 1"),
         (latency(statistic="p95", at_most=10), [1] * 19, None, "inconclusive", "19 samples, but p95 needs 20"),
-        (latency(statistic="p95", at_most=10), [99] * 19, None, "inconclusive", "p95 is 99 ms of 19"),
+        (latency(statistic="p95", at_most=10), [99] * 19, None, "inconclusive", "p95 is 99 ms (n=19)"),
         (latency(statistic="p95", at_most=10, min_samples=3), [99] * 3, None, "failed", "above"),
-        (latency(statistic="p99", at_most=10), [1] * 100, None, "passed", "of 100"),
+        (latency(statistic="p99", at_most=10), [1] * 100, None, "passed", "(n=100)"),
         (latency(statistic="p50", at_most=10), [1] * 4, None, "inconclusive", "p50 needs 5"),
         (latency(ratio_at_most=1.5), [15], {"value": 10, "n": 1}, "passed", "max is 15 ms"),
         (latency(ratio_at_most=1.5), [16], {"value": 10, "n": 1}, "failed", "above 1.5 times the baseline's 10 ms"),

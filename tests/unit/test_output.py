@@ -75,7 +75,7 @@ def test_a_baseline_and_its_candidate_stand_side_by_side() -> None:
 
 def test_rows_that_do_not_gate_and_metrics_say_so() -> None:
     row = {"kind": "http", "reason": "slow", "blame": None, "attempts": 1, "seconds": 0.25, "gates": False}
-    reason = "p95 is 312 ms of 40, above the 250 ms allowed"
+    reason = "p95 is 312 ms (n=40), above the 250 ms allowed"
     out = stream()
     print_result(
         result(

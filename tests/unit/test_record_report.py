@@ -175,7 +175,7 @@ def test_an_inconclusive_row_holds_nothing_back_where_the_rules_let_it_pass() ->
 
 
 def test_a_metric_that_failed_is_listed_with_its_value_and_holds_back() -> None:
-    metric = {"name": "latency", "verdict": "failed", "gates": True, "reason": "p95 is 312 ms of 40, above 250 ms"}
+    metric = {"name": "latency", "verdict": "failed", "gates": True, "reason": "p95 is 312 ms (n=40), above 250 ms"}
     run = document(contracts=[], probes=[probe("Front Page", "passed")], metrics=[metric])
     assert gates(run) == ["latency (failed)"]
-    assert "| latency | ❌ FAIL | p95 is 312 ms of 40, above 250 ms |" in render_markdown(run)
+    assert "| latency | ❌ FAIL | p95 is 312 ms (n=40), above 250 ms |" in render_markdown(run)
