@@ -12,7 +12,7 @@ from typing import Any
 import jsonschema
 import pytest
 from conftest import CTL, FOUR_ROWS, ROOT, Box, Ctl, Result
-from stopping import interrupted, stop_when
+from stopping import begins, interrupted, stop_when
 from toy import Toy, evidence, tells
 
 import canaryctl.record
@@ -237,6 +237,18 @@ def test_a_baseline_that_cannot_be_applied_ends_it(toy: Toy) -> None:
         assert toy.state("canary-1")["containers"] == before["containers"]
     finally:
         back()
+
+
+def test_an_interrupted_baseline_is_not_followed_by_its_candidate(
+    toy: Toy, box: Callable[[str], Box], lab_env: dict[str, str], runs_dir: Path
+) -> None:
+    rules(toy, canary_disposable=True)
+    env = {**lab_env, "CANARYCTL_RUNS": str(runs_dir)}
+    document = stop_when(toy, env, ["deploy", "one", "--yes", "--baseline", "base"], begins("render"))
+    interrupted(toy, document, box("canary-1"))
+    assert document["role"] == "baseline"
+    newest = json.loads(toy.run("runs", "list", "--output", "json").out)["runs"][0]
+    assert (newest["id"], newest["role"]) == (document["id"], "baseline")
 
 
 @pytest.fixture(scope="module")
