@@ -36,22 +36,7 @@ _EARLIER = {
 def deploy(request: Request, listeners: Sequence[Listener], confirm: Confirm) -> Document:
     """Bring an environment to the release that this machine's images and files make, and judge it."""
     with recorded("deploy", request, listeners) as work:
-        work.scene.check_all()
-        evidence.know_secrets(work)
-        work.observe()
-        work.demand_all_hosts()
-        plan = work.plan()
-        work.record_plan(plan)
-        demand_possible(plan.problems)
-        judging.check_probes(work)
-        if plan.changes:
-            demand_agreement(plan, confirm)
-            apply(work, plan)
-        judge(work)
-        evidence.remember(work, "verdict", work.verdict)
-        if plan.changes and work.verdict == "passed":
-            with work.run.changing():
-                images.prune(work)
+        bring(work, lambda plan: demand_agreement(plan, confirm) if plan.changes else None)
     return work.run.document
 
 
@@ -96,6 +81,7 @@ def probe(request: Request, listeners: Sequence[Listener]) -> Document:
         work.observe()
         work.demand_all_hosts()
         work.record_served()
+        judging.check_probes(work)
         judge(work)
     return work.run.document
 
@@ -152,6 +138,28 @@ def bytes_to_push(request: Request) -> tuple[dict[str, dict[str, Any]], list[Hos
 # the steps they share
 
 
+def bring(work: Work, agree: Callable[[Plan], None]) -> None:
+    """All of a deploy: what it needs is checked before anything is changed, then it is planned, applied and judged.
+
+    `agree` raises where the operator does not want the plan.
+    """
+    work.scene.check_all()
+    evidence.know_secrets(work)
+    work.observe()
+    work.demand_all_hosts()
+    plan = work.plan()
+    work.record_plan(plan)
+    demand_possible(plan.problems)
+    judging.check_probes(work)
+    agree(plan)
+    apply(work, plan)
+    judge(work)
+    evidence.remember(work, "verdict", work.verdict)
+    if plan.changes and work.verdict == "passed":
+        with work.run.changing():
+            images.prune(work)
+
+
 def apply(work: Work, plan: Plan) -> None:
     """Make the changes, stage by stage. What provisioning brings to light is planned afresh."""
     if not plan.changes:
@@ -179,7 +187,7 @@ def judge(work: Work) -> None:
     evidence.read_migration(work)
     work.verdict = judging.probe(work)
     evidence.collect(work)
-    if work.verdict == "failed":
+    if work.verdict == "failed" and work.run.document["role"] != "baseline":  # the candidate takes its place
         after_failure(work)
 
 
@@ -240,14 +248,14 @@ def unrecorded(request: Request) -> Iterator[Work]:
 
 
 @contextmanager
-def recorded(command: str, request: Request, listeners: Sequence[Listener]) -> Iterator[Work]:
+def recorded(command: str, request: Request, listeners: Sequence[Listener], role: str | None = None) -> Iterator[Work]:
     """Everything a command does on an environment, recorded whatever comes of it."""
     scene = Scene(request)
     with ExitStack() as leaving:
         runs = scene.project.runs
         if request.check:  # changes nothing, so leaves no run
             runs = Path(leaving.enter_context(tempfile.TemporaryDirectory(prefix="canaryctl-")))
-        run = _open(scene, command, listeners, runs)
+        run = _open(scene, command, listeners, runs, role)
         work = leaving.enter_context(Work(scene, run))
         try:
             try:
@@ -268,13 +276,14 @@ def recorded(command: str, request: Request, listeners: Sequence[Listener]) -> I
         run.document["directory"] = ""
 
 
-def _open(scene: Scene, command: str, listeners: Sequence[Listener], runs: Path) -> Run:
+def _open(scene: Scene, command: str, listeners: Sequence[Listener], runs: Path, role: str | None = None) -> Run:
     return Run.start(
         runs,
         command=command,
         environment=scene.environment.name,
         stack=scene.stack.stack,
         variant=scene.variant,
+        role=role,
         project_root=scene.project.root,
         listeners=listeners,
     )

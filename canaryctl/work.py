@@ -28,6 +28,7 @@ class Work:
         self.scene, self.run = scene, run
         self.verdict = "passed"
         self.collected = False
+        self.baseline: Mapping[str, Any] | None = None  # run.json of the run this one is measured by
         self.facts: dict[str, HostFacts] = {}
         self.served_before: dict[str, str | None] = {}
         self.targets: dict[str, Target] = {}

@@ -4,26 +4,48 @@ from __future__ import annotations
 
 import dataclasses
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from canaryctl.cli.options import takes
-from canaryctl.cli.output import Output, print_plan, print_result
+from canaryctl.cli.output import Output, print_beside, print_plan, print_result
 
 if TYPE_CHECKING:
-    from canaryctl.plan.plan import Plan
+    from canaryctl.plan.plan import Change, Plan
     from canaryctl.scene import Request
 
 
 @takes("runs", "probes", "variant", "image", "check", "diff", "yes")
-def deploy(request: Request, output: Output) -> None:
+def deploy(
+    request: Request,
+    output: Output,
+    *,
+    baseline: Annotated[
+        str | None,
+        typer.Option(
+            "--baseline",
+            metavar="VARIANT",
+            help="Deploy this variant first and compare; only where canary_disposable is true.",
+            show_default=False,
+        ),
+    ] = None,
+) -> None:
     """Validate the images on an environment: observe, plan, apply, probe, collect, record."""
     from canaryctl import pipeline
+    from canaryctl.errors import ConfigError
 
+    if request.check and baseline is not None:
+        raise ConfigError(
+            "--check shows one plan, and --baseline makes two",
+            "",
+            f"leave --baseline out; see the baseline's plan with: canaryctl plan ENV --variant {baseline}",
+        )
     if request.check:
         _plan(request, output)
+    elif baseline is not None:
+        _with_baseline(request, baseline, output)
     else:
         _run(output, lambda listeners: pipeline.deploy(request, listeners, _confirm(request.yes, output)))
 
@@ -106,6 +128,19 @@ def down(request: Request, output: Output) -> None:
     _run(output, lambda listeners: pipeline.down(request, listeners, volumes=False))
 
 
+def _with_baseline(request: Request, variant: str, output: Output) -> None:
+    from canaryctl import baseline
+
+    found: list[dict[str, Any]] = []
+
+    def work(listeners: list[Callable[[dict[str, Any]], None]]) -> dict[str, Any]:
+        first, candidate = baseline.deploy(request, variant, listeners, _confirm_both(request.yes, output))
+        found.append(first)
+        return candidate or first
+
+    _run(output, work, beside=found)
+
+
 def _rate(text: str) -> float:
     from canaryctl.config.stack import parse_size
     from canaryctl.errors import ConfigError
@@ -161,8 +196,12 @@ def _plan(request: Request, output: Output, only: str | None = None) -> None:
         print_json(answer)
 
 
-def _run(output: Output, work: Callable[[list[Callable[[dict[str, Any]], None]]], dict[str, Any]]) -> None:
-    """Show progress while it runs, then the result; exit with the run's code."""
+def _run(
+    output: Output,
+    work: Callable[[list[Callable[[dict[str, Any]], None]]], dict[str, Any]],
+    beside: Sequence[dict[str, Any]] = (),
+) -> None:
+    """Show progress while it runs, then the result, with the rows of `beside` next to it; exit with the run's code."""
     from canaryctl.cli.progress import make_progress
 
     diffs: list[str] = []
@@ -175,6 +214,8 @@ def _run(output: Output, work: Callable[[list[Callable[[dict[str, Any]], None]]]
         document = work([progress, keep_diff])
     if output is Output.TEXT:
         typer.echo("\n".join(["", *diffs]))
+        for other in beside:
+            print_beside(other, document)
     print_result(document, output)
     raise typer.Exit(int(document["exit_code"]))
 
@@ -184,6 +225,17 @@ def _confirm(yes: bool, output: Output) -> Callable[[Plan], bool]:
         if output is Output.TEXT:
             print_plan([change.as_dict() for change in plan.changes])
         return yes or _ask("make these changes?")
+
+    return confirm
+
+
+def _confirm_both(yes: bool, output: Output) -> Callable[[Mapping[str, Sequence[Change]]], bool]:
+    def confirm(plans: Mapping[str, Sequence[Change]]) -> bool:
+        if output is Output.TEXT:
+            for title, changes in plans.items():
+                typer.echo(f"{title}:")
+                print_plan([change.as_dict() for change in changes])
+        return yes or _ask("make these changes, the baseline's and then the candidate's?")
 
     return confirm
 

@@ -114,6 +114,7 @@ def print_event(event: Mapping[str, Any], out: IO[str]) -> None:
 def print_run(document: Mapping[str, Any], to: Printer, every_stage: bool = False) -> None:
     """A run as text: rows, contracts that broke, stages (those that changed something), verdict, release, evidence."""
     _print_probes(document.get("probes") or [], to)
+    _print_metrics(document.get("metrics") or [], to)
     for row in document.get("contracts") or []:
         if row["verdict"] != "passed":
             to.line(f"  {to.symbol(row['verdict'])} contract {clean(row['image'])}: {clean(row['check'])}")
@@ -151,15 +152,51 @@ def print_error(error: CanaryError | Mapping[str, str], err: IO[str] | None = No
     to.stream.flush()
 
 
+_MARKS = {"passed": "✅ PASS", "failed": "❌ FAIL", "inconclusive": "⚠️ inconclusive", "skipped": "⏭ skipped"}
+
+
+def print_beside(baseline: Mapping[str, Any], candidate: Mapping[str, Any], out: IO[str] | None = None) -> None:
+    """The rows of a baseline and of its candidate side by side; nothing where there is no candidate."""
+    if candidate["id"] == baseline["id"]:
+        return
+    to = Printer(out or sys.stdout)
+    rows = [{row["name"]: row["verdict"] for row in run["probes"] + run["metrics"]} for run in (baseline, candidate)]
+    titles = [f"{run['role']} {run['variant']}" for run in (baseline, candidate)]
+    names = list(dict.fromkeys([*rows[0], *rows[1]]))
+    widths = [max(map(len, ["Test", *map(clean, names)])), max(len(titles[0]), 15)]
+    to.line(to.paint(f"  {'Test':<{widths[0]}}  {titles[0]:<{widths[1]}}  {titles[1]}", "bold"))
+    for name in names:
+        shown = [_mark(found.get(name), to) for found in rows]
+        to.line(f"  {clean(name):<{widths[0]}}  {shown[0]:<{widths[1]}}  {shown[1]}")
+    to.line()
+
+
+def _mark(verdict: str | None, to: Printer) -> str:
+    if verdict is None:
+        return "no such row"
+    mark = _MARKS.get(verdict, verdict)
+    return mark if _can_encode(to.stream, mark) else verdict
+
+
 def _print_probes(probes: Sequence[Mapping[str, Any]], to: Printer) -> None:
     width = min(max((len(clean(row["name"])) for row in probes), default=0), 40)
     for row in probes:
         seconds = f"{row['seconds']:.1f} s" if row.get("seconds") is not None else ""
         name = clean(row["name"]).ljust(width)
-        to.line(f"  {to.symbol(row['verdict'])} {name}  {to.verdict(row['verdict'], 12)}  {seconds:>8}".rstrip())
+        aside = "" if row.get("gates", True) else "  does not gate"
+        to.line(f"  {to.symbol(row['verdict'])} {name}  {to.verdict(row['verdict'], 12)}  {seconds:>8}{aside}".rstrip())
         if row.get("reason") and row["verdict"] != "passed":
             to.wrapped(row["reason"], 6)
     if probes:
+        to.line()
+
+
+def _print_metrics(metrics: Sequence[Mapping[str, Any]], to: Printer) -> None:
+    for row in metrics:
+        aside = "" if row["gates"] else "; does not gate"
+        to.line(f"  {to.symbol(row['verdict'])} metric {clean(row['name'])}: {to.verdict(row['verdict'])}{aside}")
+        to.wrapped(row["reason"], 6)
+    if metrics:
         to.line()
 
 

@@ -167,6 +167,13 @@ def track(active: dict[tuple[str, str], _Row], event: Event) -> None:
         row.doing = str(event.get("reason") or "")
     elif kind == "probe.finished":
         active.pop(("probe", str(event["name"])), None)
+    elif kind == "soak.started":
+        active["soak", ""] = _Row()
+    elif kind == "soak.round":
+        row = active.setdefault(("soak", ""), _Row())
+        row.doing = f"round {event['round']}, {event['after']:.0f} of {event['of']:.0f} s"
+    elif kind == "soak.finished":
+        active.pop(("soak", ""), None)
     elif kind == "run.finished":
         active.clear()
 
@@ -176,6 +183,15 @@ def describe(event: Event) -> str:
     kind = event["type"]
     if kind == "stage.started":
         return ""
+    if kind == "run.started" and event.get("role"):
+        return _line(f"{event['role']} {event['variant']}")
+    if kind == "soak.started":
+        return f"soak {event['seconds']:g} s: {len(event['probes'])} probes every {event['every']:g} s"
+    if kind == "soak.finished":
+        reason = f": {event['reason']}" if event["reason"] else ""
+        return _line(f"soak {event['verdict']} after {event['rounds']} rounds in {event['seconds']:.0f}s{reason}")
+    if kind == "metric.finished":
+        return _line(f"metric {event['name']} {event['verdict']}: {event['reason']}")
     if kind == "stage.finished":
         message = f": {event['message']}" if event.get("message") and event["status"] == "failed" else ""
         host = f" {event['host']}" if event.get("host") else ""

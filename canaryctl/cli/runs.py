@@ -63,7 +63,7 @@ def list_(
         environment_column = run["environment"].ljust(max(widths[1], len("ENVIRONMENT")))
         to.line(
             f"{run['id']:<{widths[0]}}  {environment_column}  {to.verdict(run['verdict'], 12)}  {seconds:>7}  "
-            f"{(run['release'] or '')[:12]}".rstrip()
+            f"{(run['release'] or '')[:12]}  {run['role'] or ''}".rstrip()
         )
 
 

@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from canaryctl.config.durations import parse_duration
 from canaryctl.config.environment import Environment, Host
 from canaryctl.config.yamlfile import shown
 from canaryctl.errors import ConfigError
 
+if TYPE_CHECKING:  # the models take time to load, which environments without metrics need not spend
+    from canaryctl.config.metrics import Metric
+
 _CHOICES = {
     "canary_provision": ("auto", "check", "never"),
     "canary_on_failure": ("rollback", "keep", "down"),
     "canary_delivery": ("auto", "push", "pull"),
+    "canary_inconclusive": ("block", "pass"),
 }
+_DURATIONS = {"canary_probe_deadline": "10m", "canary_soak": "10m", "canary_soak_every": "30s"}
 
 
 @dataclass(frozen=True)
@@ -25,13 +31,33 @@ class Policy:
     `on_failure`: what follows a failed apply or verdict.
     `delivery`: `push` sends every image from the operator's machine, `pull` has hosts pull every image from its
         registry, `auto` pulls published images and pushes the others.
-    `probe_deadline`: seconds for all probes together.
+    `probe_deadline`: seconds for all probes together, or for one round of a soak.
+    `gates`: names or tags of the probes whose verdict counts; empty means all.
+    `inconclusive`: whether a probe or metric that cannot judge blocks.
+    `soak`, `soak_every`: seconds for which probes are repeated after they passed, and from one round to the next.
+    `metrics`: bounds on measured values.
+    `disposable`: whether a baseline may be deployed before the candidate, which migrates its database too.
     """
 
     provision: str = "check"
     on_failure: str = "rollback"
     delivery: str = "auto"
     probe_deadline: float = 600.0
+    gates: tuple[str, ...] = ()
+    inconclusive: str = "block"
+    soak: float = 0.0
+    soak_every: float = 30.0
+    metrics: tuple[Metric, ...] = ()
+    disposable: bool = False
+
+    def rules(self) -> dict[str, Any]:
+        """By which rules a run is judged, as run.json has it."""
+        return {
+            "gates": list(self.gates),
+            "inconclusive": self.inconclusive,
+            "soak": self.soak,
+            "soak_every": self.soak_every,
+        }
 
 
 def load_policies(environment: Environment) -> dict[str, Policy]:
@@ -44,7 +70,12 @@ def load_policies(environment: Environment) -> dict[str, Policy]:
 
 
 def _policy(host: Host, where: str) -> Policy:
-    values: dict[str, Any] = {}
+    values: dict[str, Any] = {**_choices(host, where), **_durations(host, where), **_judging(host, where)}
+    return Policy(**values)
+
+
+def _choices(host: Host, where: str) -> dict[str, str]:
+    values: dict[str, str] = {}
     for variable, choices in _CHOICES.items():
         value = host.vars.get(variable)
         if value is None:
@@ -52,10 +83,45 @@ def _policy(host: Host, where: str) -> Policy:
         if value not in choices:
             raise ConfigError(f"{variable} of {host.name} is '{value}'", where, f"one of: {', '.join(choices)}")
         values[variable.removeprefix("canary_")] = value
-    deadline = host.vars.get("canary_probe_deadline")
-    if deadline is not None:
+    return values
+
+
+def _durations(host: Host, where: str) -> dict[str, float]:
+    values: dict[str, float] = {}
+    for variable, example in _DURATIONS.items():
+        value = host.vars.get(variable)
+        if value is None or (value == 0 and variable == "canary_soak"):
+            continue
         try:
-            values["probe_deadline"] = parse_duration(deadline)
+            seconds = parse_duration(value)
+            if not seconds and variable != "canary_soak":
+                raise ValueError("it must be longer than nothing")
         except ValueError as error:
-            raise ConfigError(f"canary_probe_deadline of {host.name}: {error}", where, "for example 10m") from None
-    return Policy(**values)
+            raise ConfigError(f"{variable} of {host.name}: {error}", where, f"for example {example}") from None
+        values[variable.removeprefix("canary_")] = seconds
+    return values
+
+
+def _judging(host: Host, where: str) -> dict[str, Any]:
+    """Which probes gate, metrics, and whether the hosts' data is disposable."""
+    found: Mapping[str, Any] = {key: value for key, value in host.vars.items() if value is not None}
+    values: dict[str, Any] = {}
+    if "canary_gates" in found:
+        gates = found["canary_gates"]
+        gates = (gates,) if isinstance(gates, str) else gates
+        if not gates or not isinstance(gates, (list, tuple)) or not all(isinstance(gate, str) for gate in gates):
+            raise ConfigError(
+                f"canary_gates of {host.name} is no list of probes' names or tags",
+                where,
+                "name at least one; without the variable every probe gates",
+            )
+        values["gates"] = tuple(gates)
+    if "canary_metrics" in found:
+        from canaryctl.config.metrics import load_metrics
+
+        values["metrics"] = load_metrics(found["canary_metrics"], where)
+    if "canary_disposable" in found:
+        if not isinstance(found["canary_disposable"], bool):
+            raise ConfigError(f"canary_disposable of {host.name} is neither true nor false", where, "write true")
+        values["disposable"] = found["canary_disposable"]
+    return values

@@ -107,7 +107,10 @@ class Precondition(Request):
 
 
 class Common(_Model):
-    """What every probe has. `timeout` bounds one attempt, or one request of a lifecycle."""
+    """What every probe has. `timeout` bounds one attempt, or one request of a lifecycle.
+
+    `soak` says whether it is repeated during a soak; left out, all but lifecycles are.
+    """
 
     name: Annotated[str, Field(min_length=1, max_length=120)]
     on: str
@@ -115,6 +118,7 @@ class Common(_Model):
     precondition: Precondition | None = None
     timeout: Seconds = 10.0
     tags: tuple[str, ...] = ()
+    soak: bool | None = None
     vars: dict[str, str | int | float | bool] = {}
     _source: tuple[Document, int] | None = PrivateAttr(default=None)
 

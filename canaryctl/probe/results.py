@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
@@ -73,7 +72,7 @@ class Unusable(Exception):  # noqa: N818
 
 @dataclass(frozen=True)
 class HostResult:
-    """One probe on one host."""
+    """One probe on one host. `latencies` are those of its answered requests, in milliseconds."""
 
     outcome: Outcome
     attempts: int = 0
@@ -81,11 +80,15 @@ class HostResult:
     exchanges: tuple[Exchange, ...] = ()
     saved: dict[str, Any] = field(default_factory=dict)
     lost: bool = False
+    latencies: tuple[float, ...] = ()
 
 
 @dataclass(frozen=True)
 class ProbeResult:
-    """One row: a probe over all its hosts. `unreachable` names hosts that SSH lost."""
+    """One row: a probe over all its hosts. `unreachable` names hosts that SSH lost.
+
+    `gates`: whether the verdict counts. `soak`: what repeating it came to, where it was repeated.
+    """
 
     name: str
     kind: str
@@ -95,6 +98,8 @@ class ProbeResult:
     attempts: int = 0
     seconds: float = 0.0
     hosts: dict[str, HostResult] = field(default_factory=dict)
+    gates: bool = True
+    soak: dict[str, Any] | None = None
 
     @property
     def unreachable(self) -> tuple[str, ...]:
@@ -116,6 +121,8 @@ class ProbeResult:
             "blame": self.blame,
             "attempts": self.attempts,
             "seconds": round(self.seconds, 3),
+            "gates": self.gates,
+            "soak": self.soak,
             "hosts": {
                 host: {
                     "verdict": one.outcome.verdict,
@@ -154,11 +161,3 @@ def over_hosts(name: str, kind: str, hosts: dict[str, HostResult], seconds: floa
         seconds,
         hosts,
     )
-
-
-def overall(results: Iterable[ProbeResult]) -> Literal["passed", "failed", "inconclusive"]:
-    """The verdict over a set of probes. A set in which nothing was judged is inconclusive."""
-    verdicts = {result.verdict for result in results}
-    if "failed" in verdicts:
-        return "failed"
-    return "passed" if "passed" in verdicts and "inconclusive" not in verdicts else "inconclusive"

@@ -196,6 +196,7 @@ def _on_host(probe: Probe, host: str, state: _Set) -> HostResult:
         tuple(scope.exchanges),
         dict(scope.saved),
         scope.lost,
+        tuple(scope.latencies),
     )
 
 

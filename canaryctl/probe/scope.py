@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
+from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from typing import Any, TypeVar
@@ -17,6 +18,8 @@ from canaryctl.probe.templates import rendered
 KEPT = 64 * 1024  # characters of one body that evidence keeps
 KEPT_IN_ALL = 1024 * 1024  # of all bodies of one probe on one host; a long poll keeps excerpts after that
 EXCERPT = 512
+TIMED = 10_000  # latest latencies kept of one probe on one host
+_NOT_TIMED = ("precondition", "cleanup")  # not what the probe is about
 
 T = TypeVar("T")
 P = TypeVar("P", bound=Retried)
@@ -40,6 +43,7 @@ class Scope:
     saved: dict[str, Any] = field(default_factory=dict)
     exchanges: list[Exchange] = field(default_factory=list)
     lost: bool = False
+    latencies: deque[float] = field(default_factory=lambda: deque(maxlen=TIMED))
     _kept: int = 0
 
     def render(self, value: T) -> T:
@@ -61,6 +65,8 @@ class Scope:
 
     def record(self, exchange: Exchange) -> None:
         """Keep an exchange as evidence: scrubbed, bounded, and once where it only repeats the one before."""
+        if not exchange.error and exchange.what not in _NOT_TIMED:
+            self.latencies.append(exchange.ms)
         room = KEPT if self._kept < KEPT_IN_ALL else EXCERPT
         scrub = self.context.scrub
         # Scrubbing comes before cutting, or a secret cut in two would stay.

@@ -38,10 +38,14 @@ def history_line(
     after: str | None,
     verdict: str | None,
     run: str,
+    role: str | None = None,
     time: str | None = None,
 ) -> dict[str, Any]:
-    """A line of the history; `before` and `after` are release ids and become its `from` and `to`."""
-    return {
+    """A line of the history; `before` and `after` are release ids and become its `from` and `to`.
+
+    `role` is in the line where there is one: what passed as a baseline is neither promoted nor rolled back to.
+    """
+    line = {
         "time": time or now(),
         "who": who,
         "environment": environment,
@@ -51,6 +55,7 @@ def history_line(
         "verdict": verdict,
         "run": run,
     }
+    return line if role is None else {**line, "role": role}
 
 
 def append_command(root: str, stack: str, sudo: bool) -> str:

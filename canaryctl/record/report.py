@@ -60,6 +60,8 @@ def _suite(name: str, rows: list[tuple[str, str, Any]], document: Document) -> E
             suite, "testcase", name=_xml(title), classname=_xml(f"{name}.{kind}"), time=f"{row.get('seconds') or 0:.3f}"
         )
         element = element_of.get(row["verdict"])
+        if element and not _holds_back(row, document):  # CI must not be red over what does not gate
+            element = "skipped"
         if element:
             reason = _xml(row.get("reason") or row.get("found") or row["verdict"])
             ElementTree.SubElement(case, element, message=reason, type=row["verdict"]).text = reason
@@ -90,11 +92,22 @@ def verdict_sentence(document: Document) -> str:
 
 
 def gates(document: Document) -> list[str]:
-    """What holds the release back: every probe and contract that did not pass, and the error if any."""
-    held = [
-        f"contract {row['image']}: {row['check']}" for row in document["contracts"] if row["verdict"] != "passed"
-    ] + [f"{row['name']} ({row['verdict']})" for row in document["probes"] if row["verdict"] != "passed"]
+    """What holds the release back: each contract, probe and metric that gates and did not pass; the error if any."""
+    if document["verdict"] == "passed":
+        return []
+    held = [f"contract {row['image']}: {row['check']}" for row in document["contracts"] if row["verdict"] != "passed"]
+    held += [
+        f"{row['name']} ({row['verdict']})"
+        for row in (*document["probes"], *document["metrics"])
+        if _holds_back(row, document)
+    ]
     return held + ([document["error"]["what"]] if document.get("error") else [])
+
+
+def _holds_back(row: Mapping[str, Any], document: Document) -> bool:
+    """Whether a row's verdict stands in the way under the rules the run was judged by."""
+    let_through = ("passed", "inconclusive") if document["rules"].get("inconclusive") == "pass" else ("passed",)
+    return row.get("gates", True) and row["verdict"] not in let_through
 
 
 def applied(document: Document) -> list[dict[str, Any]]:
@@ -150,6 +163,8 @@ def _result(row: Mapping[str, Any]) -> str:
     """A row's result as the hand-off note writes it."""
     mark = _MARKS.get(row["verdict"], str(row["verdict"]))
     reason = row.get("reason") or ""
+    if not row.get("gates", True) and row["verdict"] != "passed":
+        mark = f"{mark} (does not gate)"
     if row["verdict"] == "passed" or not reason:
         return mark if row["verdict"] != "inconclusive" else f"{mark} inconclusive"
     return f"{mark} {reason}" if row["verdict"] == "inconclusive" else f"{mark}: {reason}"

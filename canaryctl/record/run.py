@@ -34,6 +34,7 @@ _IDENTITY = frozenset(
         *("directory", "verdict", "exit_code", "simulated"),
     )
 )
+_STARTED = ("id", "command", "environment", "stack", "variant", "directory", "role")
 PROGRESS = "push.progress"
 _PROGRESS_EVERY = 0.5  # seconds, per host
 # Exchanges kept in run.json; all of them are in probes/.
@@ -60,6 +61,7 @@ class Run:
         self._began = time.monotonic()
         self._finished = False
         self._told: dict[str, float] = {}
+        self._at_end: list[Callable[[dict[str, Any]], Mapping[str, Any]]] = []
         self._scrub = scrub
         self._events = (path / "events.jsonl").open("a", encoding="utf-8", errors="backslashreplace", buffering=1)
         # Held as long as this process lives, so that a killed run can be told from a running one.
@@ -74,6 +76,7 @@ class Run:
         environment: str,
         stack: str = "",
         variant: str | None = None,
+        role: str | None = None,
         operator: str | None = None,
         scrub: Scrubber | None = None,
         project_root: Path | None = None,
@@ -92,15 +95,14 @@ class Run:
             environment=environment,
             stack=stack,
             variant=variant or None,
+            role=role,
             started=started,
             operator=operator or operator_name(),
             directory=relative(path, project_root),
         )
         run = cls(path, document, scrub or Scrubber(), listeners)
         run._write_document()
-        run.event(
-            "run.started", **{k: document[k] for k in ("id", "command", "environment", "stack", "variant", "directory")}
-        )
+        run.event("run.started", **{key: document[key] for key in _STARTED})
         run.scrub = run.scrub  # says which secrets are too short
         return run
 
@@ -139,6 +141,10 @@ class Run:
         """Set a top-level key of run.json (`release`, `plan`, `contracts`, `migrations`, `simulated`, ...)."""
         with self._lock:
             self.document[key] = files.plain(value)
+
+    def at_end(self, make: Callable[[dict[str, Any]], Mapping[str, Any]]) -> None:
+        """Add keys to run.json that are made of the whole of it, once its verdict is known."""
+        self._at_end.append(make)
 
     def stage(self, name: str, host: str, status: str, seconds: float, **extra: Any) -> None:
         """Record the end of a stage on a host.
@@ -226,6 +232,7 @@ class Run:
             document["seconds"] = round(time.monotonic() - self._began, 3)
             if document["changed_from"] and not document["changed_until"]:
                 document["changed_until"] = document["finished"]
+            self._add_at_end(document)
             try:
                 self._scrub_foreign_files()
                 self.event("run.finished", **{k: document[k] for k in ("id", "verdict", "exit_code", "seconds")})
@@ -245,6 +252,13 @@ class Run:
         """run.json as written: the document without secrets."""
         with self._lock:
             return {key: value if key in _IDENTITY else self.scrub(value) for key, value in self.document.items()}
+
+    def _add_at_end(self, document: dict[str, Any]) -> None:
+        for make in self._at_end:
+            try:
+                document.update(files.plain(make(document)))
+            except Exception as fault:  # an extra must not cost the record
+                document["notes"].append(f"the record lacks a part: {type(fault).__name__}: {fault}")
 
     def _write(self, relative: str, content: str | bytes | Mapping[str, Any] | list[Any]) -> Path:
         path = self.path / relative

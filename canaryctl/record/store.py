@@ -17,7 +17,7 @@ from canaryctl.record.files import MANIFEST, files_below, sha256
 _ID = re.compile(r"(?P<second>\d{8}T\d{6}Z)-(?P<command>.+)-(?P<fraction>[0-9a-f]{4})")
 _SUMMARY = (
     *("id", "environment", "command", "verdict", "started", "finished", "seconds", "exit_code"),
-    *("stack", "variant", "operator", "directory", "simulated"),
+    *("stack", "variant", "operator", "directory", "simulated", "role"),
 )
 _RECENT = 5
 

@@ -60,6 +60,7 @@ def remember(work: Work, what: str, verdict: str | None = None) -> None:
             after=work.run.document["release"]["id"],
             verdict=verdict,
             run=work.run.id,
+            role=work.run.document["role"],
         )
         root = work.scene.environment.hosts[host].root
         history.append(connection, root, work.scene.stack.stack, line, sudo=work.facts[host].sudo)

@@ -86,3 +86,46 @@ def test_an_environment_without_hosts_says_so(project: Project) -> None:
     (project.inventories / "prod" / "hosts.yml").write_text("all: {children: {core: {}}}\n")
     with pytest.raises(ConfigError, match="no host"):
         load_environment(project, "prod")
+
+
+def test_the_rules_of_a_verdict_are_read_from_variables(project: Project) -> None:
+    (project.inventories / "prod" / "group_vars" / "all.yml").write_text(
+        "canary_gates: [Health, slow]\n"
+        "canary_inconclusive: pass\n"
+        "canary_soak: 10m\n"
+        "canary_disposable: true\n"
+        "canary_metrics:\n"
+        "  - name: queue\n"
+        '    url: "http://{{ canary_address | default(ansible_host) }}/metrics"\n'
+        "    on: core\n"
+        '    prometheus: queue{kind="a"}\n'
+        "    statistic: max\n"
+        "    at_most: 5\n"
+    )
+    policies = load_policies(load_environment(project, "prod"))
+    policy = policies["alpha"]
+    assert policy.rules() == {"gates": ["Health", "slow"], "inconclusive": "pass", "soak": 600.0, "soak_every": 30.0}
+    assert policy.disposable
+    assert [policies[host].metrics[0].url for host in policies] == [
+        "http://192.0.2.1/metrics",
+        "http://192.0.2.7/metrics",
+    ]
+
+
+@pytest.mark.parametrize(
+    "line, said",
+    [
+        ("canary_inconclusive: maybe", "canary_inconclusive"),
+        ("canary_soak: 10", "no unit|not a duration"),
+        ("canary_soak_every: 0s", "canary_soak_every"),
+        ("canary_gates: []", "canary_gates"),
+        ("canary_gates: {a: 1}", "canary_gates"),
+        ("canary_disposable: 'yes please'", "canary_disposable"),
+        ("canary_metrics: [{name: x}]", "canary_metrics 'x'"),
+    ],
+)
+def test_a_faulty_rule_is_named(project: Project, line: str, said: str) -> None:
+    (project.inventories / "prod" / "group_vars" / "all.yml").write_text(line + "\n")
+    with pytest.raises(ConfigError, match=said) as caught:
+        load_policies(load_environment(project, "prod"))
+    assert caught.value.where and caught.value.hint

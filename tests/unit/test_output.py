@@ -14,7 +14,7 @@ import pytest
 from typer.testing import CliRunner
 
 from canaryctl.cli import runs as runs_cli
-from canaryctl.cli.output import clean, print_error, print_plan, print_result
+from canaryctl.cli.output import clean, print_beside, print_error, print_plan, print_result
 from canaryctl.cli.progress import Lines, Live, describe, make_progress, track
 from canaryctl.errors import ConfigError
 from canaryctl.record.document import new_document
@@ -54,6 +54,39 @@ def result(**more: Any) -> dict[str, Any]:
         "migrations": {"before": "", "after": "0002"},
     }
     return new_document(**(known | more))
+
+
+def test_a_baseline_and_its_candidate_stand_side_by_side() -> None:
+    row = {"kind": "http", "reason": "", "blame": None, "attempts": 1, "seconds": 0.25}
+    baseline = result(id="b", role="baseline", variant="monolithic")
+    candidate = result(role="candidate", probes=[{"name": "Backend Health", "verdict": "failed", **row}])
+    for encoding, marks in (("utf-8", "✅ PASS ❌ FAIL ⚠️"), ("ascii", "passed failed inconclusive")):
+        out = stream(encoding)
+        print_beside(baseline, candidate, out)
+        lines = text_of(out).splitlines()
+        passed, failed, unsure = marks.replace("✅ ", "✅_").replace("❌ ", "❌_").split()
+        assert lines[0].split() == ["Test", "baseline", "monolithic", "candidate", "split"]
+        assert lines[1].split("  ")[-1].strip() == failed.replace("_", " ")
+        assert passed.replace("_", " ") in lines[1] and unsure in lines[2] and lines[2].endswith("no such row")
+    out = stream()
+    print_beside(baseline, baseline, out)
+    assert text_of(out) == ""
+
+
+def test_rows_that_do_not_gate_and_metrics_say_so() -> None:
+    row = {"kind": "http", "reason": "slow", "blame": None, "attempts": 1, "seconds": 0.25, "gates": False}
+    reason = "p95 is 312 ms (n=40), above the 250 ms allowed"
+    out = stream()
+    print_result(
+        result(
+            probes=[{"name": "Side", "verdict": "failed", **row}],
+            metrics=[{"name": "latency", "verdict": "failed", "gates": True, "reason": reason}],
+        ),
+        "text",
+        out=out,
+        err=stream(),
+    )
+    assert "does not gate" in text_of(out) and "metric latency: failed" in text_of(out) and reason in text_of(out)
 
 
 def test_the_result_shows_rows_verdict_release_and_evidence() -> None:

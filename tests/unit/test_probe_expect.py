@@ -15,7 +15,7 @@ from canaryctl.probe.exec import script
 from canaryctl.probe.expect import Answer, Shapeless, http_faults, is_true, saved_from
 from canaryctl.probe.precondition import judge_precondition
 from canaryctl.probe.registered import count_faults, fresh_faults
-from canaryctl.probe.results import HostResult, ProbeResult, failed, inconclusive, over_hosts, overall, passed
+from canaryctl.probe.results import HostResult, failed, inconclusive, over_hosts, passed
 from canaryctl.probe.templates import check_templates, rendered
 
 JSON = {"content-type": "application/json"}
@@ -105,21 +105,6 @@ def test_a_row_has_the_worst_verdict_and_says_on_which_host() -> None:
         ("b",),
     )
     assert json.loads(json.dumps(row.as_dict()))["hosts"]["b"]["reachable"] is False
-
-
-@pytest.mark.parametrize(
-    "verdicts, all_in_all",
-    [
-        ("passed passed", "passed"),
-        ("passed skipped", "passed"),
-        ("passed inconclusive", "inconclusive"),
-        ("passed inconclusive failed skipped", "failed"),
-        ("skipped", "inconclusive"),
-        ("", "inconclusive"),
-    ],
-)
-def test_the_verdict_over_all(verdicts: str, all_in_all: str) -> None:
-    assert overall([ProbeResult("p", "http", v, "") for v in verdicts.split()]) == all_in_all  # type: ignore[arg-type]
 
 
 def registered(**more: Any) -> Registered:

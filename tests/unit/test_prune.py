@@ -48,6 +48,16 @@ def passed(before: str | None, after: str) -> list[dict[str, Any]]:
         ),
         # the one before stays although it failed, beside three that passed
         ([*passed(None, "a"), *passed("a", "b"), line("b", "c", "failed"), *passed("c", "f")], "abcf"),
+        # what passed as a baseline takes nobody's place
+        (
+            [
+                *passed(None, "a"),
+                *passed("a", "b"),
+                *[{**made, "role": "baseline"} for made in passed("b", "d")],
+                *passed("d", "f"),
+            ],
+            "abdf",
+        ),
         # what was only pushed was never served
         ([*passed("e", "f"), line("f", "d", what="push")], "ef"),
         # back to an older one

@@ -157,3 +157,25 @@ def test_sizes_read_well(size: float | None, text: str) -> None:
 )
 def test_durations_read_well(seconds: float, text: str) -> None:
     assert human_seconds(seconds) == text
+
+
+def test_what_does_not_gate_holds_nothing_back_and_is_no_failure_for_ci() -> None:
+    side = probe("Side", "failed", "slow") | {"gates": False}
+    run = document(contracts=[], probes=[probe("Front Page", "failed", "down"), side])
+    assert gates(run) == ["Front Page (failed)"]
+    assert "| Side | ❌ FAIL (does not gate): slow |" in render_markdown(run)
+    suite = ElementTree.fromstring(render_junit(run).encode()).find("testsuite")  # noqa: S314  our own
+    assert suite is not None and (suite.get("failures"), suite.get("skipped")) == ("1", "1")
+
+
+def test_an_inconclusive_row_holds_nothing_back_where_the_rules_let_it_pass() -> None:
+    unsure = [probe("Down", "failed"), probe("Training", "inconclusive", "its data is wrong")]
+    assert gates(document(contracts=[], probes=unsure)) == ["Down (failed)", "Training (inconclusive)"]
+    assert gates(document(contracts=[], probes=unsure, rules={"inconclusive": "pass"})) == ["Down (failed)"]
+
+
+def test_a_metric_that_failed_is_listed_with_its_value_and_holds_back() -> None:
+    metric = {"name": "latency", "verdict": "failed", "gates": True, "reason": "p95 is 312 ms (n=40), above 250 ms"}
+    run = document(contracts=[], probes=[probe("Front Page", "passed")], metrics=[metric])
+    assert gates(run) == ["latency (failed)"]
+    assert "| latency | ❌ FAIL | p95 is 312 ms (n=40), above 250 ms |" in render_markdown(run)

@@ -22,7 +22,11 @@ def kept_releases(current: str, history: list[dict[str, Any]]) -> set[str]:
     """Ids of the releases that stay. `history` is oldest first; its `from` is what was served before."""
     newest_first = [line for line in reversed(history) if isinstance(line, dict)]
     before = [line["from"] for line in newest_first if line.get("from") not in (None, current)]
-    passed = [line["to"] for line in newest_first if line.get("verdict") == "passed" and line.get("to")]
+    passed = [
+        line["to"]
+        for line in newest_first
+        if line.get("verdict") == "passed" and line.get("to") and line.get("role") != "baseline"
+    ]
     return {current, *before[:1], *list(dict.fromkeys(passed))[:PASSED_KEPT]}
 
 
