@@ -92,7 +92,9 @@ def verdict_sentence(document: Document) -> str:
 def gates(document: Document) -> list[str]:
     """What holds the release back: every probe and contract that did not pass, and the error if any."""
     held = [
-        f"contract {row['image']}: {row['check']}" for row in document["contracts"] if row["verdict"] != "passed"
+        f"contract {row['image']}: {row['check']}"
+        for row in document["contracts"]
+        if row["verdict"] not in ("passed", "skipped")
     ] + [f"{row['name']} ({row['verdict']})" for row in document["probes"] if row["verdict"] != "passed"]
     return held + ([document["error"]["what"]] if document.get("error") else [])
 
