@@ -165,20 +165,15 @@ def bytes_to_push(request: Request) -> tuple[dict[str, dict[str, Any]], list[Hos
 
 
 def apply(work: Work, plan: Plan) -> None:
-    """Make the changes, stage by stage. What provisioning brings to light is planned afresh."""
+    """Make the changes, stage by stage."""
     if not plan.changes:
         return
+    if plan.hosts("provision") or plan.hosts("push"):
+        with work.run.changing():
+            plan = prepare(work, plan)
+    if work.run.document["command"] in ("deploy", "push"):
+        contracts.check_on_hosts(work, plan)
     with work.run.changing():
-        if hosts := plan.hosts("provision"):
-            stages.provision(work, hosts)
-            work.observe()
-            plan = work.plan()
-            record_plan(work, plan, earlier=True)
-            demand_possible(plan.problems)
-        if hosts := plan.hosts("push"):
-            images.push(work, hosts)
-        if work.run.document["command"] in ("deploy", "push"):
-            contracts.check_on_hosts(work, plan)
         if hosts := plan.hosts("render"):
             stages.render(work, hosts)
         if hosts := plan.hosts("migrate"):
@@ -186,6 +181,19 @@ def apply(work: Work, plan: Plan) -> None:
         if hosts := plan.hosts("start"):
             stages.start(work, hosts, plan)
     evidence.remember(work, work.run.document["command"])
+
+
+def prepare(work: Work, plan: Plan) -> Plan:
+    """Have hosts ready, with the images on them. What provisioning brings to light is planned afresh."""
+    if hosts := plan.hosts("provision"):
+        stages.provision(work, hosts)
+        work.observe()
+        plan = work.plan()
+        record_plan(work, plan, earlier=True)
+        demand_possible(plan.problems)
+    if hosts := plan.hosts("push"):
+        images.push(work, hosts)
+    return plan
 
 
 def record_plan(work: Work, plan: Plan, *, earlier: bool = False) -> None:
