@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
 from typing import Any
 
@@ -115,8 +116,12 @@ def _check(work: Work, jobs: Sequence[Job]) -> None:
     """Check, record what came of it, and stop where an image does not pass."""
     if not jobs:
         return
+    began = time.monotonic()
+    work.run.event("stage.started", stage="contract")
     rows = check_all(jobs, Cache(), lambda row: work.run.event("contract.finished", **row.as_dict()))
     _record(work, rows)
+    status = "ok" if all(row.verdict == "passed" for row in rows) else "failed"
+    work.run.event("stage.finished", stage="contract", status=status, seconds=round(time.monotonic() - began, 3))
     broken = [row for row in rows if row.verdict == "failed"]
     unjudged = [row for row in rows if row.verdict == "inconclusive"]
     references = {job.subject.name: job.subject.reference for job in jobs}
