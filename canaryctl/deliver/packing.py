@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import threading
 from collections.abc import Iterator
@@ -100,8 +101,13 @@ class Packing:
                     yield piece
 
     def _open(self) -> IO[bytes]:
-        with self._changed:  # under the lock, or the file might get its final name meanwhile
+        with self._changed:
             self._changed.wait_for(lambda: self._size or self._packed or self._error)
+            if not self._error:
+                with contextlib.suppress(FileNotFoundError):
+                    return self._path.open("rb")
+            # It has just got its final name, and `finish` is about to say so.
+            self._changed.wait_for(lambda: self._packed or self._error)
             if self._error:
                 raise self._error
             return self._path.open("rb")

@@ -126,16 +126,19 @@ def _feed(channel: paramiko.Channel, chunks: Iterable[bytes], trouble: list[Base
         for chunk in chunks:
             view = memoryview(chunk)
             while view:
-                sent = channel.send(view[:CHUNK])  # type: ignore[arg-type, unused-ignore]
+                try:
+                    sent = channel.send(view[:CHUNK])  # type: ignore[arg-type, unused-ignore]
+                except OSError:
+                    sent = 0
                 if not sent:
-                    return
+                    return  # the command stopped reading: its exit code and words say why
                 view = view[sent:]
-        channel.shutdown_write()
-    except OSError:
-        return  # the command stopped reading: its exit code and words say why
     except BaseException as error:  # of the chunks: it belongs to whoever gave them
         trouble.append(error)
         channel.close()
+        return
+    with contextlib.suppress(OSError):
+        channel.shutdown_write()
 
 
 def _drain(channel: paramiko.Channel, into: list[bytes]) -> None:
