@@ -330,6 +330,6 @@ def test_a_finished_run_still_fits_its_schema(served: dict[str, Any], toy: Toy, 
 
     schema = json.loads((ROOT / "canaryctl/record/schema/run.schema.json").read_text())
     jsonschema.validate(served, schema)
-    refused = toy.run("push", "one", "--yes", "--image", "web=oath-bare:test", "--output", "json")
+    refused = toy.run("push", "one", "--yes", "--image", "web=oath-leaky:test", "--output", "json")
     assert refused.code == 1
     jsonschema.validate(refused.document, schema)
