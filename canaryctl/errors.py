@@ -57,6 +57,18 @@ class ApplyError(CanaryError):
         self.stage, self.host, self.detail = stage, host, detail
 
 
+class ContractError(CanaryError):
+    """An image does not keep its contract (exit 1). `where` is the image."""
+
+    exit_code = 1
+
+
+class UnjudgedError(CanaryError):
+    """Whether an image keeps its contract could not be told (exit 4). `where` is the image."""
+
+    exit_code = 4
+
+
 class LockedError(CanaryError):
     """Another operator holds the lock (exit 5)."""
 

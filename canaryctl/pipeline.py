@@ -13,11 +13,20 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
-from canaryctl.errors import ApplyError, CanaryError, ConfigError, HostError, Interrupted, worst_exit
+from canaryctl.errors import (
+    ApplyError,
+    CanaryError,
+    ConfigError,
+    ContractError,
+    HostError,
+    Interrupted,
+    UnjudgedError,
+    worst_exit,
+)
 from canaryctl.plan.plan import Plan, plan_provision
 from canaryctl.record.run import Listener, Run
 from canaryctl.scene import Request, Scene
-from canaryctl.steps import evidence, images, judging, stages
+from canaryctl.steps import contracts, evidence, images, judging, stages
 from canaryctl.work import Work
 
 Document = dict[str, Any]
@@ -63,9 +72,11 @@ def stage(name: str, request: Request, listeners: Sequence[Listener]) -> Documen
         if name in ("migrate", "start"):
             work.demand_all_hosts()
         plan = work.plan()
-        work.record_plan(plan.only(name))
+        record_plan(work, plan.only(name))
         demand_possible(plan.problems_before_end_of(name))
         demand_earlier(plan, name)
+        if name == "push":
+            contracts.check_here(work)
         apply(work, plan.only(name))
         if name != "push":  # images alone change nothing that could be collected
             evidence.read_migration(work)
@@ -148,9 +159,10 @@ def bring(work: Work, agree: Callable[[Plan], None]) -> None:
     work.observe()
     work.demand_all_hosts()
     plan = work.plan()
-    work.record_plan(plan)
+    record_plan(work, plan)
     demand_possible(plan.problems)
     judging.check_probes(work)
+    contracts.check_here(work)
     agree(plan)
     apply(work, plan)
     judge(work)
@@ -161,18 +173,15 @@ def bring(work: Work, agree: Callable[[Plan], None]) -> None:
 
 
 def apply(work: Work, plan: Plan) -> None:
-    """Make the changes, stage by stage. What provisioning brings to light is planned afresh."""
+    """Make the changes, stage by stage."""
     if not plan.changes:
         return
+    if plan.hosts("provision") or plan.hosts("push"):
+        with work.run.changing():
+            plan = prepare(work, plan)
+    if work.run.document["command"] in ("deploy", "push"):
+        contracts.check_on_hosts(work, plan)
     with work.run.changing():
-        if hosts := plan.hosts("provision"):
-            stages.provision(work, hosts)
-            work.observe()
-            plan = work.plan()
-            work.record_plan(plan, earlier=True)
-            demand_possible(plan.problems)
-        if hosts := plan.hosts("push"):
-            images.push(work, hosts)
         if hosts := plan.hosts("render"):
             stages.render(work, hosts)
         if hosts := plan.hosts("migrate"):
@@ -180,6 +189,25 @@ def apply(work: Work, plan: Plan) -> None:
         if hosts := plan.hosts("start"):
             stages.start(work, hosts, plan)
     evidence.remember(work, work.run.document["command"])
+
+
+def prepare(work: Work, plan: Plan) -> Plan:
+    """Have hosts ready, with the images on them. What provisioning brings to light is planned afresh."""
+    if hosts := plan.hosts("provision"):
+        stages.provision(work, hosts)
+        work.observe()
+        plan = work.plan()
+        record_plan(work, plan, earlier=True)
+        demand_possible(plan.problems)
+    if hosts := plan.hosts("push"):
+        images.push(work, hosts)
+    return plan
+
+
+def record_plan(work: Work, plan: Plan, *, earlier: bool = False) -> None:
+    """Put the plan, what it leads to and what the images are made of into the record."""
+    work.record_plan(plan, earlier=earlier)
+    contracts.record_layers(work)
 
 
 def judge(work: Work) -> None:
@@ -266,7 +294,7 @@ def recorded(command: str, request: Request, listeners: Sequence[Listener], role
                 run.finish(verdict, worst_exit(codes), unreachable)
             except CanaryError as error:
                 _after_error(work, error)
-                run.finish("failed" if isinstance(error, ApplyError) else "error", error.exit_code, error)
+                run.finish(_verdict_after(error), error.exit_code, error)
         except KeyboardInterrupt:
             run.finish("interrupted", 130, Interrupted("interrupted by the operator", "", interrupted_hint(work)))
         except BaseException as error:
@@ -289,18 +317,26 @@ def _open(scene: Scene, command: str, listeners: Sequence[Listener], runs: Path,
     )
 
 
+def _verdict_after(error: CanaryError) -> str:
+    if isinstance(error, (ApplyError, ContractError)):
+        return "failed"
+    return "inconclusive" if isinstance(error, UnjudgedError) else "error"
+
+
 def _after_error(work: Work, error: CanaryError) -> None:
     """Evidence first, then the policy. A second fault on the way must not hide the first."""
     if not work.facts:
         return
     changed = bool(work.run.document["changed_from"])
+    image_refused = isinstance(error, (ContractError, UnjudgedError))
     try:
-        if not work.collected:
+        if not work.collected and (changed or not image_refused):
             evidence.collect(work)
-        if changed and isinstance(error, (ApplyError, HostError)):
+        if changed and isinstance(error, (ApplyError, HostError, ContractError, UnjudgedError)):
             evidence.remember(work, work.run.document["command"], "failed")
+        if changed and isinstance(error, (ApplyError, HostError)):  # a refused image has replaced nothing
             after_failure(work)
-        if changed or isinstance(error, ApplyError):
+        if changed or image_refused or isinstance(error, ApplyError):
             now = "The hosts serve now" if changed else "Nothing was changed; the hosts serve"
             error.hint = f"{error.hint.rstrip('. ')}. {now}: {evidence.serving(work)}".lstrip(". ")
     except CanaryError as second:

@@ -45,6 +45,7 @@ class Request:
     yes: bool = False
     verbosity: int = 0
     bandwidth: float | None = None
+    contracts: bool = True
     vault_password_file: Path | None = None
     become_password: str | None = field(default=None, repr=False)
 

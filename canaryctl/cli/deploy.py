@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from canaryctl.scene import Request
 
 
-@takes("runs", "probes", "variant", "image", "check", "diff", "yes")
+@takes("runs", "probes", "variant", "image", "check", "diff", "yes", "no_contract")
 def deploy(
     request: Request,
     output: Output,
@@ -64,7 +64,7 @@ def provision(request: Request, output: Output) -> None:
     _run(output, lambda listeners: pipeline.provision(request, listeners))
 
 
-@takes("runs", "variant", "image", "check", "yes")
+@takes("runs", "variant", "image", "check", "yes", "no_contract")
 def push(
     request: Request,
     output: Output,
@@ -142,7 +142,7 @@ def _with_baseline(request: Request, variant: str, output: Output) -> None:
 
 
 def _rate(text: str) -> float:
-    from canaryctl.config.stack import parse_size
+    from canaryctl.config.sizes import parse_size
     from canaryctl.errors import ConfigError
 
     try:

@@ -9,7 +9,7 @@ from typing import Annotated, NoReturn
 import typer
 
 from canaryctl import __version__
-from canaryctl.cli import deploy, doctor, lab, look, runs
+from canaryctl.cli import contract, deploy, doctor, lab, look, runs
 
 app = typer.Typer(
     name="canaryctl",
@@ -24,6 +24,7 @@ for command in (
     deploy.deploy,
     deploy.plan,
     look.build,
+    contract.contract,
     deploy.provision,
     deploy.push,
     deploy.render,

@@ -36,6 +36,13 @@ def _text(name: str, metavar: str, text: str, *more: str) -> Any:
 
 
 StackFile = _text("--stack", "FILE", "The stack file.")
+VariantName = _text("--variant", "NAME", "Which images serve.")
+ChosenImages = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--image", metavar="NAME=REF", help="Another local image in a stack image's place.", show_default=False
+    ),
+]
 OutputMode = Annotated[Output, typer.Option("--output", "-o", callback=_choose, help="How to print the answer.")]
 
 # What every command on an environment takes, in the order of its help; `takes` adds to it.
@@ -58,19 +65,15 @@ _ALWAYS = {
 _ON_REQUEST = {
     "runs": (_text("--runs", "DIR", "Where evidence goes."), None),
     "probes": (_text("--probes", "FILE", "Other probes than the stack's."), None),
-    "variant": (_text("--variant", "NAME", "Which images serve."), None),
-    "image": (
-        Annotated[
-            list[str] | None,
-            typer.Option(
-                "--image", metavar="NAME=REF", help="Another local image in a stack image's place.", show_default=False
-            ),
-        ],
-        None,
-    ),
+    "variant": (VariantName, None),
+    "image": (ChosenImages, None),
     "check": (Annotated[bool, typer.Option("--check", help="Say what would be done; change nothing.")], False),
     "diff": (Annotated[bool, typer.Option("--diff", help="Show what changes in the compose file.")], False),
     "yes": (Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")], False),
+    "no_contract": (
+        Annotated[bool, typer.Option("--no-contract", help="Do not check the images' contracts; the report says so.")],
+        False,
+    ),
 }
 
 
@@ -125,6 +128,7 @@ def _request(
     check: bool = False,
     diff: bool = False,
     yes: bool = False,
+    no_contract: bool = False,
     verbose: int = 0,
     vault_password_file: Path | None = None,
     ask_become_pass: bool = False,
@@ -135,25 +139,36 @@ def _request(
         ConfigError: no project, or a malformed --image.
     """
     from canaryctl.config.project import load_project
-    from canaryctl.errors import ConfigError
     from canaryctl.scene import Request
 
-    images: dict[str, str] = {}
-    for given in image or ():
-        name, equals, reference = given.partition("=")
-        if not (name and equals and reference):
-            raise ConfigError(f"--image '{given}' is not NAME=REF", "", "for example --image backend=my-backend:pr-12")
-        images[name] = reference
     return Request(
         project=load_project(stack=stack, inventories=inventories, runs=runs, probes=probes),
         environment=environment,
         variant=variant,
-        images=images,
+        images=chosen_images(image),
         limit=limit,
         check=check,
         diff=diff,
         yes=yes,
+        contracts=not no_contract,
         verbosity=verbose,
         vault_password_file=vault_password_file,
         become_password=typer.prompt("sudo password", hide_input=True, err=True) if ask_become_pass else None,
     )
+
+
+def chosen_images(given: list[str] | None) -> dict[str, str]:
+    """The images that stand in for the stack's: name to local reference.
+
+    Raises:
+        ConfigError: a malformed --image.
+    """
+    from canaryctl.errors import ConfigError
+
+    images: dict[str, str] = {}
+    for choice in given or ():
+        name, equals, reference = choice.partition("=")
+        if not (name and equals and reference):
+            raise ConfigError(f"--image '{choice}' is not NAME=REF", "", "for example --image backend=my-backend:pr-12")
+        images[name] = reference
+    return images

@@ -118,7 +118,7 @@ def print_run(document: Mapping[str, Any], to: Printer, every_stage: bool = Fals
     for row in document.get("contracts") or []:
         if row["verdict"] != "passed":
             to.line(f"  {to.symbol(row['verdict'])} contract {clean(row['image'])}: {clean(row['check'])}")
-            to.wrapped(row.get("found") or row["verdict"], 6)
+            to.wrapped(row.get("reason") or row.get("found") or row["verdict"], 6)
     _print_stages(document, to, every_stage)
     _print_facts(document, to)
 

@@ -204,7 +204,8 @@ def describe(event: Event) -> str:
         reason = f": {event['reason']}" if event.get("reason") and event["verdict"] != "passed" else ""
         return _line(f"probe {event['name']} {event['verdict']}{seconds}{reason}")
     if kind == "contract.finished" and event.get("verdict") != "passed":
-        return _line(f"contract {event['image']} {event['check']} {event['verdict']}: {event.get('found') or ''}")
+        why = event.get("reason") or event.get("found") or ""
+        return _line(f"contract {event['image']} {event['check']} {event['verdict']}: {why}")
     if kind == "host.failed":
         return _line(f"{event['host']} failed: {event['what']}")
     if kind == "plan":

@@ -8,24 +8,11 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, PrivateAttr, model_validator
 
+from canaryctl.config.contract import Contract
 from canaryctl.config.reference import parse_reference
+from canaryctl.config.sizes import Size
 from canaryctl.config.yamlfile import Document, load_yaml, shown, validate
 from canaryctl.errors import ConfigError
-
-_UNITS = {"": 1, "B": 1, "KB": 10**3, "MB": 10**6, "GB": 10**9, "TB": 10**12}
-_UNITS |= {"KIB": 2**10, "MIB": 2**20, "GIB": 2**30, "TIB": 2**40}
-
-
-def parse_size(text: str | int) -> int:
-    """Bytes of a size such as `700MB` (decimal) or `2GiB` (binary); a bare number is bytes.
-
-    Raises:
-        ValueError: not a size.
-    """
-    found = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([A-Za-z]*)\s*", str(text))
-    if not found or found[2].upper() not in _UNITS:
-        raise ValueError(f"'{text}' is not a size; write for example 700MB or 2GiB")
-    return int(float(found[1]) * _UNITS[found[2].upper()])
 
 
 def _name(text: str) -> str:
@@ -58,7 +45,6 @@ def _published(text: str) -> str:
     return text
 
 
-Size = Annotated[int, BeforeValidator(parse_size)]
 Name = Annotated[str, AfterValidator(_name)]
 
 
@@ -76,23 +62,6 @@ class Build(_Model):
     dockerfile: str = "Dockerfile"
     args: dict[str, str | int | float | bool | None] = {}
     target: str | None = None
-
-
-class Modules(_Model):
-    """Python modules that must, or must not, import in the image."""
-
-    present: tuple[str, ...] = ()
-    absent: tuple[str, ...] = ()
-
-
-class Contract(_Model):
-    """What an image promises."""
-
-    modules: Modules = Modules()
-    commands: tuple[str, ...] = ()
-    platform: str | None = None
-    user: str | None = None
-    max_size: Size | None = None
 
 
 class Image(_Model):

@@ -3,6 +3,7 @@
 from canaryctl.observe.connection import CommandTimeout, Completed, Connection
 from canaryctl.observe.facts import HostFacts, secrets_mac
 from canaryctl.observe.observation import Observation, canary_root, collect, observe
+from canaryctl.observe.process import LocalConnection
 from canaryctl.observe.ssh import Connections
 
 __all__ = [
@@ -11,6 +12,7 @@ __all__ = [
     "Connection",
     "Connections",
     "HostFacts",
+    "LocalConnection",
     "Observation",
     "canary_root",
     "collect",

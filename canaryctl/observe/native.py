@@ -129,15 +129,18 @@ def _feed(channel: paramiko.Channel, chunks: Iterable[bytes], trouble: list[Base
                 try:
                     sent = channel.send(view[:CHUNK])  # type: ignore[arg-type, unused-ignore]
                 except OSError:
-                    return  # the command stopped reading: its exit code and words say why
+                    sent = 0
                 if not sent:
-                    return
+                    return  # the command stopped reading: its exit code and words say why
                 view = view[sent:]
         with contextlib.suppress(OSError):
             channel.shutdown_write()
     except BaseException as error:  # of the chunks: it belongs to whoever gave them
         trouble.append(error)
         channel.close()
+        return
+    with contextlib.suppress(OSError):
+        channel.shutdown_write()
 
 
 def _drain(channel: paramiko.Channel, into: list[bytes]) -> None:

@@ -95,7 +95,11 @@ def gates(document: Document) -> list[str]:
     """What holds the release back: each contract, probe and metric that gates and did not pass; the error if any."""
     if document["verdict"] == "passed":
         return []
-    held = [f"contract {row['image']}: {row['check']}" for row in document["contracts"] if row["verdict"] != "passed"]
+    held = [
+        f"contract {row['image']}: {row['check']}"
+        for row in document["contracts"]
+        if row["verdict"] not in ("passed", "skipped")
+    ]
     held += [
         f"{row['name']} ({row['verdict']})"
         for row in (*document["probes"], *document["metrics"])

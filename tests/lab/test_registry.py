@@ -104,6 +104,22 @@ def test_a_host_pulls_what_it_lacks_and_the_credential_stays_nowhere(
     assert again.code == 0 and again.document["plan"]["changes"] == []
 
 
+def test_an_image_that_hosts_pull_is_checked_there_before_it_starts(toy: Toy, image: str) -> None:
+    forget(toy)
+    back = toy.edit("stack.yml", ':1"}', ':1", contract: {commands: [{run: [/bin/busybox, "false"]}]}}')
+    try:
+        done = toy.deploy("auto")
+    finally:
+        back()
+    tells(done, 1, "web: command /bin/busybox false: exit code 1")
+    assert stage(done.document, "push")["pulled"] and toy.state(HOST)["containers"] == ""
+    mended = toy.deploy("auto")
+    assert mended.code == 0, mended.text[-3000:]
+    assert {(row["check"], row["where"]) for row in mended.document["contracts"]} == {
+        ("environment without secrets", HOST)
+    }
+
+
 def test_what_would_be_pulled_is_said_before(toy: Toy, registry: Registry) -> None:
     forget(toy)
     found = toy.run("push", "auto", "--dry-run", "--output", "json").document["hosts"][HOST]

@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from canaryctl.config.project import load_project
-from canaryctl.config.stack import Stack, load_stack, parse_size
+from canaryctl.config.sizes import parse_size
+from canaryctl.config.stack import Stack, load_stack
 from canaryctl.errors import ConfigError
 
 GOOD = """\

@@ -83,6 +83,20 @@ def packed(tmp_path: Path, content: bytes = CONTENT) -> Packed:
     return Packed(file, len(content), hashlib.sha256(content).hexdigest(), 2 * len(content))
 
 
+def test_a_reader_between_a_files_two_names_waits_for_the_second(tmp_path: Path) -> None:
+    packing, part, whole = Packing(), tmp_path / "layer.zst.part", tmp_path / "layer.zst"
+    part.write_bytes(b"packed")
+    packing.grow(part, 6, 100)
+    part.replace(whole)  # as a writer does before it says `finish`
+    read: list[bytes] = []
+    reader = threading.Thread(target=lambda: read.extend(packing.pieces(0)), daemon=True)
+    reader.start()
+    reader.join(0.1)
+    packing.finish(Packed(whole, 6, hashlib.sha256(b"packed").hexdigest(), 100))
+    reader.join(5)
+    assert b"".join(read) == b"packed"
+
+
 def test_only_a_true_beginning_is_resumed(tmp_path: Path) -> None:
     packing = Packing()
     packing.finish(packed(tmp_path))

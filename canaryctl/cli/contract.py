@@ -1,0 +1,86 @@
+"""The command `contract`: check the stack's images here, with no host in sight. It leaves no run."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from canaryctl.cli import options as opt
+from canaryctl.cli.output import Output, Printer, clean, print_json
+
+if TYPE_CHECKING:
+    from canaryctl.contract import Row
+    from canaryctl.examine import Examined
+
+
+def contract(
+    images: Annotated[
+        list[str] | None, typer.Argument(metavar="[IMAGE]...", help="All images of the stack, if left out.")
+    ] = None,
+    stack: opt.StackFile = None,
+    variant: opt.VariantName = None,
+    image: opt.ChosenImages = None,
+    no_cache: Annotated[
+        bool, typer.Option("--no-cache", help="Check again what was checked before, and remember that.")
+    ] = False,
+    output: opt.OutputMode = Output.TEXT,
+) -> None:
+    """Check the images on this machine against their contracts, by running them. Exit 1 where one is broken."""
+    import sys
+
+    from canaryctl import examine
+    from canaryctl.config.project import load_project
+
+    project = load_project(stack=stack)
+    examined = examine.examine(project, images or (), variant, opt.chosen_images(image), remembered=not no_cache)
+    if output is Output.TEXT:
+        _print(examined, Printer(sys.stdout))
+    else:
+        print_json(_document(examined))
+    verdicts = {row.verdict for one in examined for row in one.rows}
+    raise typer.Exit(1 if "failed" in verdicts else 4 if "inconclusive" in verdicts else 0)
+
+
+def _document(examined: Sequence[Examined]) -> dict[str, Any]:
+    return {
+        "contracts": [row.as_dict() for one in examined for row in one.rows],
+        "images": {
+            one.image.name: {
+                "id": one.image.id,
+                "tag": one.image.reference,
+                "size": one.image.size,
+                "layers": one.layers,
+            }
+            for one in examined
+        },
+    }
+
+
+def _print(examined: Sequence[Examined], to: Printer) -> None:
+    from canaryctl.config.sizes import show_size
+    from canaryctl.contract import biggest
+
+    for one in examined:
+        image = one.image
+        to.line(f"{to.paint(image.name, 'bold')}  {image.reference}  {show_size(image.size)}  {image.id[:19]}")
+        width = min(max((len(clean(row.check)) for row in one.rows), default=0), 50)
+        for row in one.rows:
+            _print_row(row, width, to)
+        to.line("  biggest layers:")
+        for layer in biggest(one.layers):
+            to.line(f"    {show_size(layer['size']):>8}  {clean(layer['created_by'])[:100]}")
+        to.line()
+    counts = [row.verdict for one in examined for row in one.rows]
+    words = ("passed", "failed", "inconclusive", "skipped")
+    told = ", ".join(f"{counts.count(word)} {word}" for word in words if word in counts)
+    to.line(f"{len(counts)} checks of {len(examined)} images: {told or 'none'}")
+
+
+def _print_row(row: Row, width: int, to: Printer) -> None:
+    known = " (checked before)" if row.cached else ""
+    seen = f"{clean(row.found)[:80]}{known}" if row.verdict == "passed" else f"{row.verdict}{known}"
+    to.line(f"  {to.symbol(row.verdict)} {clean(row.check).ljust(width)}  {seen}".rstrip())
+    if row.reason:
+        to.wrapped(row.reason, 6)

@@ -1,0 +1,118 @@
+"""What `docker image inspect` tells of an image, held against its contract. Pure."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from canaryctl.config.contract import Contract, Pattern
+from canaryctl.config.sizes import show_size
+from canaryctl.contract.credentials import carried
+from canaryctl.contract.layers import Step, biggest, picture
+from canaryctl.contract.results import Row
+
+Inspection = Mapping[str, Any]
+
+
+def judge_inspection(
+    name: str,
+    contract: Contract,
+    inspection: Inspection,
+    history: Sequence[Step],
+    secrets: Sequence[str],
+    uid: int | None = None,
+) -> tuple[list[Row], dict[str, str]]:
+    """Every promise that needs no more than a look.
+
+    Args:
+        name: the image's name in the stack file.
+        inspection: one object of `docker image inspect`.
+        secrets: names of the stack's secrets.
+        uid: who the image runs as, where that was tried.
+
+    Returns:
+        The rows, and the values that no row may show (value -> what to print instead).
+    """
+    config = inspection.get("Config") or {}
+    rows = []
+    if contract.platform:
+        rows.append(_platform(name, contract.platform, inspection))
+    if contract.user:
+        rows.append(_user(name, contract.user, str(config.get("User") or ""), uid))
+    if contract.max_size is not None:
+        rows.append(_size(name, contract.max_size, int(inspection.get("Size") or 0), history, secrets))
+    if contract.ports is not None:
+        rows.append(_ports(name, contract.ports, config.get("ExposedPorts") or {}))
+    rows += [_label(name, label, wanted, config.get("Labels") or {}) for label, wanted in contract.labels.items()]
+    environment = [str(line) for line in config.get("Env") or ()]
+    rows += [_unset(name, variable, environment) for variable in contract.env.absent]
+    found, hidden = carried(environment, (step.created_by for step in history), secrets, contract.env.allowed)
+    said = "; ".join(f"{where} holds {kind}" for where, kind in found.items())
+    rows.append(_row(name, "environment without secrets", said, found=f"{len(environment)} variables"))
+    return [row.without(hidden) for row in rows], hidden
+
+
+def _row(image: str, check: str, reason: str, found: str) -> Row:
+    return Row(image, check, "failed" if reason else "passed", found, reason)
+
+
+def _platform(image: str, wanted: str, inspection: Inspection) -> Row:
+    found = f"{inspection.get('Os', 'linux')}/{inspection.get('Architecture', '')}"
+    variant = str(inspection.get("Variant") or "")
+    full = f"{found}/{variant}" if variant else found
+    reason = "" if wanted in (found, full) else f"the image is for {full}, not {wanted}"
+    return _row(image, f"platform {wanted}", reason, full)
+
+
+def _user(image: str, wanted: str, user: str, uid: int | None) -> Row:
+    name = user.partition(":")[0]
+    if uid is None and (name.isdigit() or name in ("", "root")):
+        uid = int(name) if name.isdigit() else 0
+    found = (user or "no USER, so root") + ("" if uid is None or name == str(uid) else f" (uid {uid})")
+    if wanted == "nonroot":
+        reason = f"it runs as root: {found}" if uid == 0 else ""
+    elif wanted.isdigit():
+        reason = "" if uid == int(wanted) else f"it runs as {found}, not as uid {wanted}"
+    else:
+        reason = "" if (name or "root") == wanted else f"it runs as {found}, not as {wanted}"
+    return _row(image, f"user {wanted}", reason, found)
+
+
+def _size(image: str, bound: int, size: int, history: Sequence[Step], secrets: Sequence[str]) -> Row:
+    reason = ""
+    if size > bound:
+        layers = biggest(picture(history, secrets), 3)
+        told = "; ".join(f"{show_size(layer['size'])} {layer['created_by'][:60]}" for layer in layers)
+        reason = f"it has {show_size(size)}, {show_size(size - bound)} more than promised"
+        reason += f"; its biggest layers: {told}" if told else ""
+    return _row(image, f"size at most {show_size(bound)}", reason, show_size(size))
+
+
+def _ports(image: str, wanted: Sequence[str], exposed: Mapping[str, Any]) -> Row:
+    there = {port if "/" in port else f"{port}/tcp" for port in exposed}
+    faults = []
+    if lacking := sorted(set(wanted) - there):
+        faults.append(f"it does not expose {', '.join(lacking)}")
+    if more := sorted(there - set(wanted)):
+        faults.append(f"it exposes {', '.join(more)} as well")
+    check = f"ports {', '.join(wanted)}" if wanted else "no ports"
+    return _row(image, check, "; ".join(faults), ", ".join(sorted(there)) or "none")
+
+
+def _label(image: str, label: str, wanted: str | Pattern, labels: Mapping[str, str]) -> Row:
+    check = f"label {label}"
+    if label not in labels:
+        return _row(image, check, f"there is no label {label}", "not there")
+    value = str(labels[label])
+    if isinstance(wanted, Pattern):
+        reason = "" if re.fullmatch(wanted.regex, value) else f"'{value}' does not match {wanted.regex}"
+    else:
+        reason = "" if value == wanted else f"it is '{value}', not '{wanted}'"
+    return _row(image, check, reason, value)
+
+
+def _unset(image: str, variable: str, environment: Sequence[str]) -> Row:
+    there = any(line.partition("=")[0] == variable for line in environment)
+    reason = f"the image sets {variable}" if there else ""
+    return _row(image, f"variable {variable} absent", reason, "set" if there else "not set")

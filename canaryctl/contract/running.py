@@ -1,0 +1,145 @@
+"""Run an image for a check: without network, without writing, without rights, bounded in memory and time.
+
+The same shell script runs on this machine and, over SSH, on hosts. It removes its container however it ends.
+"""
+
+from __future__ import annotations
+
+import re
+import secrets
+import shlex
+import threading
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from canaryctl.errors import Interrupted
+from canaryctl.observe import CommandTimeout, Connection, LocalConnection
+
+LABEL = "canaryctl.contract"
+_KEPT = 64_000  # bytes of output kept, its end
+_GRACE = 20.0  # seconds for Docker to remove what ran too long, and to say so
+_TRAPS = "trap 'exit 143' HUP INT TERM; trap '{docker} rm -f {name} >/dev/null 2>&1' EXIT; "
+# `wait` lets the traps run at once; a foreground command would hold them up.
+_BOUNDED = (
+    "b=; command -v timeout >/dev/null 2>&1 && b='timeout -s KILL {seconds:g}'; {sudo}$b {run} </dev/null 2>&1 & "
+)
+_ANSWER = "wait $!; exit $?"
+# Docker's own words where the program to start is not in the image.
+_NO_PROGRAM = re.compile(
+    r"(OCI runtime|exec:|failed to create).*(executable file not found|no such file or directory)", re.S
+)
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where images are run: this machine, or a host through its connection.
+
+    `name` is `here` or the host's; `gpu` are Docker's options that give a container its GPUs, empty where there is
+    none. `mark` begins the name of every container that is started here; once `stopped` is set none is started.
+    """
+
+    name: str
+    connection: Connection
+    sudo: bool = False
+    gpu: tuple[str, ...] = ()
+    mark: str = field(default_factory=lambda: f"canaryctl-contract-{secrets.token_hex(4)}")
+    stopped: threading.Event = field(default_factory=threading.Event)
+
+    def docker(self, *words: str) -> str:
+        """A docker command line for a POSIX shell."""
+        return ("sudo -n " if self.sudo else "") + shlex.join(["docker", *words])
+
+
+def here() -> Place:
+    """This machine. Close its connection: it ends what still runs."""
+    return Place("here", LocalConnection("this machine"))
+
+
+@dataclass(frozen=True)
+class Ran:
+    """How a run of an image ended. `output` is the end of both streams; `late`: it was ended for its time."""
+
+    code: int
+    output: str
+    seconds: float
+    late: bool = False
+
+    @property
+    def no_program(self) -> bool:
+        """Whether the image does not have the program it was to start."""
+        return self.code in (126, 127) and bool(_NO_PROGRAM.search(self.output))
+
+    @property
+    def fault(self) -> str:
+        """Why Docker could not run the image at all, in its words; empty where it did, or lacked the program."""
+        if "exec format error" in self.output:
+            return "the image is for another kind of processor than the machine it was to run on"
+        if self.code == 125 or "Cannot connect to the Docker daemon" in self.output:
+            return self.last_words or "docker run failed"
+        return ""
+
+    @property
+    def out_of_memory(self) -> bool:
+        """Whether it was killed, which the memory bound does."""
+        return self.code == 137 and not self.late
+
+    @property
+    def last_words(self) -> str:
+        """The last lines it said, on one line."""
+        lines = [line.strip() for line in self.output.splitlines()]
+        said = [line for line in lines if line and not line.startswith("WARNING: ") and "docker run --help" not in line]
+        return " / ".join(said[-3:])[-600:]
+
+
+def run_image(place: Place, image: str, words: Sequence[str], *, memory: int, timeout: float, gpu: bool = False) -> Ran:
+    """Start `words` in an image, as its user and in its working directory, its entry point aside.
+
+    Args:
+        image: what the place's Docker knows it by.
+        memory: bytes it may use.
+        timeout: seconds until it is ended.
+        gpu: give it the place's GPUs.
+
+    Raises:
+        HostError: the host was lost.
+        Interrupted: the place was stopped.
+    """
+    name = f"{place.mark}-{secrets.token_hex(4)}"
+    options = ["--rm", "--name", name, "--label", LABEL, "--network", "none", "--read-only", "--tmpfs", "/tmp"]  # noqa: S108  in the container
+    options += ["--memory", str(memory), "--memory-swap", str(memory), "--pids-limit", "512", "--pull", "never"]
+    options += ["--cap-drop", "ALL", "--security-opt", "no-new-privileges", *(place.gpu if gpu else ())]
+    run = shlex.join(["docker", "run", *options, "--entrypoint", words[0], image, *words[1:]])
+    sudo = "sudo -n " if place.sudo else ""
+    script = _TRAPS.format(docker=f"{sudo}docker", name=name)
+    script += _BOUNDED.format(seconds=timeout, sudo=sudo, run=run) + _ANSWER
+    tail = b""
+
+    def keep(data: bytes) -> None:
+        nonlocal tail
+        tail = (tail + data)[-_KEPT:]
+
+    _mind_stop(place)
+    began = time.monotonic()
+    try:
+        # The login shell may be no POSIX shell.
+        done = place.connection.read(f"exec sh -c {shlex.quote(script)}", keep, timeout=timeout + _GRACE)
+        code = done.code
+        tail = tail or done.complaint.encode()
+    except CommandTimeout:
+        code = 124
+    _mind_stop(place)
+    seconds = time.monotonic() - began
+    said = tail.decode("utf-8", "replace")
+    return Ran(code, said, round(seconds, 3), late=code in (124, 137) and seconds >= timeout)
+
+
+def _mind_stop(place: Place) -> None:
+    if place.stopped.is_set():
+        raise Interrupted("the check was stopped", place.name)
+
+
+def sweep(place: Place) -> None:
+    """Remove the containers that were started here, and with that end what waits for them."""
+    listed = place.docker("ps", "-aq", "--filter", f"name=^/{place.mark}")
+    place.connection.run(f'ids=$({listed}); [ -z "$ids" ] || {place.docker("rm", "-f")} $ids', timeout=30)
