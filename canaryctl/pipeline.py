@@ -48,7 +48,7 @@ def deploy(request: Request, listeners: Sequence[Listener], confirm: Confirm) ->
             demand_agreement(plan, confirm)
             apply(work, plan)
         judge(work)
-        evidence.remember(work, "verdict", work.verdict)
+        evidence.remember(work, "verdict", "partial" if work.run.document["partial"] else work.verdict)
         if plan.changes and work.verdict == "passed":
             with work.run.changing():
                 images.prune(work)
@@ -91,7 +91,7 @@ def stage(name: str, request: Request, listeners: Sequence[Listener]) -> Documen
 def probe(request: Request, listeners: Sequence[Listener]) -> Document:
     """Judge what an environment serves now; nothing is changed."""
     with recorded("probe", request, listeners) as work:
-        _ = work.scene.probes
+        _ = work.scene.selection
         evidence.know_secrets(work, needed=False)
         work.observe()
         work.demand_all_hosts()

@@ -56,6 +56,9 @@ class ProbeContext:
         connections: the pool.
         project: the compose project's name.
         sudo: hosts where Docker needs `sudo -n`.
+        python: the hosts' own Python, where it is not `python3`.
+        identities: config digest of the release's image for each service.
+        secrets: the stack's secrets that have a value, for templates alone.
         scrub: hides known secrets in a text.
         limit: hosts this run may touch; None means all.
     """
@@ -65,6 +68,9 @@ class ProbeContext:
     connections: Connections
     project: str = ""
     sudo: Mapping[str, bool] = field(default_factory=dict)
+    python: Mapping[str, str] = field(default_factory=dict)
+    identities: Mapping[str, str] = field(default_factory=dict)
+    secrets: Mapping[str, str] = field(default_factory=dict, repr=False)
     scrub: Callable[[str], str] = str
     limit: frozenset[str] | None = None
 

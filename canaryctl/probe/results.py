@@ -81,6 +81,7 @@ class HostResult:
     exchanges: tuple[Exchange, ...] = ()
     saved: dict[str, Any] = field(default_factory=dict)
     lost: bool = False
+    flaky: bool = False
 
 
 @dataclass(frozen=True)
@@ -95,6 +96,11 @@ class ProbeResult:
     attempts: int = 0
     seconds: float = 0.0
     hosts: dict[str, HostResult] = field(default_factory=dict)
+
+    @property
+    def flaky(self) -> bool:
+        """Whether it passed, on some host only after more failed attempts than the probe allows."""
+        return self.verdict == "passed" and any(result.flaky for result in self.hosts.values())
 
     @property
     def unreachable(self) -> tuple[str, ...]:
@@ -115,6 +121,7 @@ class ProbeResult:
             "reason": self.reason,
             "blame": self.blame,
             "attempts": self.attempts,
+            "flaky": self.flaky,
             "seconds": round(self.seconds, 3),
             "hosts": {
                 host: {
@@ -122,6 +129,7 @@ class ProbeResult:
                     "reason": one.outcome.reason,
                     "blame": one.outcome.blame,
                     "attempts": one.attempts,
+                    "flaky": one.flaky,
                     "seconds": round(one.seconds, 3),
                     "reachable": not one.lost,
                 }
