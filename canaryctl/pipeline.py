@@ -18,6 +18,7 @@ from canaryctl.plan.plan import Plan, plan_provision
 from canaryctl.record.run import Listener, Run
 from canaryctl.scene import Request, Scene
 from canaryctl.steps import evidence, images, judging, stages
+from canaryctl.steps.watching import Watching, watch
 from canaryctl.work import Work
 
 Document = dict[str, Any]
@@ -88,15 +89,15 @@ def stage(name: str, request: Request, listeners: Sequence[Listener]) -> Documen
     return work.run.document
 
 
-def probe(request: Request, listeners: Sequence[Listener]) -> Document:
-    """Judge what an environment serves now; nothing is changed."""
+def probe(request: Request, listeners: Sequence[Listener], watching: Watching | None = None) -> Document:
+    """Judge what an environment serves now, once or until interrupted; nothing is changed."""
     with recorded("probe", request, listeners) as work:
         _ = work.scene.selection
         evidence.know_secrets(work, needed=False)
         work.observe()
         work.demand_all_hosts()
         work.record_served()
-        judge(work)
+        judge(work, watching)
     return work.run.document
 
 
@@ -174,10 +175,10 @@ def apply(work: Work, plan: Plan) -> None:
     evidence.remember(work, work.run.document["command"])
 
 
-def judge(work: Work) -> None:
+def judge(work: Work, watching: Watching | None = None) -> None:
     """Probe, bring the evidence home, and act on a failed verdict."""
     evidence.read_migration(work)
-    work.verdict = judging.probe(work)
+    work.verdict = watch(work, watching) if watching else judging.probe(work)
     evidence.collect(work)
     if work.verdict == "failed":
         after_failure(work)

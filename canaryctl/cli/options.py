@@ -35,6 +35,10 @@ def _text(name: str, metavar: str, text: str, *more: str) -> Any:
     return Annotated[str | None, typer.Option(name, *more, metavar=metavar, help=text, show_default=False)]
 
 
+def _words(name: str, text: str) -> Any:
+    return Annotated[list[str] | None, typer.Option(name, metavar="NAME", help=text, show_default=False)]
+
+
 StackFile = _text("--stack", "FILE", "The stack file.")
 OutputMode = Annotated[Output, typer.Option("--output", "-o", callback=_choose, help="How to print the answer.")]
 
@@ -58,6 +62,8 @@ _ALWAYS = {
 _ON_REQUEST = {
     "runs": (_text("--runs", "DIR", "Where evidence goes."), None),
     "probes": (_text("--probes", "FILE", "Other probes than the stack's."), None),
+    "only": (_words("--only", "Only the probes of this name or tag, and what they need. Repeatable."), None),
+    "skip": (_words("--skip", "Not the probes of this name or tag, nor what needs them. Repeatable."), None),
     "variant": (_text("--variant", "NAME", "Which images serve."), None),
     "image": (
         Annotated[
@@ -119,6 +125,8 @@ def _request(
     inventories: str | None = None,
     runs: str | None = None,
     probes: str | None = None,
+    only: list[str] | None = None,
+    skip: list[str] | None = None,
     variant: str | None = None,
     image: list[str] | None = None,
     limit: str | None = None,
@@ -150,6 +158,8 @@ def _request(
         variant=variant,
         images=images,
         limit=limit,
+        only=tuple(only or ()),
+        skip=tuple(skip or ()),
         check=check,
         diff=diff,
         yes=yes,

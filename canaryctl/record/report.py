@@ -150,9 +150,17 @@ def _result(row: Mapping[str, Any]) -> str:
     """A row's result as the hand-off note writes it."""
     mark = _MARKS.get(row["verdict"], str(row["verdict"]))
     reason = row.get("reason") or ""
+    if row.get("flaky"):
+        return f"{mark} ({flaky_words(row)})"
     if row["verdict"] == "passed" or not reason:
         return mark if row["verdict"] != "inconclusive" else f"{mark} inconclusive"
     return f"{mark} {reason}" if row["verdict"] == "inconclusive" else f"{mark}: {reason}"
+
+
+def flaky_words(row: Mapping[str, Any]) -> str:
+    """What is said of a probe that passed after more failed attempts than it allows."""
+    failed = int(row.get("attempts") or 1) - 1
+    return f"flaky: passed after {failed} failed attempt{'' if failed == 1 else 's'}"
 
 
 def _cell(value: Any) -> str:

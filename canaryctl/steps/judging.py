@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 from canaryctl.errors import CanaryError, HostError
@@ -24,16 +24,15 @@ def check_probes(work: Work) -> None:
 
 
 def probe(work: Work) -> str:
-    """Run the probes; returns the verdict over them. A host that SSH lost meanwhile is noted in `failures`."""
+    """Run the probes and record them; returns the verdict over them."""
+    return record(work, run(work, work.run.event))
+
+
+def run(work: Work, on_event: Callable[..., None]) -> list[ProbeResult]:
+    """Run the probes that --only and --skip leave; `on_event` is told what goes on."""
     from canaryctl.probe.runner import run_probes
 
-    results = run_probes(
-        _chosen(work),
-        _probe_context(work),
-        deadline=work.scene.policy.probe_deadline,
-        on_event=work.run.event,
-    )
-    return record(work, results)
+    return run_probes(_chosen(work), _probe_context(work), deadline=work.scene.policy.probe_deadline, on_event=on_event)
 
 
 def record(work: Work, results: Sequence[ProbeResult]) -> str:
