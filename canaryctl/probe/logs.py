@@ -40,7 +40,7 @@ def log_faults(probe: Logs, found: list[dict[str, Any]]) -> list[str]:
     absent = zip(probe.expect.absent, found, strict=False)
     present = zip(probe.expect.present, found[len(probe.expect.absent) :], strict=True)
     faults = [
-        f"the log holds {_times(entry['count'])} /{pattern}/: {_said(entry)}"
+        f"the log holds /{pattern}/ {_times(entry['count'])}: {_said(entry)}"
         for pattern, entry in absent
         if entry["count"]
     ]
