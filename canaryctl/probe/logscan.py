@@ -14,7 +14,7 @@ from typing import Any
 
 LONGEST = 16384  # bytes of a line that are looked at; the rest of it counts as lines of its own
 KEPT = 3  # excerpts of each pattern
-FOLLOWING = 20  # lines of an excerpt
+FOLLOWING = 20  # lines of an excerpt before its last
 WIDTH = 300  # characters of a line in an excerpt
 
 
@@ -48,11 +48,11 @@ def scan(stream: Any, patterns: list[str]) -> dict[str, Any]:
 
 
 def _follows(excerpt: list[str], text: str) -> bool:
-    """Add a line that belongs to an excerpt; whether more may follow."""
+    """Add a line that belongs to an excerpt; whether more may follow. Of a long one the last line is kept as well."""
     indented = text[:1] in (" ", "\t")
     if indented or excerpt[-1][:1] in (" ", "\t"):
-        excerpt.append(text[:WIDTH])
-    return indented and len(excerpt) < FOLLOWING
+        excerpt[FOLLOWING:] = [text[:WIDTH]]
+    return indented
 
 
 def main(docker: list[str], patterns: list[str]) -> None:

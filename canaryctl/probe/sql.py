@@ -9,6 +9,7 @@ import re
 import time
 from typing import Any
 
+from canaryctl.config.durations import show_duration
 from canaryctl.config.probes import Sql
 from canaryctl.config.probes.containers import check_query
 from canaryctl.probe.expect import Answer, Shapeless, json_faults, saved_from, show, start
@@ -105,6 +106,8 @@ def _query(probe: Sql, scope: Scope) -> tuple[list[dict[str, Any]], bool]:
         return parse_rows(ran.stdout.decode("utf-8", "replace")), ran.truncated
     if "psql: not found" in ran.complaint or ran.code == 127:
         raise Unusable(f"the container of {probe.on} has no psql")
+    if re.search(r"ERROR:\s+57014:", ran.complaint):
+        raise Unanswered(f"the query did not end within {show_duration(left)}")
     complaint = scope.context.scrub(_first_error(ran.complaint))
     if any(re.search(rf"ERROR:\s+{state}:", ran.complaint) for state in _OWN_FAULTS):
         raise Unusable(f"the query is refused: {start(complaint, 240)}")

@@ -13,7 +13,7 @@ from canaryctl.config.probes.containers import ERRORS
 from canaryctl.errors import ConfigError
 from canaryctl.probe.container import container_faults, image_faults
 from canaryctl.probe.logs import log_faults
-from canaryctl.probe.logscan import KEPT, LONGEST, scan
+from canaryctl.probe.logscan import FOLLOWING, KEPT, LONGEST, scan
 from canaryctl.probe.results import Unusable
 from canaryctl.probe.sql import feed, parse_rows
 
@@ -35,6 +35,12 @@ def test_a_traceback_is_found_with_the_line_that_says_what_happened() -> None:
     (entry,) = found["found"]
     assert entry["count"] == 1 and found["lines"] == 6
     assert entry["excerpts"] == [["2026-01-02T03:04:05Z", *TRACEBACK.splitlines()[1:5]]]
+
+
+def test_of_a_long_traceback_the_last_line_is_kept() -> None:
+    deep = "Traceback (most recent call last):\n" + "  File x\n" * 500 + "KeyError: 'x'\n"
+    (entry,) = scan(log(deep), [ERRORS[0]])["found"]
+    assert entry["excerpts"][0][-1] == "KeyError: 'x'" and len(entry["excerpts"][0]) == FOLLOWING + 1
 
 
 def test_patterns_see_the_line_without_its_time() -> None:
