@@ -15,10 +15,7 @@ from canaryctl.probe.scope import Scope, until_passed
 from canaryctl.probe.service import docker, find_containers, run_script
 
 # Only these fields: the rest of an inspection holds the values of the stack's secrets.
-_FIELDS = (
-    '{"name":{{json .Name}},"image":{{json .Image}},"restarts":{{json .RestartCount}},"state":{{json .State}},'
-    '"created":{{json .Created}}}'
-)
+_FIELDS = '{"name":{{json .Name}},"image":{{json .Image}},"restarts":{{json .RestartCount}},"state":{{json .State}}}'
 
 
 def run(probe: Container, scope: Scope) -> Outcome:
@@ -30,12 +27,13 @@ def _attempt(probe: Container, scope: Scope) -> Outcome:
     if (outcome := check_precondition(scope, probe.precondition, probe.timeout)) is not None:
         return outcome
     found, tagged = _inspect(probe, scope)
+    by_tag = scope.host in scope.context.by_tag
     identity = scope.context.identities.get(probe.on, "")
     faults = []
     for container in found:
         name = str(container["name"]).lstrip("/")
         faults += [f"{name} {fault}" for fault in container_faults(container, probe.restarts)]
-        faults += [f"{name} {fault}" for fault in image_faults(container, identity, tagged)]
+        faults += [f"{name} {fault}" for fault in image_faults(container, identity, tagged if by_tag else "")]
     if faults:
         return failed(scope.context.scrub("; ".join(faults)))
     health = (found[0]["state"].get("Health") or {}).get("Status", "without a health check")
@@ -57,7 +55,8 @@ def container_faults(container: Mapping[str, Any], restarts: int) -> list[str]:
         faults.append(f"is {health['Status']}: its health check says {start(said, 240)}")
     if container["restarts"] > restarts:
         allowed = f"at most {restarts} allowed" if restarts else "none allowed"
-        faults.append(f"was restarted {container['restarts']} times since it was made, {allowed}")
+        times = "once" if container["restarts"] == 1 else f"{container['restarts']} times"
+        faults.append(f"was restarted {times} since it was made, {allowed}")
     return faults
 
 
@@ -66,13 +65,13 @@ def image_faults(container: Mapping[str, Any], identity: str, tagged: str) -> li
 
     Args:
         identity: the config digest the release names; empty where it is not known.
-        tagged: the id that Docker gives to the release's own tag, which is no config digest in every image store.
+        tagged: the id of the release's own tag on hosts whose image store has no config digests to compare; else empty.
     """
     image = container["image"]
     if not identity:
         return ["belongs to no known release, so its image cannot be judged"]
-    # A store that names images by manifest digest has the tag point at what was verified by config digest on arrival.
-    if image == identity or (tagged != identity and image == tagged):
+    # What the tag points at was verified by config digest when it arrived.
+    if image == (tagged or identity):
         return []
     return [f"runs image {image.removeprefix('sha256:')[:12]}, the release has {identity.removeprefix('sha256:')[:12]}"]
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import secrets
-import time
 from typing import Any
 
 from canaryctl.config.probes import Lifecycle, Probe
@@ -17,7 +16,7 @@ def own_names(probe: Probe, context: ProbeContext, host: str) -> dict[str, Any]:
     """The names a probe sees besides those of its host and its own `vars`."""
     names: dict[str, Any] = {SECRETS: dict(context.secrets)}
     if isinstance(probe, Lifecycle):
-        names[TAG] = tag_prefix(probe.name, context, host) + f"{int(time.time())}-{secrets.token_hex(4)}"
+        names[TAG] = f"{tag_prefix(probe.name, context, host)}{run_mark(context.run)}-{secrets.token_hex(4)}"
     return names
 
 
@@ -29,3 +28,8 @@ def tag_prefix(probe: str, context: ProbeContext, host: str) -> str:
     parts = (str(context.variables.get("stack", "")), context.environment, probe, host)
     digest = hashlib.sha256("\0".join(parts).encode()).hexdigest()[:12]
     return f"canaryctl-{context.environment}-{digest}-"
+
+
+def run_mark(run: str) -> str:
+    """What stands for a run in its tags, after their prefix."""
+    return hashlib.sha256(run.encode()).hexdigest()[:8]

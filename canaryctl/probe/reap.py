@@ -7,7 +7,7 @@ from typing import Any
 from canaryctl.config.probes import Cancel, Lifecycle, Reap
 from canaryctl.probe.exchange import ask
 from canaryctl.probe.expect import Shapeless, http_faults, search, show, start
-from canaryctl.probe.names import TAG, tag_prefix
+from canaryctl.probe.names import run_mark, tag_prefix
 from canaryctl.probe.results import Unanswered, Unusable
 from canaryctl.probe.scope import Scope
 
@@ -39,17 +39,18 @@ def reap_leftovers(probe: Lifecycle, scope: Scope) -> str:
 
 
 def _leftovers(reap: Reap, prefix: str, timeout: float, scope: Scope) -> list[tuple[str, dict[str, Any]]]:
-    """Tag and saved values of each unfinished operation whose tag has our prefix."""
+    """Tag and saved values of each unfinished operation whose tag has our prefix and is of no run under way."""
     answer = ask(scope, reap, "reap", timeout)
     if not 200 <= answer.status < 300:
         raise Shapeless(f"status {answer.status}: {start(answer.text)}")
     listed = answer.find(reap.at)
     if not isinstance(listed, list):
         raise Shapeless(f"'{reap.at}' is no list: {show(listed)}")
+    alive = {run_mark(run) for run in scope.context.others()}
     found = []
     for entry in listed:
         tag = search(reap.tag_field, entry)
-        if isinstance(tag, str) and tag.startswith(prefix) and tag != scope.names[TAG]:
+        if isinstance(tag, str) and tag.startswith(prefix) and tag[len(prefix) :].split("-")[0] not in alive:
             found.append((tag, {name: search(expression, entry) for name, expression in reap.save.items()}))
     return found[:_AT_MOST]
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from canaryctl.errors import CanaryError, HostError
 from canaryctl.observe import interpreter
+from canaryctl.record.store import runs_under_way
 from canaryctl.work import Work
 
 if TYPE_CHECKING:  # the probes bring an HTTP client along, which most commands do without
@@ -70,10 +71,19 @@ def _probe_context(work: Work) -> ProbeContext:
         sudo={host: facts.sudo for host, facts in work.facts.items()},
         python={host: interpreter(work.scene.environment.hosts[host]) for host in work.facts},
         identities={service: images.get(image, "") for service, image in (release.get("services") or {}).items()},
+        by_tag=frozenset(host for host, facts in work.facts.items() if facts.docker and facts.docker.containerd_store),
+        run=work.run.id,
+        others=lambda: _other_runs(work),
         secrets=_secrets(work),
         scrub=work.run.scrub,
         limit=frozenset(work.facts),
     )
+
+
+def _other_runs(work: Work) -> list[str]:
+    """Runs under way beside this one, a watch for instance, as far as this machine knows."""
+    known = runs_under_way(work.run.path.parent.parent, work.scene.environment.name)
+    return [run for run in known if run != work.run.id]
 
 
 def _secrets(work: Work) -> dict[str, str]:

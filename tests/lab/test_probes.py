@@ -206,7 +206,7 @@ def test_what_is_wrong_with_a_container_is_said(faulty: Toy, box: Callable[[str]
         found = rows(probe(faulty, CONTAINERS + "- {name: since, kind: logs, on: web, since: start}\n"))
     finally:
         host.run("docker rm -f toyfaulty-odd")
-    assert "was restarted 1 times since it was made, none allowed" in found["web"]["reason"]
+    assert "was restarted once since it was made, none allowed" in found["web"]["reason"]
     assert "toyfaulty-odd runs image" in found["web"]["reason"]
 
     host.run("docker exec toyfaulty-one-frail-1 python3 -m ktrdr.healthcheck 8000 /sick")

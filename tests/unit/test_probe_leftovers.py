@@ -72,6 +72,14 @@ def test_lifecycles_at_the_same_time_never_take_each_other_for_leftovers(run: Ru
     assert len({tag.rsplit("-", 2)[0] for tag in tags}) == 10
 
 
+def test_what_belongs_to_a_run_under_way_is_no_leftover(app: App, tmp_path: Path) -> None:
+    prober(app, tmp_path, run="watch-1")(lifecycle("Training", "silent"))
+    (row,) = prober(app, tmp_path, run="deploy-2", others=lambda: ["watch-1"])(lifecycle("Training"))
+    assert row.verdict == "passed" and app.operations["silent1"]["status"] == "pending"
+    (row,) = prober(app, tmp_path, run="deploy-3")(lifecycle("Training"))
+    assert "silent1 was cancelled" in row.reason
+
+
 def test_a_leftover_that_cannot_be_cancelled_is_said_and_changes_no_verdict(run: Run, app: App) -> None:
     run(lifecycle("Training", "silent"))
     app.operations["stubborn1"] = app.operations.pop("silent1")

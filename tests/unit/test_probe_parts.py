@@ -107,7 +107,7 @@ def state(**changes: Any) -> dict[str, Any]:
         (state(Health={"Status": "healthy"}), 0, ""),
         (state(restarts=2), 2, ""),
         (state(restarts=3), 2, "was restarted 3 times since it was made, at most 2 allowed"),
-        (state(restarts=1), 0, "was restarted 1 times since it was made, none allowed"),
+        (state(restarts=1), 0, "was restarted once since it was made, none allowed"),
         (state(Status="exited", ExitCode=1), 0, "is exited, exit code 1"),
         (state(Status="exited", ExitCode=137, OOMKilled=True), 0, "exit code 137, killed for lack of memory (OOM)"),
         (state(OOMKilled=True), 0, "runs, but a process of it was killed for lack of memory (OOM)"),
@@ -130,9 +130,9 @@ ONE, TWO = "sha256:" + "1" * 64, "sha256:" + "2" * 64
 @pytest.mark.parametrize(
     "image, identity, tagged, said",
     [
-        (ONE, ONE, ONE, ""),
-        (ONE, TWO, TWO, "runs image 111111111111, the release has 222222222222"),
-        (ONE, TWO, "", "runs image 111111111111"),
+        (ONE, ONE, "", ""),
+        (ONE, TWO, "", "runs image 111111111111, the release has 222222222222"),
+        (ONE, TWO, TWO, "runs image 111111111111"),
         (ONE, "", "", "no known release"),
         (TWO, ONE, TWO, ""),
     ],
