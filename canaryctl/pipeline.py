@@ -27,6 +27,7 @@ from canaryctl.plan.plan import Plan, plan_provision
 from canaryctl.record.run import Listener, Run
 from canaryctl.scene import Request, Scene
 from canaryctl.steps import contracts, evidence, images, judging, stages
+from canaryctl.steps.watching import Watching, watch
 from canaryctl.work import Work
 
 Document = dict[str, Any]
@@ -84,16 +85,16 @@ def stage(name: str, request: Request, listeners: Sequence[Listener]) -> Documen
     return work.run.document
 
 
-def probe(request: Request, listeners: Sequence[Listener]) -> Document:
-    """Judge what an environment serves now; nothing is changed."""
+def probe(request: Request, listeners: Sequence[Listener], watching: Watching | None = None) -> Document:
+    """Judge what an environment serves now, once or until interrupted; nothing is changed."""
     with recorded("probe", request, listeners) as work:
-        _ = work.scene.probes
+        _ = work.scene.selection
         evidence.know_secrets(work, needed=False)
         work.observe()
         work.demand_all_hosts()
         work.record_served()
         judging.check_probes(work)
-        judge(work)
+        judge(work, watching)
     return work.run.document
 
 
@@ -166,7 +167,7 @@ def bring(work: Work, agree: Callable[[Plan], None]) -> None:
     agree(plan)
     apply(work, plan)
     judge(work)
-    evidence.remember(work, "verdict", work.verdict)
+    evidence.remember(work, "verdict", "partial" if work.run.document["partial"] else work.verdict)
     if plan.changes and work.verdict == "passed":
         with work.run.changing():
             images.prune(work)
@@ -210,10 +211,10 @@ def record_plan(work: Work, plan: Plan, *, earlier: bool = False) -> None:
     contracts.record_layers(work)
 
 
-def judge(work: Work) -> None:
+def judge(work: Work, watching: Watching | None = None) -> None:
     """Probe, bring the evidence home, and act on a failed verdict."""
     evidence.read_migration(work)
-    work.verdict = judging.probe(work)
+    work.verdict = watch(work, watching) if watching else judging.probe(work)
     evidence.collect(work)
     if work.verdict == "failed" and work.run.document["role"] != "baseline":  # the candidate takes its place
         after_failure(work)

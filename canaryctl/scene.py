@@ -27,7 +27,7 @@ from canaryctl.plan.release import Release, make_release
 from canaryctl.plan.rendering import Rendering, place_services, render_host, template_names
 
 if TYPE_CHECKING:
-    from canaryctl.config.probes import Probe
+    from canaryctl.config.probes import Probe, Selection
 
 
 @dataclass(frozen=True)
@@ -48,6 +48,8 @@ class Request:
     contracts: bool = True
     vault_password_file: Path | None = None
     become_password: str | None = field(default=None, repr=False)
+    only: tuple[str, ...] = ()
+    skip: tuple[str, ...] = ()
 
 
 class Scene:
@@ -145,6 +147,13 @@ class Scene:
 
         return load_probes(self.project.probes or self.stack.directory / self.stack.probes)
 
+    @cached_property
+    def selection(self) -> Selection:
+        """The probes that --only and --skip leave. Raises ConfigError where they name none."""
+        from canaryctl.config.probes import select_probes
+
+        return select_probes(self.probes, self.request.only, self.request.skip)
+
     def rendering(self, host: str, facts: HostFacts | None = None) -> Rendering:
         """The release on one host; `facts` give its GPUs. Raises ConfigError on a faulty template."""
         gpus = tuple(facts.gpus) if facts else ()
@@ -165,6 +174,6 @@ class Scene:
 
     def check_all(self, *, probes: bool = True) -> None:
         """Find every fault that can be found without a host: images, secrets, probes, templates of all hosts."""
-        _ = self.release, self.secrets, self.probes if probes else None
+        _ = self.release, self.secrets, self.selection if probes else None
         for host in self.placed:
             self.rendering(host)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import sys
 from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from canaryctl.scene import Request
 
 
-@takes("runs", "probes", "variant", "image", "check", "diff", "yes", "no_contract")
+@takes("runs", "probes", "only", "skip", "variant", "image", "check", "diff", "yes", "no_contract")
 def deploy(
     request: Request,
     output: Output,
@@ -101,12 +101,27 @@ def start(request: Request, output: Output) -> None:
     _stage("start", request, output)
 
 
-@takes("runs", "probes")
-def probe(request: Request, output: Output) -> None:
+@takes("runs", "probes", "only", "skip")
+def probe(
+    request: Request,
+    output: Output,
+    *,
+    watch: Annotated[bool, typer.Option("--watch", help="Probe again and again, until Ctrl-C.")] = False,
+    every: Annotated[
+        str | None,
+        typer.Option("--every", metavar="DURATION", help="Pause between two rounds of --watch.  [default: 10s]"),
+    ] = None,
+) -> None:
     """Judge what an environment serves now. Changes nothing."""
     from canaryctl import pipeline
+    from canaryctl.errors import ConfigError
 
-    _run(output, lambda listeners: pipeline.probe(request, listeners))
+    if watch:
+        _watch(request, output, _duration(every or "10s", "--every"))
+    elif every is not None:
+        raise ConfigError("--every says how often --watch probes", "--every", "add --watch, or leave --every out")
+    else:
+        _run(output, lambda listeners: pipeline.probe(request, listeners))
 
 
 @takes("runs")
@@ -152,6 +167,29 @@ def _rate(text: str) -> float:
     if rate <= 0:
         raise ConfigError("the rate must be above 0", "--bwlimit", "for example --bwlimit 25MB")
     return float(rate)
+
+
+def _duration(text: str, option: str) -> float:
+    from canaryctl.config.durations import parse_duration
+    from canaryctl.errors import ConfigError
+
+    try:
+        seconds = parse_duration(text)
+    except ValueError as error:
+        raise ConfigError(str(error), option, f"for example {option} 10s") from None
+    if seconds <= 0:
+        raise ConfigError("the pause must be above 0", option, f"for example {option} 10s")
+    return seconds
+
+
+def _watch(request: Request, output: Output, every: float) -> None:
+    from canaryctl import pipeline
+    from canaryctl.cli.watch import make_watch
+    from canaryctl.steps.watching import Watching
+
+    with make_watch(output) as progress:
+        document = pipeline.probe(request, [progress], Watching(every, progress.tell))
+    _leave(document, output)
 
 
 def _dry_run(request: Request, output: Output) -> None:
@@ -216,6 +254,10 @@ def _run(
         typer.echo("\n".join(["", *diffs]))
         for other in beside:
             print_beside(other, document)
+    _leave(document, output)
+
+
+def _leave(document: dict[str, Any], output: Output) -> NoReturn:
     print_result(document, output)
     raise typer.Exit(int(document["exit_code"]))
 

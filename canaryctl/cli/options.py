@@ -35,6 +35,10 @@ def _text(name: str, metavar: str, text: str, *more: str) -> Any:
     return Annotated[str | None, typer.Option(name, *more, metavar=metavar, help=text, show_default=False)]
 
 
+def _words(name: str, text: str) -> Any:
+    return Annotated[list[str] | None, typer.Option(name, metavar="NAME", help=text, show_default=False)]
+
+
 StackFile = _text("--stack", "FILE", "The stack file.")
 VariantName = _text("--variant", "NAME", "Which images serve.")
 ChosenImages = Annotated[
@@ -65,6 +69,8 @@ _ALWAYS = {
 _ON_REQUEST = {
     "runs": (_text("--runs", "DIR", "Where evidence goes."), None),
     "probes": (_text("--probes", "FILE", "Other probes than the stack's."), None),
+    "only": (_words("--only", "Only the probes of this name or tag, and what they need. Repeatable."), None),
+    "skip": (_words("--skip", "Not the probes of this name or tag, nor what needs them. Repeatable."), None),
     "variant": (VariantName, None),
     "image": (ChosenImages, None),
     "check": (Annotated[bool, typer.Option("--check", help="Say what would be done; change nothing.")], False),
@@ -122,6 +128,8 @@ def _request(
     inventories: str | None = None,
     runs: str | None = None,
     probes: str | None = None,
+    only: list[str] | None = None,
+    skip: list[str] | None = None,
     variant: str | None = None,
     image: list[str] | None = None,
     limit: str | None = None,
@@ -147,6 +155,8 @@ def _request(
         variant=variant,
         images=chosen_images(image),
         limit=limit,
+        only=tuple(only or ()),
+        skip=tuple(skip or ()),
         check=check,
         diff=diff,
         yes=yes,

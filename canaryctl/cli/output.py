@@ -13,6 +13,7 @@ from enum import StrEnum
 from typing import IO, Any
 
 from canaryctl.errors import CanaryError
+from canaryctl.record.report import flaky_words
 
 _CONTROL = re.compile(r"[\x00-\x09\x0b-\x1f\x7f-\x9f]")
 _SYMBOLS = {"good": ("✓", "+"), "bad": ("✗", "x"), "warn": ("!", "!"), "off": ("-", "-"), "arrow": ("→", "->")}
@@ -187,6 +188,8 @@ def _print_probes(probes: Sequence[Mapping[str, Any]], to: Printer) -> None:
         to.line(f"  {to.symbol(row['verdict'])} {name}  {to.verdict(row['verdict'], 12)}  {seconds:>8}{aside}".rstrip())
         if row.get("reason") and row["verdict"] != "passed":
             to.wrapped(row["reason"], 6)
+        elif row.get("flaky"):
+            to.wrapped(flaky_words(row), 6)
     if probes:
         to.line()
 

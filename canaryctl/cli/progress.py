@@ -11,6 +11,7 @@ from types import TracebackType
 from typing import IO, TYPE_CHECKING, Any
 
 from canaryctl.cli.output import Output, Printer, clean, print_event
+from canaryctl.record.report import flaky_words
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -23,6 +24,9 @@ class Progress:
 
     def __call__(self, event: Event) -> None:
         """Show an event."""
+
+    def tell(self, event: Event) -> None:
+        """Show what goes on and is not recorded; only live displays do."""
 
     def __enter__(self) -> Progress:
         return self
@@ -202,7 +206,12 @@ def describe(event: Event) -> str:
     if kind == "probe.finished":
         seconds = f" {event['seconds']:.1f}s" if event.get("seconds") is not None else ""
         reason = f": {event['reason']}" if event.get("reason") and event["verdict"] != "passed" else ""
+        reason = f": {flaky_words(event)}" if event.get("flaky") else reason
         return _line(f"probe {event['name']} {event['verdict']}{seconds}{reason}")
+    if kind == "probe.changed":
+        reason = f": {event['reason']}" if event.get("reason") and event["verdict"] != "passed" else ""
+        now = f"{event['before']}, now {event['verdict']}"
+        return _line(f"{event['time'][:19]}Z probe {event['name']} was {now} (round {event['round']}){reason}")
     if kind == "contract.finished" and event.get("verdict") != "passed":
         why = event.get("reason") or event.get("found") or ""
         return _line(f"contract {event['image']} {event['check']} {event['verdict']}: {why}")

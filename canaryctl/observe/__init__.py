@@ -1,5 +1,6 @@
 """Look at hosts, and reach them: facts, evidence, connections. Changes nothing."""
 
+from canaryctl.observe.ask import interpreter
 from canaryctl.observe.connection import CommandTimeout, Completed, Connection
 from canaryctl.observe.facts import HostFacts, secrets_mac
 from canaryctl.observe.observation import Observation, canary_root, collect, observe
@@ -16,6 +17,7 @@ __all__ = [
     "Observation",
     "canary_root",
     "collect",
+    "interpreter",
     "observe",
     "secrets_mac",
 ]

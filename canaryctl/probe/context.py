@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import socket
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -56,6 +56,12 @@ class ProbeContext:
         connections: the pool.
         project: the compose project's name.
         sudo: hosts where Docker needs `sudo -n`.
+        python: the hosts' own Python, where it is not `python3`.
+        identities: config digest of the release's image for each service.
+        by_tag: hosts whose image store names images by manifest digest, so that only their tag tells which it is.
+        run: the id of this run.
+        others: asks for the ids of other runs that probe the same environment now.
+        secrets: the stack's secrets that have a value, for templates alone.
         scrub: hides known secrets in a text.
         limit: hosts this run may touch; None means all.
     """
@@ -65,6 +71,12 @@ class ProbeContext:
     connections: Connections
     project: str = ""
     sudo: Mapping[str, bool] = field(default_factory=dict)
+    python: Mapping[str, str] = field(default_factory=dict)
+    identities: Mapping[str, str] = field(default_factory=dict)
+    by_tag: frozenset[str] = frozenset()
+    run: str = ""
+    others: Callable[[], Iterable[str]] = tuple
+    secrets: Mapping[str, str] = field(default_factory=dict, repr=False)
     scrub: Callable[[str], str] = str
     limit: frozenset[str] | None = None
 

@@ -95,7 +95,7 @@ def http_faults(expect: HttpExpect, answer: Answer) -> list[str]:
     """What of `expect` does not hold; empty when all does. An unexpected status hides what follows from it."""
     if fault := _status_fault(expect, answer):
         return [fault]
-    faults = _json_faults(expect.jmespath, answer)
+    faults = json_faults(expect.jmespath, answer)
     if expect.body is not None and (fault := _text_fault("body", expect.body, answer.text, answer.truncated)):
         faults.append(fault)
     for name, wanted in expect.headers.items():
@@ -113,7 +113,7 @@ def exec_faults(expect: ExecExpect, answer: Answer, complaint: str) -> list[str]
         said = complaint.strip() or answer.text.strip()
         tail = f": {start(said[-400:], 200)}" if said else ", and it printed nothing"
         return [f"exit code {answer.status}, expected {expect.exit}{tail}"]
-    faults = _json_faults(expect.jmespath, answer)
+    faults = json_faults(expect.jmespath, answer)
     if expect.stdout is not None and (fault := _text_fault("output", expect.stdout, answer.text, answer.truncated)):
         faults.append(fault)
     return faults
@@ -144,7 +144,8 @@ def _status_fault(expect: HttpExpect, answer: Answer) -> str:
     return f"status {answer.status}, expected {wanted}{to}{said}"
 
 
-def _json_faults(expressions: tuple[str, ...], answer: Answer) -> list[str]:
+def json_faults(expressions: tuple[str, ...], answer: Answer) -> list[str]:
+    """The expressions that are not true of an answer's JSON."""
     faults = []
     for expression in expressions:
         try:

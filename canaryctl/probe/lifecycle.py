@@ -1,18 +1,21 @@
 """Kind `lifecycle`: start an operation, watch it, let it complete or cancel it, confirm what is left.
 
-The start is sent once: an answer that never came does not prove that nothing began. Whatever ends the probe before
-its operation has ended, the operation is cancelled where the probe says how.
+The start is sent once: an answer that never came does not prove that nothing began, and the next run looks for it by
+tag. Whatever ends the probe before its operation has ended, the operation is cancelled where the probe says how.
 """
 
 from __future__ import annotations
 
 import time
+from dataclasses import replace
 
 from canaryctl.config.durations import show_duration
 from canaryctl.config.probes import Confirm, Lifecycle
 from canaryctl.probe.exchange import ask
 from canaryctl.probe.expect import Answer, Shapeless, http_faults, is_true, saved_from, start
+from canaryctl.probe.names import TAG
 from canaryctl.probe.precondition import check_precondition
+from canaryctl.probe.reap import reap_leftovers
 from canaryctl.probe.results import Outcome, Unanswered, Unusable, failed, passed
 from canaryctl.probe.scope import Scope
 
@@ -26,11 +29,16 @@ def run(probe: Lifecycle, scope: Scope) -> Outcome:
     try:
         if (outcome := check_precondition(scope, probe.precondition, probe.timeout)) is not None:
             return outcome
-        outcome = _start(probe, scope)
+        reaped = reap_leftovers(probe, scope)
     except Unanswered as error:
         scope.lost = error.lost
         return failed(error.reason)
-    return outcome or _started(probe, scope)
+    try:
+        outcome = _start(probe, scope) or _started(probe, scope)
+    except Unanswered as error:
+        scope.lost = error.lost
+        outcome = failed(error.reason)
+    return replace(outcome, reason=outcome.reason + reaped)
 
 
 def _start(probe: Lifecycle, scope: Scope) -> Outcome | None:
@@ -38,7 +46,7 @@ def _start(probe: Lifecycle, scope: Scope) -> Outcome | None:
     try:
         answer = ask(scope, asked, "start", probe.timeout)
     except Unanswered as error:
-        raise Unanswered(f"start: {error.reason}; it was not repeated", lost=error.lost) from None
+        raise Unanswered(f"start: {error.reason}; {_unanswered(probe, scope)}", lost=error.lost) from None
     faults = http_faults(asked.expect, answer)
     # An answer worse than expected may still name what it began: keep the ids, to clean up with.
     try:
@@ -51,6 +59,13 @@ def _start(probe: Lifecycle, scope: Scope) -> Outcome | None:
         began = asked.save or answer.status < 300
         return failed(f"start: {'; '.join(faults)}{_clean_up(probe, scope) if began else ''}")
     return None
+
+
+def _unanswered(probe: Lifecycle, scope: Scope) -> str:
+    """What becomes of a start that nobody answered."""
+    if probe.reap is None:
+        return "it was not repeated, and what it may have begun goes on"
+    return f"it was not repeated; the next run cancels what it may have begun, by its tag {scope.names[TAG]}"
 
 
 def _started(probe: Lifecycle, scope: Scope) -> Outcome:

@@ -81,6 +81,7 @@ class HostResult:
     saved: dict[str, Any] = field(default_factory=dict)
     lost: bool = False
     latencies: tuple[float, ...] = ()
+    flaky: bool = False
 
 
 @dataclass(frozen=True)
@@ -102,6 +103,11 @@ class ProbeResult:
     soak: dict[str, Any] | None = None
 
     @property
+    def flaky(self) -> bool:
+        """Whether it passed, on some host only after more failed attempts than the probe allows."""
+        return self.verdict == "passed" and any(result.flaky for result in self.hosts.values())
+
+    @property
     def unreachable(self) -> tuple[str, ...]:
         """Hosts that could not be reached over SSH while this probe ran."""
         return tuple(name for name, result in self.hosts.items() if result.lost)
@@ -120,6 +126,7 @@ class ProbeResult:
             "reason": self.reason,
             "blame": self.blame,
             "attempts": self.attempts,
+            "flaky": self.flaky,
             "seconds": round(self.seconds, 3),
             "gates": self.gates,
             "soak": self.soak,
@@ -129,6 +136,7 @@ class ProbeResult:
                     "reason": one.outcome.reason,
                     "blame": one.outcome.blame,
                     "attempts": one.attempts,
+                    "flaky": one.flaky,
                     "seconds": round(one.seconds, 3),
                     "reachable": not one.lost,
                 }

@@ -10,11 +10,13 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from canaryctl.config.durations import show_duration
-from canaryctl.config.probes import Exec, Probe, needed_by
+from canaryctl.config.probes import Probe, Retried, is_on_service, needed_by
 from canaryctl.errors import HostError
+from canaryctl.probe.check import check_probes
 from canaryctl.probe.context import ProbeContext
 from canaryctl.probe.kinds import RUN
 from canaryctl.probe.lifecycle import CLEANUP
+from canaryctl.probe.names import own_names
 from canaryctl.probe.results import (
     HostResult,
     Outcome,
@@ -27,7 +29,6 @@ from canaryctl.probe.results import (
     skipped,
 )
 from canaryctl.probe.scope import Scope
-from canaryctl.probe.templates import check_templates
 
 AT_ONCE = 8  # probes on one host at a time: sshd allows ten sessions a connection by default
 _GRACE = CLEANUP + 2.0  # seconds after the deadline for lifecycles to clean up
@@ -63,14 +64,14 @@ def run_probes(
         deadline: seconds for the whole set; what is not done by then fails.
         on_event: called in the caller's thread with `probe.started` (name, kind, hosts), `probe.attempt` (name, host,
             attempt, reason; a failed attempt of one that is tried again) and `probe.finished` (name, kind, verdict,
-            reason, blame, attempts, seconds).
+            reason, blame, attempts, flaky, seconds).
 
     Raises:
         ConfigError: a probe is on no known group or service, or a template uses an undefined name; nothing ran.
         KeyboardInterrupt: after the probes were told to stop and lifecycles had a few seconds to cancel.
     """
     probes = tuple(probes)
-    check_templates(probes, context)
+    check_probes(probes, context)
     state = _Set(probes, context, time.monotonic() + deadline)
     state.done = {probe.name: threading.Event() for probe in probes}
     hosts = {host for probe in probes for host in _hosts(probe, context)}
@@ -112,11 +113,11 @@ def _relay(state: _Set, on_event: OnEvent, ends: float) -> None:
 
 def _finished(result: ProbeResult) -> dict[str, Any]:
     row = result.as_dict()
-    return {key: row[key] for key in ("name", "kind", "verdict", "reason", "blame", "attempts", "seconds")}
+    return {key: row[key] for key in ("name", "kind", "verdict", "reason", "blame", "attempts", "flaky", "seconds")}
 
 
 def _hosts(probe: Probe, context: ProbeContext) -> tuple[str, ...]:
-    return context.hosts_of(probe.on, service=isinstance(probe, Exec))
+    return context.hosts_of(probe.on, service=is_on_service(probe))
 
 
 def _one(probe: Probe, state: _Set) -> None:
@@ -173,7 +174,7 @@ def _on_hosts(probe: Probe, hosts: tuple[str, ...], state: _Set, found: dict[str
 
 
 def _on_host(probe: Probe, host: str, state: _Set) -> HostResult:
-    names = {**state.context.names_on(host), **probe.vars}
+    names = {**state.context.names_on(host), **own_names(probe, state.context, host), **probe.vars}
     needs = needed_by(probe, state.probes)
     for needed in (state.results[other.name] for other in state.probes if other.name in needs):
         names.update(needed.hosts[host].saved if host in needed.hosts else needed.saved)
@@ -197,7 +198,13 @@ def _on_host(probe: Probe, host: str, state: _Set) -> HostResult:
         dict(scope.saved),
         scope.lost,
         tuple(scope.latencies),
+        outcome.verdict == "passed" and is_flaky(probe, scope.attempts),
     )
+
+
+def is_flaky(probe: Probe, attempts: int) -> bool:
+    """Whether a pass at the last of so many attempts came after more failures than the probe allows."""
+    return isinstance(probe, Retried) and probe.retries is not None and attempts - 1 > probe.retries
 
 
 def _judge(probe: Probe, scope: Scope) -> Outcome:

@@ -50,9 +50,18 @@ class Scope:
         """Render the templates in a part of the probe with this host's names and what was saved so far."""
         return rendered(value, {**self.names, **self.saved})
 
+    def render_with(self, value: T, names: dict[str, Any]) -> T:
+        """The same with names of its own before all others."""
+        return rendered(value, {**self.names, **self.saved, **names})
+
     def connection(self) -> Connection:
         """The SSH connection to this host."""
         return self.context.connections.get(self.host)
+
+    @property
+    def sudo(self) -> bool:
+        """Whether Docker needs sudo on this host."""
+        return self.context.sudo.get(self.host, False)
 
     def ends(self, timeout: float) -> float:
         """When something that may take `timeout` seconds must end."""

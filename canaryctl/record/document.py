@@ -40,6 +40,7 @@ def new_document(**known: Any) -> dict[str, Any]:
         "exit_code": None,
         "error": None,
         "simulated": False,
+        "partial": False,
         "release": {"id": None, "images": {}, "migration": None},
         "plan": {"changes": []},
         "stages": [],

@@ -169,9 +169,17 @@ def _result(row: Mapping[str, Any]) -> str:
     reason = row.get("reason") or ""
     if not row.get("gates", True) and row["verdict"] != "passed":
         mark = f"{mark} (does not gate)"
+    if row.get("flaky"):
+        return f"{mark} ({flaky_words(row)})"
     if row["verdict"] == "passed" or not reason:
         return mark if row["verdict"] != "inconclusive" else f"{mark} inconclusive"
     return f"{mark} {reason}" if row["verdict"] == "inconclusive" else f"{mark}: {reason}"
+
+
+def flaky_words(row: Mapping[str, Any]) -> str:
+    """What is said of a probe that passed after more failed attempts than it allows."""
+    failed = int(row.get("attempts") or 1) - 1
+    return f"flaky: passed after {failed} failed attempt{'' if failed == 1 else 's'}"
 
 
 def _cell(value: Any) -> str:

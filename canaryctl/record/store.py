@@ -63,6 +63,11 @@ def load_run(runs_dir: Path, wanted: str | None = None, environment: str | None 
     raise ConfigError(what, str(runs_dir), f"recent ones: {recent}")
 
 
+def runs_under_way(runs_dir: Path, environment: str) -> list[str]:
+    """Ids of the runs on an environment that this machine's evidence shows to be going on."""
+    return [path.name for path in _directories(runs_dir, environment) if _is_held(path / "events.jsonl")]
+
+
 def verify(path: Path) -> list[str]:
     """What a run's files and its manifest disagree about: nothing when the evidence is as it was written."""
     try:

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from canaryctl.config.yamlfile import shown
-from canaryctl.errors import HostError
+from canaryctl.errors import CanaryError, HostError
+from canaryctl.observe import interpreter
+from canaryctl.record.store import runs_under_way
 from canaryctl.work import Work
 
 if TYPE_CHECKING:  # the probes bring an HTTP client along, which most commands do without
+    from canaryctl.config.probes import Probe
     from canaryctl.probe.context import ProbeContext
     from canaryctl.probe.measure import Meter
     from canaryctl.probe.results import ProbeResult
@@ -23,12 +26,13 @@ def check_probes(work: Work) -> None:
     Raises:
         ConfigError: names the probe with file and line, or the variable.
     """
+    from canaryctl.probe.check import check_probes
     from canaryctl.probe.soak import sampled
-    from canaryctl.probe.templates import check_templates
     from canaryctl.probe.verdict import check_rules
 
     where, context = shown(work.scene.environment.directory), _probe_context(work)
-    check_templates(work.scene.probes, context)
+    # Those that --skip leaves out have to be right as well: their fault would wait for the next deploy.
+    check_probes(work.scene.probes, context)
     check_rules(work.scene.probes, work.scene.policy, where)
     sampled(work.scene.probes)
     _meter(work, context).check(where)
@@ -39,20 +43,30 @@ def probe(work: Work) -> str:
 
     A host that SSH lost meanwhile is noted in `failures`.
     """
+    return record(work, run(work, work.run.event), soaked=True)
+
+
+def run(work: Work, on_event: Callable[..., None]) -> list[ProbeResult]:
+    """Run the probes that --only and --skip leave, once; `on_event` is told what goes on."""
     from canaryctl.probe.runner import run_probes
+
+    return run_probes(_chosen(work), _probe_context(work), deadline=work.scene.policy.probe_deadline, on_event=on_event)
+
+
+def record(work: Work, results: Sequence[ProbeResult], *, soaked: bool = False) -> str:
+    """Record what one pass found, go on with the soak if it is to be, and judge by the rules; returns the verdict."""
     from canaryctl.probe.verdict import gating, judge
 
     policy, context = work.scene.policy, _probe_context(work)
     work.run.set("rules", policy.rules())
     names = gating(work.scene.probes, policy.gates)
     meter = _meter(work, context)
-    results = run_probes(work.scene.probes, context, deadline=policy.probe_deadline, on_event=work.run.event)
     rows: Sequence[ProbeResult] = [replace(result, gates=result.name in names) for result in results]
     _record(work, rows)
     _note_lost(work, rows)
     meter.add(rows)
     meter.scrape()
-    if policy.soak and not work.failures:
+    if soaked and policy.soak and not work.failures:
         first = judge(rows, (), policy)
         if first.verdict == "passed":
             rows = soak(work, rows, context, meter)
@@ -68,6 +82,15 @@ def probe(work: Work) -> str:
         if not row.gates and row.verdict in ("failed", "inconclusive"):
             work.run.warn(f"{row.name}: {row.verdict}, which does not gate: {row.reason}")
     return judge(rows, metrics, policy).verdict
+
+
+def _chosen(work: Work) -> tuple[Probe, ...]:
+    """The probes that --only and --skip leave; the record says what they left out."""
+    selection = work.scene.selection
+    if selection.note and not work.run.document["partial"]:
+        work.run.set("partial", True)
+        work.run.note(selection.note)
+    return selection.probes
 
 
 def soak(work: Work, rows: Sequence[ProbeResult], context: ProbeContext, meter: Meter) -> Sequence[ProbeResult]:
@@ -122,12 +145,38 @@ def _meter(work: Work, context: ProbeContext) -> Meter:
 def _probe_context(work: Work) -> ProbeContext:
     from canaryctl.probe.context import ProbeContext
 
+    release = work.run.document["release"]
+    images = {name: image.get("id") or "" for name, image in release["images"].items()}
     return ProbeContext(
         environment=work.scene.environment.name,
         variables=work.names,
         connections=work.connections,
         project=work.scene.compose_project,
         sudo={host: facts.sudo for host, facts in work.facts.items()},
+        python={host: interpreter(work.scene.environment.hosts[host]) for host in work.facts},
+        identities={service: images.get(image, "") for service, image in (release.get("services") or {}).items()},
+        by_tag=frozenset(host for host, facts in work.facts.items() if facts.docker and facts.docker.containerd_store),
+        run=work.run.id,
+        others=lambda: _other_runs(work),
+        secrets=_secrets(work),
         scrub=work.run.scrub,
         limit=frozenset(work.facts),
     )
+
+
+def _other_runs(work: Work) -> list[str]:
+    """Runs under way beside this one, a watch for instance, as far as this machine knows."""
+    known = runs_under_way(work.run.path.parent.parent, work.scene.environment.name)
+    return [run for run in known if run != work.run.id]
+
+
+def _secrets(work: Work) -> dict[str, str]:
+    """The stack's secrets. A missing one is an error only where a probe refers to secrets at all."""
+    from canaryctl.probe.check import uses_secrets
+
+    try:
+        return dict(work.scene.secrets)
+    except CanaryError:
+        if uses_secrets(work.scene.probes):
+            raise
+        return {}

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import hashlib
 import json
+import subprocess
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import jsonschema
-from conftest import FOUR_ROWS, ROOT, Box, Ctl, Result
+from conftest import CTL, FOUR_ROWS, ROOT, Box, Ctl, Result
 
 import canaryctl.record
 
@@ -173,3 +175,40 @@ def test_each_stage_runs_alone_and_says_what_it_needs(canary: Result, ctl: Ctl) 
         assert done.document["command"] == stage and done.document["plan"]["changes"] == []
     early = ctl("start", "canary", "--variant", "monolithic")
     assert early.code == 2 and "start needs" in early.err and "run: canaryctl" in early.err
+
+
+def test_what_a_killed_probe_began_is_cancelled_by_the_next(
+    canary: Result, ctl: Ctl, lab_env: dict[str, str], tmp_path: Path
+) -> None:
+    endless = tmp_path / "endless.yml"
+    text = (ROOT / "examples/ktrdr/probes.yml").read_text()
+    endless.write_text(text.replace('tag: "{{ tag }}"}', 'tag: "{{ tag }}", epochs: 900000}'))
+    argv = [CTL, "probe", "canary", "--probes", str(endless), "--only", "Training Lifecycle", "--output", "ndjson"]
+    with subprocess.Popen(argv, cwd=ROOT, env=lab_env, stdout=subprocess.PIPE, text=True) as child:
+        assert child.stdout is not None
+        assert any('"probe.started"' in line and "Training Lifecycle" in line for line in child.stdout)
+        time.sleep(2)
+        child.kill()
+    done = ctl("probe", "canary", "--only", "Training Lifecycle", "--output", "json")
+    (row,) = (row for row in done.document["probes"] if row["name"] == "Training Lifecycle")
+    assert row["verdict"] == "passed", row["reason"]
+    assert "left over from an earlier run: op_training_" in row["reason"] and "was cancelled" in row["reason"]
+
+
+def test_the_kinds_that_look_at_containers_hold_of_the_example(canary: Result, ctl: Ctl, tmp_path: Path) -> None:
+    """One of each kind on a service that is as it should be, the database asked with its own password."""
+    probes = tmp_path / "kinds.yml"
+    probes.write_text(
+        """
+- {name: Backend Container, kind: container, on: backend, eventually: 30s}
+- {name: Worker Log, kind: logs, on: training-worker, since: start}
+- name: Schema
+  kind: sql
+  on: db
+  query: select version_num from alembic_version
+  env: {PGUSER: ktrdr, PGDATABASE: ktrdr, PGHOST: 127.0.0.1, PGPASSWORD: "{{ secrets.DB_PASSWORD }}"}
+  expect: {rows: 1, jmespath: "[0].version_num == '0002'"}
+"""
+    )
+    done = ctl("probe", "canary", "--probes", str(probes), "--output", "json")
+    assert done.rows == dict.fromkeys(("Backend Container", "Worker Log", "Schema"), "passed"), done.text[-3000:]

@@ -100,6 +100,23 @@ def test_the_result_shows_rows_verdict_release_and_evidence() -> None:
     assert "\x1b" not in text
 
 
+def test_a_flaky_pass_says_after_how_many_failures() -> None:
+    out = stream()
+    row = {"name": "Front", "kind": "http", "verdict": "passed", "reason": "", "blame": None, "attempts": 3}
+    print_result(result(probes=[{**row, "seconds": 1.0, "flaky": True}]), "text", out=out)
+    assert "flaky: passed after 2 failed attempts" in text_of(out)
+    event = {"type": "probe.finished", "name": "Front", "verdict": "passed", "attempts": 2, "seconds": 1, "flaky": True}
+    assert describe(event) == "probe Front passed 1.0s: flaky: passed after 1 failed attempt"
+
+
+def test_a_change_seen_while_watching_is_a_line_with_its_time() -> None:
+    event = {"type": "probe.changed", "time": "2026-11-24T08:15:30.123456Z", "name": "Front", "before": "passed"}
+    assert describe({**event, "verdict": "failed", "round": 7, "reason": "HTTP 500"}) == (
+        "2026-11-24T08:15:30Z probe Front was passed, now failed (round 7): HTTP 500"
+    )
+    assert describe({**event, "before": "failed", "verdict": "passed", "round": 8}).endswith("now passed (round 8)")
+
+
 def test_narrow_ascii_output_is_wrapped_ascii() -> None:
     out = stream("ascii")
     print_result(result(variant="café"), "text", out=out)

@@ -10,13 +10,14 @@ import pytest
 
 from canaryctl.config.probes import Exec, Fresh, Http, HttpExpect, Precondition, Registered, load_probes
 from canaryctl.errors import ConfigError
+from canaryctl.probe.check import check_probes
 from canaryctl.probe.context import ProbeContext
-from canaryctl.probe.exec import script
 from canaryctl.probe.expect import Answer, Shapeless, http_faults, is_true, saved_from
 from canaryctl.probe.precondition import judge_precondition
 from canaryctl.probe.registered import count_faults, fresh_faults
 from canaryctl.probe.results import HostResult, failed, inconclusive, over_hosts, passed
-from canaryctl.probe.templates import check_templates, rendered
+from canaryctl.probe.service import find_containers, in_container
+from canaryctl.probe.templates import rendered
 
 JSON = {"content-type": "application/json"}
 
@@ -136,8 +137,8 @@ def test_freshness_by_the_clock_of_who_answers(seen: object, stale: bool) -> Non
 
 
 def test_the_exec_script_quotes_what_the_user_wrote() -> None:
-    text = script("p-e", "db", "echo 'it''s' \"$HOME\"; exit 3", sudo=True, timeout=2)
-    assert text.startswith("exec sh -c ") and "sudo -n docker ps" in text and "sudo -n timeout" in text
+    text = find_containers("p-e", "db", sudo=True) + in_container(["echo", "it's", "$HOME"], sudo=True, timeout=2)
+    assert "sudo -n docker ps" in text and "sudo -n timeout" in text and """echo 'it'"'"'s' '$HOME'""" in text
 
 
 VARIABLES = {
@@ -151,7 +152,7 @@ VARIABLES = {
 def checked(tmp_path: Path, text: str) -> None:
     path = tmp_path / "probes.yml"
     path.write_text(text)
-    check_templates(load_probes(path), ProbeContext("canary", VARIABLES, None))  # type: ignore[arg-type]
+    check_probes(load_probes(path), ProbeContext("canary", VARIABLES, None))  # type: ignore[arg-type]
 
 
 def test_templates_see_the_host_the_probe_runs_on_and_what_needed_probes_saved(tmp_path: Path) -> None:

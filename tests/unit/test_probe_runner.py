@@ -3,200 +3,26 @@
 from __future__ import annotations
 
 import json
-import socket
-import threading
 import time
 from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
 import pytest
+from faultyapp import App, prober, serving
 
-from canaryctl.config.probes import load_probes
-from canaryctl.errors import ConfigError, HostError
-from canaryctl.probe.context import ProbeContext
-from canaryctl.probe.results import ProbeResult
-from canaryctl.probe.runner import run_probes
-
-
-class App(ThreadingHTTPServer):
-    """A small application with every fault a canary may show."""
-
-    daemon_threads = True
-
-    def __init__(self) -> None:
-        super().__init__(("127.0.0.1", 0), Handler)
-        self.calls: list[str] = []
-        self.operations: dict[str, dict[str, Any]] = {}
-        self.lock = threading.Lock()
-
-    def handle_error(self, request: Any, client_address: Any) -> None:
-        """Clients that go away are what is being tested."""
-
-
-class Handler(BaseHTTPRequestHandler):
-    server: App
-
-    def log_message(self, format: str, *args: object) -> None:
-        """Quiet."""
-
-    def do_GET(self) -> None:
-        with self.server.lock:
-            self.server.calls.append(f"{self.command} {self.path}")
-            count = self.server.calls.count(f"{self.command} {self.path}")
-        head, _, tail = self.path.strip("/").partition("/")
-        if head == "operations":
-            return self.operation(tail)
-        getattr(self, f"on_{head}")(tail, count)
-
-    do_POST = do_DELETE = do_GET  # noqa: N815  the names http.server looks for
-
-    def say(self, data: Any, status: int = 200, kind: str = "application/json", **headers: str) -> None:
-        body = data.encode() if isinstance(data, str) else json.dumps(data).encode()
-        self.send_response(status)
-        for key, value in {"content-type": kind, "content-length": str(len(body)), **headers}.items():
-            self.send_header(key, value)
-        self.end_headers()
-        self.wfile.write(body)
-
-    def on_health(self, tail: str, count: int) -> None:
-        self.say({"status": "healthy", "token": "s3cret"})
-
-    def on_broken(self, tail: str, count: int) -> None:
-        self.say({"detail": "no database"}, 500)
-
-    def on_html(self, tail: str, count: int) -> None:
-        self.say("<!doctype html><title>docs</title>", kind="text/html")
-
-    def on_slow(self, tail: str, count: int) -> None:
-        time.sleep(float(tail))
-        self.say({})
-
-    def on_drip(self, tail: str, count: int) -> None:
-        self.send_response(200)
-        self.end_headers()
-        for _ in range(60):
-            self.wfile.write(b".")
-            self.wfile.flush()
-            time.sleep(0.05)
-
-    def on_close(self, tail: str, count: int) -> None:
-        self.connection.shutdown(socket.SHUT_RDWR)
-
-    def on_short(self, tail: str, count: int) -> None:
-        self.send_response(200)
-        self.send_header("content-length", "100")
-        self.end_headers()
-        self.wfile.write(b"{}")
-
-    def on_loop(self, tail: str, count: int) -> None:
-        self.say({}, 302, location="/loop")
-
-    def on_moved(self, tail: str, count: int) -> None:
-        self.say({}, 307, location="/health")
-
-    def on_huge(self, tail: str, count: int) -> None:
-        self.send_response(200)
-        self.send_header("content-length", str(100 * 2**20))
-        self.end_headers()
-        for _ in range(100):
-            self.wfile.write(b"x" * 2**20)
-
-    def on_third(self, tail: str, count: int) -> None:
-        self.say({"count": count}, 200 if count >= 3 else 503)
-
-    def on_workers(self, tail: str, count: int) -> None:
-        base = f"http://127.0.0.1:{self.server.server_port}"
-        rows = [("a", f"{base}/worker1", "up"), ("b", f"{base}/worker2", "up"), ("b", "http://127.0.0.1:1", "down")]
-        rows += {"twice": [("a", f"{base}/worker1", "up")], "dead": [("a", "http://127.0.0.1:1", "up")]}.get(tail, [])
-        self.say([{"type": t, "endpoint": e, "status": s, "seen": time.time() - 1} for t, e, s in rows])
-
-    def on_worker1(self, tail: str, count: int) -> None:
-        self.say({})
-
-    on_worker2 = on_worker1
-
-    def on_strategies(self, tail: str, count: int) -> None:
-        self.say({"strategies": [{"name": "v3_minimal"}, {"name": "v3_single"}]})
-
-    def on_start(self, tail: str, count: int) -> None:
-        if tail == "refused":
-            return self.say({"detail": "no"}, 400)
-        identity = f"{tail}{count}"
-        self.server.operations[identity] = {"asked": 0, "status": "pending"}
-        self.say({"success": True, "id": identity})
-
-    def operation(self, identity: str) -> None:
-        row = self.server.operations[identity]
-        if self.command == "DELETE":
-            if identity.startswith("stubborn"):
-                return self.say({"detail": "busy"}, 409)
-            row["status"] = "cancelled"
-            return self.say({"success": True})
-        row["asked"] += 1
-        if identity.startswith("good") and row["asked"] >= 3:
-            row["status"] = "completed"
-        if identity.startswith("bad"):
-            row["status"] = "failed"
-        if identity.startswith("gone"):
-            return self.say({"detail": "unknown"}, 404)
-        if identity.startswith("flaky") and row["asked"] < 3:
-            return self.say({}, 502)
-        if identity.startswith("flaky"):
-            row["status"] = "completed"
-        self.say({"data": {"status": row["status"]}})
-
-
-class Loopback:
-    """This machine as the host: what it dials is dialled from here."""
-
-    def run(self, command: str, *, stdin: bytes = b"", timeout: float | None = 60) -> Any:
-        raise NotImplementedError
-
-    def dial(self, address: str, port: int, timeout: float) -> socket.socket:
-        return socket.create_connection((address, port), timeout)
-
-
-class Pool:
-    def get(self, name: str) -> Loopback:
-        if name == "lost":
-            raise HostError("no route to host", "lost")
-        return Loopback()
+from canaryctl.errors import ConfigError
 
 
 @pytest.fixture(scope="module")
 def app() -> Iterator[App]:
-    server = App()
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True)
-    thread.start()
-    yield server
-    server.shutdown()
-    server.server_close()
+    with serving() as server:
+        yield server
 
 
 @pytest.fixture
 def run(app: App, tmp_path: Path) -> Any:
-    hosts = {name: {"address": "127.0.0.1", "groups": [], "services": []} for name in ("h1", "h2", "lost")}
-    variables = {
-        "base": f"http://127.0.0.1:{app.server_port}",
-        "groups": {"core": ["h1"], "both": ["h1", "h2"], "mixed": ["h1", "lost"], "empty": []},
-        "service_hosts": {"backend": ["h1"], "gpu": []},
-        "hosts": hosts,
-    }
-    context = ProbeContext("test", variables, Pool(), scrub=lambda text: text.replace("s3cret", "[secret]"))
-
-    def run(
-        text: str, deadline: float = 20, events: list[tuple[str, dict[str, Any]]] | None = None
-    ) -> list[ProbeResult]:
-        path = tmp_path / "probes.yml"
-        path.write_text(text)
-        noted = events if events is not None else []
-        return run_probes(
-            load_probes(path), context, deadline=deadline, on_event=lambda type, **data: noted.append((type, data))
-        )
-
-    return run
+    return prober(app, tmp_path)
 
 
 def http(path: str, more: str = "") -> str:
@@ -251,6 +77,18 @@ def test_eventually_tries_again_and_records_each_attempt(run: Any) -> None:
     assert (row.verdict, row.attempts) == ("passed", 3)
     assert [e["status"] for e in row.as_dict()["exchanges"]] == [503, 503, 200]
     assert [kind for kind, _ in events] == ["probe.started", "probe.attempt", "probe.attempt", "probe.finished"]
+
+
+@pytest.mark.parametrize("retries, flaky", [("", False), (", retries: 2", False), (", retries: 1", True)])
+def test_a_pass_after_more_failures_than_allowed_is_flaky(run: Any, app: App, retries: str, flaky: bool) -> None:
+    app.calls.clear()
+    (row,) = run(http("third/b", f", eventually: 5s, every: 20ms{retries}"))
+    assert (row.verdict, row.attempts, row.as_dict()["flaky"]) == ("passed", 3, flaky)
+
+
+def test_what_failed_is_never_flaky(run: Any) -> None:
+    (row,) = run(http("broken", ", eventually: 200ms, every: 20ms, retries: 0"))
+    assert row.verdict == "failed" and not row.as_dict()["flaky"]
 
 
 def test_eventually_ends(run: Any) -> None:

@@ -80,6 +80,11 @@ def test_the_results_table_has_the_form_of_the_hand_off_note() -> None:
     ]
 
 
+def test_a_flaky_pass_is_marked_in_the_table() -> None:
+    row = {**probe("Front Page", "passed"), "flaky": True, "attempts": 4}
+    assert "| Front Page | ✅ PASS (flaky: passed after 3 failed attempts) |" in render_markdown(document(probes=[row]))
+
+
 def test_the_note_says_what_an_operator_needs() -> None:
     text = render_markdown(document(simulated=True, warnings=[{"what": "old", "where": "h1", "hint": "update"}]))
     for needed in (

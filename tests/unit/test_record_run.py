@@ -23,7 +23,7 @@ from canaryctl.record import run as run_module
 from canaryctl.record.history import append, append_command, history_line
 from canaryctl.record.run import Run
 from canaryctl.record.scrub import Scrubber
-from canaryctl.record.store import list_runs, load_run, verify
+from canaryctl.record.store import list_runs, load_run, runs_under_way, verify
 
 SCHEMA = json.loads((Path(run_module.__file__).parent / "schema" / "run.schema.json").read_text())
 SECRET = "s3cr3t-Pa55word"
@@ -255,12 +255,14 @@ def other_process(tmp_path: Path) -> Iterator[subprocess.Popen[bytes]]:
 def test_a_running_run_says_so_and_a_killed_one_is_interrupted(
     tmp_path: Path, other_process: subprocess.Popen[bytes]
 ) -> None:
-    assert [run["verdict"] for run in list_runs(tmp_path)] == ["running"]
+    (run,) = list_runs(tmp_path)
+    assert run["verdict"] == "running" and runs_under_way(tmp_path, run["environment"]) == [run["id"]]
     validate(load_run(tmp_path).document)
     other_process.send_signal(signal.SIGKILL)
     other_process.wait()
     stored = load_run(tmp_path)
     validate(stored.document)
+    assert runs_under_way(tmp_path, run["environment"]) == []
     assert stored.document["verdict"] == "interrupted" and stored.document["error"]["hint"]
     assert "MANIFEST.sha256 is missing" in verify(stored.path)[0]
     (stored.path / "run.json").write_text("{ torn")

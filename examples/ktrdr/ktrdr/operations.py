@@ -33,6 +33,17 @@ def get(db: sa.Engine, identity: str) -> dict[str, Any] | None:
     return None if row is None else dict(row)
 
 
+def listing(db: sa.Engine, *, unfinished: bool = False, limit: int = 100) -> list[dict[str, Any]]:
+    """Operations as clients look for their own, newest first; `tag` is what the start was given."""
+    columns = [OPERATIONS.c[name] for name in ("id", "kind", "status", "progress", "created_at")]
+    statement = sa.select(*columns, OPERATIONS.c.parameters["tag"].astext.label("tag"))
+    if unfinished:
+        statement = statement.where(_UNFINISHED)
+    with db.connect() as link:
+        rows = link.execute(statement.order_by(OPERATIONS.c.created_at.desc()).limit(limit)).mappings().all()
+    return [dict(row) for row in rows]
+
+
 def update(db: sa.Engine, identity: str, **values: Any) -> bool:
     """Change an operation that has not finished; False where it has (cancelled meanwhile, say)."""
     statement = OPERATIONS.update().where(OPERATIONS.c.id == identity, _UNFINISHED)

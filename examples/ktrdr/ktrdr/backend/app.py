@@ -30,11 +30,15 @@ class Registration(BaseModel):
     gpu: bool = False
 
 
+Tag = Annotated[str, Field(max_length=200)]
+
+
 class Training(BaseModel):
     symbols: Annotated[list[str], Field(min_length=1)]
     timeframes: Annotated[list[str], Field(min_length=1)]
     strategy_name: str
     epochs: Annotated[int, Field(ge=1, le=1_000_000)] | None = None
+    tag: Tag | None = None
 
 
 class Backtest(BaseModel):
@@ -44,6 +48,7 @@ class Backtest(BaseModel):
     start_date: date
     end_date: date
     initial_capital: Annotated[float, Field(gt=0)] = 100_000.0
+    tag: Tag | None = None
 
 
 def create(settings: Settings) -> FastAPI:
@@ -117,6 +122,10 @@ def create(settings: Settings) -> FastAPI:
         if (row := operations.get(db, identity)) is None:
             raise HTTPException(404, f"unknown operation '{identity}'")
         return row
+
+    @app.get("/api/v1/operations")
+    def list_operations(unfinished: bool = False) -> dict[str, Any]:
+        return {"success": True, "data": operations.listing(db, unfinished=unfinished)}
 
     @app.get("/api/v1/operations/{identity}")
     def get_operation(identity: str) -> dict[str, Any]:
