@@ -1,6 +1,7 @@
 """Look at hosts, and reach them: facts, evidence, connections. Changes nothing."""
 
 from canaryctl.observe.connection import CommandTimeout, Completed, Connection
+from canaryctl.observe.containers import describe as describe_containers
 from canaryctl.observe.facts import HostFacts, secrets_mac
 from canaryctl.observe.observation import Observation, canary_root, collect, observe
 from canaryctl.observe.ssh import Connections
@@ -14,6 +15,7 @@ __all__ = [
     "Observation",
     "canary_root",
     "collect",
+    "describe_containers",
     "observe",
     "secrets_mac",
 ]

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from canaryctl.errors import HostError
+from canaryctl.record.files import now
 from canaryctl.work import Work
 
 if TYPE_CHECKING:  # the probes bring an HTTP client along, which most commands do without
@@ -23,12 +24,14 @@ def probe(work: Work) -> str:
     from canaryctl.probe.results import overall
     from canaryctl.probe.runner import run_probes
 
+    work.run.set("probed_from", now())
     results = run_probes(
         work.scene.probes,
         _probe_context(work),
         deadline=work.scene.policy.probe_deadline,
         on_event=work.run.event,
     )
+    work.run.set("probed_until", now())
     work.run.probes([result.as_dict() for result in results])
     for result in results:
         for host in result.unreachable:
