@@ -23,7 +23,8 @@ from canaryctl.record.document import (
     shortened,
     unwritable,
 )
-from canaryctl.record.report import render_html, render_junit, render_markdown
+from canaryctl.record.page import render_html
+from canaryctl.record.report import render_junit, render_markdown
 from canaryctl.record.scrub import Scrubber
 
 Listener = Callable[[dict[str, Any]], None]
