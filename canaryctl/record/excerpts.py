@@ -71,7 +71,8 @@ def _level(line: str) -> str:
 def _normalised(line: str) -> str:
     for variable, instead in _VARIABLE:
         line = variable.sub(instead, line)
-    return _cut(" ".join(line.split()), LINE)
+    # A line's own time at its beginning tells nothing once it is replaced.
+    return _cut(" ".join(line.split()).lstrip("# "), LINE)
 
 
 def _printable(line: str) -> str:

@@ -156,7 +156,7 @@ def _logs(rows: list[Mapping[str, Any]]) -> tuple[Line, ...]:
             f"{row['service']} {row['level']}: {row['pattern']}",
             str(row["a"] or ""),
             str(row["b"] or ""),
-            "only here before" if not row["b"] else "new" if not row["a"] else "",
+            "gone" if not row["b"] else "new" if not row["a"] else "",
             "" if row["level"] == "info" or (row["a"] and row["b"]) else "worse" if row["b"] else "better",
         )
         for row in kept[:_LOG_ROWS]

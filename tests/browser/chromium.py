@@ -120,7 +120,7 @@ class Browser:
             stdout=self._log,
             stderr=self._log,
             close_fds=False,
-            preexec_fn=wire,  # noqa: PLW1509
+            preexec_fn=wire,
             start_new_session=True,
         )
         os.close(its_read)

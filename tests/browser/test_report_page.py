@@ -15,7 +15,10 @@ from canaryctl.record.page import render_comparison_html, render_html
 sys.path.insert(0, str(Path(__file__).parents[1] / "unit"))
 import documents
 
-ROWS = "[...document.querySelectorAll('tr.probe')].filter(r => !r.hidden).map(r => r.querySelector('th').firstChild.textContent.trim())"  # noqa: E501
+ROWS = (
+    "[...document.querySelectorAll('tr.probe')].filter(row => !row.hidden)"
+    ".map(row => row.querySelector('th').firstChild.textContent.trim())"
+)
 LIMIT = 150_000  # bytes
 
 
