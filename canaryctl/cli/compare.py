@@ -23,10 +23,10 @@ class CompareOutput(StrEnum):
 
 def compare(
     a: Annotated[
-        str | None, typer.Argument(metavar="[A]", help="The earlier run, or the baseline; the newest's, if left out.")
+        str | None, typer.Argument(metavar="[A]", help="The baseline, or the earlier run; alone, the run to compare.")
     ] = None,
     b: Annotated[
-        str | None, typer.Argument(metavar="[B]", help="The run beside it; if left out, A is compared with its own.")
+        str | None, typer.Argument(metavar="[B]", help="The run beside it.")
     ] = None,
     output: Annotated[
         CompareOutput, typer.Option("--output", "-o", callback=opt.choose, help="How to print the answer.")
@@ -35,7 +35,8 @@ def compare(
 ) -> None:
     """Put two runs side by side: verdicts, sizes, start-up, memory, latencies, log lines.
 
-    With one run, the other is its baseline or else the one before it in the same environment.
+    One run alone (the newest, if none is named) is compared with its baseline, or else with the run before it in the
+    same environment.
     """
     from canaryctl.record.compare import compare as compare_documents
     from canaryctl.record.store import two_runs
