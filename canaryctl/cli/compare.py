@@ -25,9 +25,7 @@ def compare(
     a: Annotated[
         str | None, typer.Argument(metavar="[A]", help="The baseline, or the earlier run; alone, the run to compare.")
     ] = None,
-    b: Annotated[
-        str | None, typer.Argument(metavar="[B]", help="The run beside it.")
-    ] = None,
+    b: Annotated[str | None, typer.Argument(metavar="[B]", help="The run beside it.")] = None,
     output: Annotated[
         CompareOutput, typer.Option("--output", "-o", callback=opt.choose, help="How to print the answer.")
     ] = CompareOutput.TEXT,
