@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import inspect
+import os
 from collections.abc import Callable
+from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -26,8 +28,9 @@ def chosen_output() -> Output:
     return _Chosen.output
 
 
-def _choose(output: Output) -> Output:
-    _Chosen.output = output
+def choose(output: StrEnum) -> StrEnum:
+    """Remember a command's `--output`; what is no Output (Markdown, say) leaves errors as text."""
+    _Chosen.output = next((known for known in Output if known == output.value), Output.TEXT)
     return output
 
 
@@ -47,7 +50,19 @@ ChosenImages = Annotated[
         "--image", metavar="NAME=REF", help="Another local image in a stack image's place.", show_default=False
     ),
 ]
-OutputMode = Annotated[Output, typer.Option("--output", "-o", callback=_choose, help="How to print the answer.")]
+OutputMode = Annotated[Output, typer.Option("--output", "-o", callback=choose, help="How to print the answer.")]
+RunsDir = Annotated[
+    Path | None, typer.Option("--runs", metavar="DIR", help="Where runs are kept; default: the project's.")
+]
+
+
+def runs_dir(given: Path | None) -> Path:
+    """--runs, else CANARYCTL_RUNS, else the project's; the first two need no project."""
+    from canaryctl.config.project import load_project
+
+    chosen = given or os.environ.get("CANARYCTL_RUNS")
+    return Path(chosen) if chosen else load_project().runs
+
 
 # What every command on an environment takes, in the order of its help; `takes` adds to it.
 _ALWAYS = {

@@ -13,7 +13,7 @@ from enum import StrEnum
 from typing import IO, Any
 
 from canaryctl.errors import CanaryError
-from canaryctl.record.report import flaky_words
+from canaryctl.record.words import flaky_words
 
 _CONTROL = re.compile(r"[\x00-\x09\x0b-\x1f\x7f-\x9f]")
 _SYMBOLS = {"good": ("✓", "+"), "bad": ("✗", "x"), "warn": ("!", "!"), "off": ("-", "-"), "arrow": ("→", "->")}

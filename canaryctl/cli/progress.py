@@ -11,7 +11,7 @@ from types import TracebackType
 from typing import IO, TYPE_CHECKING, Any
 
 from canaryctl.cli.output import Output, Printer, clean, print_event
-from canaryctl.record.report import flaky_words
+from canaryctl.record.words import flaky_words
 
 if TYPE_CHECKING:
     from rich.console import RenderableType

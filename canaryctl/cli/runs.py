@@ -6,21 +6,23 @@ import os
 import sys
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from canaryctl.cli import options as opt
+from canaryctl.cli.compare import compare
 from canaryctl.cli.output import Output, Printer, print_json, print_run
+from canaryctl.cli.prune import prune
 
-app = typer.Typer(no_args_is_help=True, help="List, show, verify and export what runs left behind.")
+if TYPE_CHECKING:
+    from canaryctl.record.store import StoredRun
+
+app = typer.Typer(no_args_is_help=True, help="List, show, compare, verify, export and prune what runs left behind.")
 
 RunArgument = Annotated[
     str | None, typer.Argument(metavar="[RUN]", help="Id, unique prefix or directory; the newest if left out.")
 ]
-RunsOption = Annotated[
-    Path | None, typer.Option("--runs", metavar="DIR", help="Where runs are kept; default: the project's.")
-]
-OutputOption = Annotated[Output, typer.Option("--output", help="How to print the answer.")]
 
 
 class Format(StrEnum):
@@ -35,13 +37,13 @@ class Format(StrEnum):
 @app.command("list")
 def list_(
     environment: Annotated[str | None, typer.Argument(metavar="[ENV]", help="Only runs of this environment.")] = None,
-    output: OutputOption = Output.TEXT,
-    runs: RunsOption = None,
+    output: opt.OutputMode = Output.TEXT,
+    runs: opt.RunsDir = None,
 ) -> None:
     """List runs, newest first."""
     from canaryctl.record.store import list_runs
 
-    directory = _runs_dir(runs)
+    directory = opt.runs_dir(runs)
     found = list_runs(directory, environment)
     if output is Output.JSON:
         print_json({"runs": found})
@@ -68,12 +70,12 @@ def list_(
 
 
 @app.command()
-def show(run: RunArgument = None, output: OutputOption = Output.TEXT, runs: RunsOption = None) -> None:
+def show(run: RunArgument = None, output: opt.OutputMode = Output.TEXT, runs: opt.RunsDir = None) -> None:
     """Show a run: its rows, images, stages, error, and where its evidence is."""
-    from canaryctl.record.report import human_size
     from canaryctl.record.store import load_run
+    from canaryctl.record.words import human_size
 
-    stored = load_run(_runs_dir(runs), run)
+    stored = load_run(opt.runs_dir(runs), run)
     document = stored.document
     if output is not Output.TEXT:
         from canaryctl.cli.output import print_event
@@ -97,12 +99,12 @@ def show(run: RunArgument = None, output: OutputOption = Output.TEXT, runs: Runs
 
 
 @app.command()
-def verify(run: RunArgument = None, runs: RunsOption = None) -> None:
+def verify(run: RunArgument = None, runs: opt.RunsDir = None) -> None:
     """Check a run's files against its manifest; exit 1 if they differ."""
     from canaryctl.record.store import load_run
     from canaryctl.record.store import verify as verify_run
 
-    stored = load_run(_runs_dir(runs), run)
+    stored = load_run(opt.runs_dir(runs), run)
     problems = verify_run(stored.path)
     to = Printer(sys.stdout)
     for problem in problems:
@@ -117,13 +119,14 @@ def verify(run: RunArgument = None, runs: RunsOption = None) -> None:
 def export(
     run: RunArgument = None,
     format_: Annotated[Format, typer.Option("--format", help="What to print.")] = Format.MD,
-    runs: RunsOption = None,
+    runs: opt.RunsDir = None,
 ) -> None:
     """Print a run's report to standard output."""
-    from canaryctl.record.report import render_html, render_junit, render_markdown
+    from canaryctl.record.page import render_html
+    from canaryctl.record.report import render_junit, render_markdown
     from canaryctl.record.store import load_run
 
-    document = load_run(_runs_dir(runs), run).document
+    document = load_run(opt.runs_dir(runs), run).document
     if format_ is Format.JSON:
         print_json(document)
         return
@@ -132,9 +135,41 @@ def export(
     sys.stdout.buffer.write(render(document).encode("utf-8", "backslashreplace"))
 
 
-def _runs_dir(given: Path | None) -> Path:
-    """--runs, else CANARYCTL_RUNS, else the project's; the first two need no project."""
-    from canaryctl.config.project import load_project
+@app.command("open")
+def open_(
+    run: RunArgument = None,
+    print_: Annotated[bool, typer.Option("--print", help="Only print the path.")] = False,
+    runs: opt.RunsDir = None,
+) -> None:
+    """Open a run's report in the browser; where there is none, print its path."""
+    import webbrowser
 
-    chosen = given or os.environ.get("CANARYCTL_RUNS")
-    return Path(chosen) if chosen else load_project().runs
+    from canaryctl.record.store import load_run
+
+    path = _report(load_run(opt.runs_dir(runs), run))
+    sys.stdout.write(f"{path}\n")
+    sys.stdout.flush()
+    if not print_ and _has_display():
+        webbrowser.open(path.as_uri())
+
+
+def _report(stored: StoredRun) -> Path:
+    """The run's report.html; of a run that never wrote one, a page made now beside, not in, its evidence."""
+    path = stored.path.absolute() / "report.html"
+    if path.is_file():
+        return path
+    import tempfile
+
+    from canaryctl.record.page import render_html
+
+    path = Path(tempfile.mkdtemp(prefix="canaryctl-")) / f"{stored.document['id']}.html"
+    path.write_bytes(render_html(stored.document).encode("utf-8", "backslashreplace"))
+    return path
+
+
+def _has_display() -> bool:
+    return sys.platform == "darwin" or bool(os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY"))
+
+
+app.command()(compare)
+app.command()(prune)

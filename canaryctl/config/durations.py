@@ -1,4 +1,4 @@
-"""Durations as people write them: `500ms`, `3s`, `2m`, `1h`, `1m30s`."""
+"""Durations as people write them: `500ms`, `3s`, `2m`, `1h`, `1m30s`, `30d`."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from typing import Annotated, Any
 
 from pydantic import BeforeValidator
 
-_UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
-_PART = r"(\d+(?:\.\d+)?)(ms|s|m|h)"
+_UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
+_PART = r"(\d+(?:\.\d+)?)(ms|s|m|h|d)"
 
 
 def parse_duration(value: Any) -> float:

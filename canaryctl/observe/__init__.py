@@ -2,6 +2,7 @@
 
 from canaryctl.observe.ask import interpreter
 from canaryctl.observe.connection import CommandTimeout, Completed, Connection
+from canaryctl.observe.containers import describe as describe_containers
 from canaryctl.observe.facts import HostFacts, secrets_mac
 from canaryctl.observe.observation import Observation, canary_root, collect, observe
 from canaryctl.observe.process import LocalConnection
@@ -17,6 +18,7 @@ __all__ = [
     "Observation",
     "canary_root",
     "collect",
+    "describe_containers",
     "interpreter",
     "observe",
     "secrets_mac",

@@ -72,11 +72,12 @@ def collect(
 
     Returns:
         {"logs": {service: text with Docker's timestamps}, "containers": [inspect documents, environment included],
-        "compose": text, "errors": {service: text}}. A one-off container's log goes by the container's name.
+        "memory": {container id: bytes}, "became_healthy": {container id: [epoch]}, "compose": text, "errors": {service:
+        text}}. A one-off container's log goes by the container's name. Memory and health are there where Docker tells.
     """
     config = {"root": canary_root(host), "project": project, "tail": tail, "since": since}
     document = ask(connection, host, "collect", config, become_password=become_password, timeout=120)
-    return {key: document[key] for key in ("logs", "containers", "compose", "errors")}
+    return {key: document[key] for key in ("logs", "containers", "memory", "became_healthy", "compose", "errors")}
 
 
 def canary_root(host: Host) -> str:

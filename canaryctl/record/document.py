@@ -19,6 +19,8 @@ from canaryctl.record.files import safe_name
 SCHEMA_VERSION = 1
 # Characters of a body kept in run.json; the whole of it is in probes/.
 BODY_KEPT = 2000
+# Exchanges kept there: how a probe began says as much as how it ended.
+FIRST_KEPT, LAST_KEPT = 1, 5
 
 
 def new_document(**known: Any) -> dict[str, Any]:
@@ -52,6 +54,10 @@ def new_document(**known: Any) -> dict[str, Any]:
         "soak": None,
         "role": None,
         "baseline": None,
+        "probed_from": None,
+        "probed_until": None,
+        "containers": [],
+        "logs": {},
         "comparison": None,
         "notes": [],
         "warnings": [],
@@ -124,12 +130,27 @@ def error_object(error: BaseException | Mapping[str, str] | None) -> dict[str, s
     return {"what": what, "where": "", "hint": "this is a fault of canaryctl; run again with -vv for the traceback"}
 
 
+def latency(exchanges: list[Any]) -> dict[str, Any] | None:
+    """`n`, and `p50` and `max` in milliseconds, over the exchanges that were answered; None where none was.
+
+    The median is by nearest rank. Identical repeats of an exchange are kept once, so they count once.
+    """
+    answered = sorted(
+        float(item["ms"]) for item in exchanges if isinstance(item, dict) and item.get("ms") and not item.get("error")
+    )
+    if not answered:
+        return None
+    return {"n": len(answered), "p50": answered[(len(answered) - 1) // 2], "max": answered[-1]}
+
+
 def shortened(exchanges: list[Any]) -> list[Any]:
-    """Exchanges with their long texts cut."""
+    """The first and the last exchanges, their long texts cut."""
 
     def cut(value: Any) -> Any:
         return value[:BODY_KEPT] + "…" if isinstance(value, str) and len(value) > BODY_KEPT else value
 
+    if len(exchanges) > FIRST_KEPT + LAST_KEPT:
+        exchanges = exchanges[:FIRST_KEPT] + exchanges[-LAST_KEPT:]
     return [
         {key: cut(value) for key, value in item.items()} if isinstance(item, dict) else cut(item) for item in exchanges
     ]

@@ -1,42 +1,51 @@
-"""Reports of a run, each made from run.json alone: the hand-off note, JUnit for CI, and one self-contained page."""
+"""Reports of a run, made from run.json alone: the hand-off note, JUnit for CI, and what they and the page say."""
 
 from __future__ import annotations
 
-import functools
-import json
 import re
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 from xml.etree import ElementTree
 
-if TYPE_CHECKING:
-    import jinja2
+from canaryctl.record.sidebyside import tables
+from canaryctl.record.templating import templates
 
 Document = Mapping[str, Any]
 
-# The hand-off note's own marks.
-_MARKS = {"passed": "✅ PASS", "failed": "❌ FAIL", "inconclusive": "⚠️", "skipped": "⏭ skipped"}
 _XML_FORBIDDEN = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
-_CELL_LIMIT = 500
 
 
 def render_markdown(document: Document) -> str:
     """report.md, ready to paste into a hand-off."""
-    text = _templates().get_template("report.md.j2").render(_view(document))
-    return re.sub(r"\n{3,}", "\n\n", text).strip() + "\n"
+    comparison = document.get("comparison")
+    text = (
+        templates()
+        .get_template("report.md.j2")
+        .render(
+            run=document,
+            sentence=verdict_sentence(document),
+            gates=gates(document),
+            changes=applied(document),
+            comparison=comparison,
+            tables=tables(comparison) if comparison else [],
+        )
+    )
+    return _tidy(text)
 
 
-def render_html(document: Document) -> str:
-    """report.html: one file without any outside reference."""
-    return _templates().get_template("report.html.j2").render(_view(document))
+def render_comparison_markdown(comparison: Mapping[str, Any]) -> str:
+    """Two runs side by side (`compare`), ready to paste into a hand-off."""
+    text = templates().get_template("compare.md.j2").render(comparison=comparison, tables=tables(comparison))
+    return _tidy(text)
 
 
 def render_junit(document: Document) -> str:
-    """junit.xml: a test case for each probe and each contract; inconclusive is an error, skipped is skipped."""
+    """junit.xml: a test case for each probe, contract and metric; inconclusive is an error, skipped is skipped."""
     suites = ElementTree.Element("testsuites", name=_xml(f"canaryctl {document['command']} {document['environment']}"))
     cases = {
         "probes": [(p["name"], p.get("kind") or "probe", p) for p in document["probes"]],
         "contracts": [(f"{c['image']}: {c['check']}", "contract", c) for c in document["contracts"]],
+        "metrics": [(f"{m['name']} {m.get('statistic') or ''}".strip(), "metric", m) for m in _metrics(document)],
     }
     for suite_name, rows in cases.items():
         if rows:
@@ -124,97 +133,18 @@ def applied(document: Document) -> list[dict[str, Any]]:
     ]
 
 
-def human_size(size: float | None) -> str:
-    """Bytes as people write them: 1.4 GB."""
-    if size is None:
-        return ""
-    for unit in ("B", "kB", "MB"):
-        if size < 999.5:
-            return f"{size:.0f} {unit}"
-        size /= 1000
-    return f"{size:.2f} GB"
-
-
-def human_seconds(seconds: float | None) -> str:
-    """A duration as people read it: 0.12 s, 4.2 s, 3 min 05 s."""
-    if seconds is None:
-        return ""
-    if seconds < 59.95:
-        return f"{seconds:.1f} s" if seconds >= 1 else f"{seconds:.2f} s"
-    minutes, rest = divmod(round(seconds), 60)
-    return f"{minutes} min {rest:02} s"
-
-
-def _view(document: Document) -> dict[str, Any]:
-    return {
-        "run": document,
-        "sentence": verdict_sentence(document),
-        "gates": gates(document),
-        "changes": applied(document),
-        "timeline": _timeline(document),
-    }
-
-
-def _timeline(document: Document) -> dict[str, dict[str, dict[str, Any]]]:
-    """Stages of each host: {host: {stage: entry}}, in the order they ended."""
-    rows: dict[str, dict[str, dict[str, Any]]] = {}
-    for stage in document["stages"]:
-        rows.setdefault(stage["host"], {})[stage["name"]] = stage
-    return rows
-
-
-def _result(row: Mapping[str, Any]) -> str:
-    """A row's result as the hand-off note writes it."""
-    mark = _MARKS.get(row["verdict"], str(row["verdict"]))
-    reason = row.get("reason") or ""
-    if not row.get("gates", True) and row["verdict"] != "passed":
-        mark = f"{mark} (does not gate)"
-    if row.get("flaky"):
-        return f"{mark} ({flaky_words(row)})"
-    if row["verdict"] == "passed" or not reason:
-        return mark if row["verdict"] != "inconclusive" else f"{mark} inconclusive"
-    return f"{mark} {reason}" if row["verdict"] == "inconclusive" else f"{mark}: {reason}"
-
-
-def flaky_words(row: Mapping[str, Any]) -> str:
-    """What is said of a probe that passed after more failed attempts than it allows."""
-    failed = int(row.get("attempts") or 1) - 1
-    return f"flaky: passed after {failed} failed attempt{'' if failed == 1 else 's'}"
-
-
-def _cell(value: Any) -> str:
-    """Text inside a Markdown table or line: one line, no markup of its own."""
-    text = " ".join(str("" if value is None else value).split())
-    if len(text) > _CELL_LIMIT:
-        text = text[: _CELL_LIMIT - 1] + "…"
-    text = re.sub(r"[\x00-\x1f\x7f-\x9f]", "\ufffd", text)
-    text = re.sub(r"([\\`*|])", r"\\\1", text)
-    return text.replace("<", "&lt;").replace("](", "]\\(")
-
-
 def _sentence(error: Mapping[str, str]) -> str:
     where = f"{error['where']}: " if error.get("where") else ""
     return f"{where}{error['what']}" + (f" ({error['hint']})" if error.get("hint") else "")
 
 
-def _json(value: Any) -> str:
-    return json.dumps(value, indent=1, ensure_ascii=False)
+def _metrics(document: Document) -> list[Any]:
+    return list(document.get("metrics") or [])
+
+
+def _tidy(text: str) -> str:
+    return re.sub(r"\n{3,}", "\n\n", text).strip() + "\n"
 
 
 def _xml(text: Any) -> str:
     return _XML_FORBIDDEN.sub("\ufffd", str(text))
-
-
-@functools.cache
-def _templates() -> jinja2.Environment:
-    import jinja2
-
-    environment = jinja2.Environment(
-        loader=jinja2.PackageLoader("canaryctl.record", "templates"),
-        autoescape=jinja2.select_autoescape(enabled_extensions=("html.j2",), default=False),
-        trim_blocks=True,
-        lstrip_blocks=True,
-        keep_trailing_newline=True,
-    )
-    environment.filters.update(cell=_cell, result=_result, size=human_size, seconds=human_seconds, json=_json)
-    return environment

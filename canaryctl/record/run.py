@@ -15,6 +15,7 @@ from typing import Any
 from canaryctl.record import files
 from canaryctl.record.document import (
     error_object,
+    latency,
     make_directory,
     new_document,
     operator_name,
@@ -22,7 +23,8 @@ from canaryctl.record.document import (
     shortened,
     unwritable,
 )
-from canaryctl.record.report import render_html, render_junit, render_markdown
+from canaryctl.record.page import render_html
+from canaryctl.record.report import render_junit, render_markdown
 from canaryctl.record.scrub import Scrubber
 
 Listener = Callable[[dict[str, Any]], None]
@@ -37,8 +39,6 @@ _IDENTITY = frozenset(
 _STARTED = ("id", "command", "environment", "stack", "variant", "directory", "role")
 PROGRESS = "push.progress"
 _PROGRESS_EVERY = 0.5  # seconds, per host
-# Exchanges kept in run.json; all of them are in probes/.
-_EXCHANGES_KEPT = 3
 
 
 class Run:
@@ -146,23 +146,25 @@ class Run:
         """Add keys to run.json that are made of the whole of it, once its verdict is known."""
         self._at_end.append(make)
 
-    def stage(self, name: str, host: str, status: str, seconds: float, **extra: Any) -> None:
+    def stage(self, name: str, host: str, status: str, seconds: float, started: str = "", **extra: Any) -> None:
         """Record the end of a stage on a host.
 
         Args:
             status: ok, changed, skipped or failed; unreachable counts as failed and is kept as `unreachable: true`.
+            started: RFC 3339; `seconds` before now if left out.
             extra: more to keep (`message`, `detail`); empty values are left out.
         """
         if status == "unreachable":
             status, extra = "failed", {**extra, "unreachable": True}
         more = {key: value for key, value in files.plain(extra).items() if value not in (None, "")}
-        entry = {"name": name, "host": host, "status": status, "seconds": round(seconds, 3), **more}
+        entry = {"name": name, "host": host, "status": status, "seconds": round(seconds, 3)}
+        entry |= {"started": started or files.now(ago=seconds), **more}
         with self._lock:
             self.document["stages"].append(entry)
             self.event("stage.finished", stage=name, **{k: v for k, v in entry.items() if k != "name"})
 
     def probes(self, results: Sequence[Mapping[str, Any]]) -> None:
-        """Record probe results: all their exchanges in probes/NN-NAME.json, the last few of each in run.json."""
+        """Record probe results: all their exchanges in probes/NN-NAME.json, the first and last of each in run.json."""
         kept = []
         for number, result in enumerate(results, 1):
             row = files.plain(result)
@@ -170,7 +172,8 @@ class Run:
             if exchanges:
                 where = f"probes/{number:02}-{files.safe_name(row['name'].lower().replace(' ', '-'))}.json"
                 self._write(where, row)
-                row = {**row, "exchanges": shortened(exchanges[-_EXCHANGES_KEPT:]), "exchanges_file": where}
+                kept_here = {"exchanges": shortened(exchanges), "exchanges_file": where}
+                row = {**row, **kept_here, "exchanges_in_all": len(exchanges), "latency": latency(exchanges)}
             kept.append(row)
         self.set("probes", kept)
 

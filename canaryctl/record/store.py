@@ -68,6 +68,37 @@ def runs_under_way(runs_dir: Path, environment: str) -> list[str]:
     return [path.name for path in _directories(runs_dir, environment) if _is_held(path / "events.jsonl")]
 
 
+def stored_runs(runs_dir: Path, environment: str | None = None) -> Iterator[StoredRun]:
+    """Every run, newest first."""
+    for path in _directories(runs_dir, environment):
+        yield StoredRun(path, _read(path))
+
+
+def two_runs(runs_dir: Path, a: str | None, b: str | None) -> tuple[StoredRun, StoredRun]:
+    """The runs to compare: the two named, or one (the newest where none is named) after its baseline.
+
+    What a run without a baseline is compared with is the run before it in the same environment.
+
+    Raises:
+        ConfigError: there is no such run, or none before.
+    """
+    if a is not None and b is not None:
+        return load_run(runs_dir, a), load_run(runs_dir, b)
+    one = load_run(runs_dir, a)
+    if one.document.get("baseline"):
+        return load_run(runs_dir, f"{one.path.parent.name}/{one.document['baseline']}"), one
+    environment = one.path.parent.name
+    directories = list(_directories(runs_dir, environment))
+    before = directories[directories.index(one.path) + 1 :]
+    if not before:
+        raise ConfigError(
+            f"{one.path.name} is the first run of {environment}: there is none before it to compare it with",
+            str(runs_dir),
+            "name two runs; `canaryctl runs list` shows all",
+        )
+    return StoredRun(before[0], _read(before[0])), one
+
+
 def verify(path: Path) -> list[str]:
     """What a run's files and its manifest disagree about: nothing when the evidence is as it was written."""
     try:

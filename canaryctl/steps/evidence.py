@@ -9,10 +9,11 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 from canaryctl.errors import CanaryError
-from canaryctl.observe import Connection
+from canaryctl.observe import Connection, describe_containers
 from canaryctl.observe import collect as collect_from
 from canaryctl.plan.plan import migration_host
 from canaryctl.record import history
+from canaryctl.record.excerpts import excerpt
 from canaryctl.record.scrub import Scrubber
 from canaryctl.work import Work
 
@@ -23,6 +24,8 @@ def collect(work: Work) -> None:
     project = work.scene.compose_project
     work.run.event("stage.started", stage="collect", hosts=list(work.facts))
     work.observe(again=True)
+    logs: dict[str, Any] = {}
+    containers: dict[str, Any] = {}
 
     def one(host: str) -> None:
         began = time.monotonic()
@@ -38,6 +41,9 @@ def collect(work: Work) -> None:
             return
         for service, text in found["logs"].items():
             work.run.host_file(host, f"logs/{service}.log", text)
+        # Scrubbed first: a pattern of a line hides no secret any more, it only spells it differently.
+        logs[host] = {service: excerpt(work.run.scrub(text)) for service, text in found["logs"].items()}
+        containers[host] = describe_containers(host, found["containers"], found["memory"], found["became_healthy"])
         work.run.host_file(host, "containers.json", without_secrets(found["containers"], work.scene.stack.secrets))
         if found["compose"]:
             work.run.host_file(host, "compose.yml", found["compose"])
@@ -45,6 +51,8 @@ def collect(work: Work) -> None:
 
     with ThreadPoolExecutor(max_workers=max(len(work.facts), 1)) as pool:
         list(pool.map(one, list(work.facts)))
+    work.run.set("logs", {host: logs[host] for host in work.facts if host in logs})
+    work.run.set("containers", [row for host in work.facts for row in containers.get(host, ())])
 
 
 def remember(work: Work, what: str, verdict: str | None = None) -> None:

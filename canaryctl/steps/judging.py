@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from canaryctl.config.yamlfile import shown
 from canaryctl.errors import CanaryError, HostError
 from canaryctl.observe import interpreter
+from canaryctl.record.files import now
 from canaryctl.record.store import runs_under_way
 from canaryctl.work import Work
 
@@ -50,7 +51,12 @@ def run(work: Work, on_event: Callable[..., None]) -> list[ProbeResult]:
     """Run the probes that --only and --skip leave, once; `on_event` is told what goes on."""
     from canaryctl.probe.runner import run_probes
 
-    return run_probes(_chosen(work), _probe_context(work), deadline=work.scene.policy.probe_deadline, on_event=on_event)
+    work.run.set("probed_from", now())
+    try:
+        deadline = work.scene.policy.probe_deadline
+        return run_probes(_chosen(work), _probe_context(work), deadline=deadline, on_event=on_event)
+    finally:
+        work.run.set("probed_until", now())
 
 
 def record(work: Work, results: Sequence[ProbeResult], *, soaked: bool = False) -> str:

@@ -10,6 +10,7 @@ from typing import Any
 from canaryctl.apply import AnsibleOptions, run_stage
 from canaryctl.errors import ApplyError, HostError
 from canaryctl.plan.plan import Plan, marker_of, migration_host
+from canaryctl.record.files import now
 from canaryctl.steps import evidence
 from canaryctl.work import Work
 
@@ -118,7 +119,7 @@ def _secrets_source(work: Work) -> Path | None:
 
 def _ansible(work: Work, stage: str, hosts: Sequence[str], variables: dict[str, Any]) -> None:
     """Run a stage's playbook, record every host's result, and raise for those that failed."""
-    request = work.scene.request
+    request, began = work.scene.request, now()
     work.run.event("stage.started", stage=stage, hosts=list(hosts))
     done = run_stage(
         stage,
@@ -138,7 +139,7 @@ def _ansible(work: Work, stage: str, hosts: Sequence[str], variables: dict[str, 
         scrub=work.run.scrub,
     )
     for host, result in done.results.items():
-        work.run.stage(stage, host, result.status, result.seconds, message=result.message, detail=result.detail)
+        work.run.stage(stage, host, result.status, result.seconds, began, message=result.message, detail=result.detail)
     if stage == "migrate":
         evidence.record_migration(work, done.stats.get("canary_migration_result") or {})
     _raise_for(work, stage, done.results)

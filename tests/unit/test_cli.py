@@ -56,6 +56,13 @@ def test_without_a_project_the_error_has_three_lines_and_json_its_document(tmp_p
     )
 
 
+@pytest.mark.parametrize("command", ["list", "show", "compare"])
+def test_looking_at_runs_says_errors_as_json_too(tmp_path: Path, command: str) -> None:
+    done = run("runs", command, "--output", "json", cwd=tmp_path)
+    assert done.returncode == 2
+    assert "canaryctl.yml" in json.loads(done.stdout)["error"]["what"] and "error:" in done.stderr
+
+
 def test_a_malformed_image_option_says_how(tmp_path: Path) -> None:
     (tmp_path / "canaryctl.yml").write_text("")
     done = run("plan", "canary", "--image", "backend", cwd=tmp_path)

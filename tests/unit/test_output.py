@@ -296,6 +296,43 @@ def test_runs_verify_and_export(runs_dir: Path) -> None:
     assert isinstance(call("show", "nope", "--runs", str(runs_dir)).exception, ConfigError)
 
 
+def test_runs_compare_takes_two_one_or_none(runs_dir: Path) -> None:
+    older, newer = (json.loads(path.read_text()) for path in sorted(runs_dir.glob("*/*/run.json")))
+    two = call("compare", older["id"], newer["id"], "--runs", str(runs_dir), "--output", "json")
+    found = json.loads(two.stdout)
+    assert (found["a"]["id"], found["b"]["id"]) == (older["id"], newer["id"])
+    text = call("compare", older["id"], newer["id"], "--runs", str(runs_dir)).stdout
+    for needed in (older["id"], newer["id"], "Front", "canary", "fleet", "failed"):
+        assert needed in text
+    for format_, needed in {"md": "| Front | ✅ PASS | ❌ FAIL |", "html": "<!doctype html>"}.items():
+        assert needed in call("compare", older["id"], newer["id"], "--runs", str(runs_dir), "-o", format_).stdout
+    alone = call("compare", "--runs", str(runs_dir))
+    assert "none before it" in str(alone.exception)
+    third = Run.start(runs_dir, command="probe", environment="fleet", stack="shop")
+    third.finish("passed", 0)
+    found = json.loads(call("compare", "--runs", str(runs_dir), "--output", "json").stdout)
+    assert (found["a"]["id"], found["b"]["id"]) == (newer["id"], third.id)
+
+
+def test_runs_compare_prefers_a_runs_own_baseline(runs_dir: Path) -> None:
+    runs = [Run.start(runs_dir, command="deploy", environment="canary") for _ in range(3)]
+    runs[2].set("baseline", runs[0].id)
+    for run in runs:
+        run.finish("passed", 0)
+    found = json.loads(call("compare", runs[2].id, "--runs", str(runs_dir), "--output", "json").stdout)
+    assert (found["a"]["id"], found["b"]["id"]) == (runs[0].id, runs[2].id)
+
+
+def test_runs_open_prints_the_report_where_there_is_no_display(runs_dir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("DISPLAY", "WAYLAND_DISPLAY"):
+        monkeypatch.delenv(name, raising=False)
+    path = Path(call("open", "--runs", str(runs_dir)).stdout.strip())
+    assert path.name == "report.html" and path.parent.parent.name == "fleet" and path.is_absolute()
+    path.unlink()  # a run that was killed wrote none
+    path = Path(call("open", "--print", "--runs", str(runs_dir)).stdout.strip())
+    assert "<!doctype html>" in path.read_text() and runs_dir not in path.parents
+
+
 def test_a_transfer_says_how_far_it_is_and_what_it_need_not_send() -> None:
     active: dict[Any, Any] = {}
     far = {"stage": "push", "host": "h", "image": "web", "layer": f"sha256:{'a' * 64}", "bytes": 5_000_000}

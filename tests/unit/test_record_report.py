@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
+import json
 import re
+from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
 
+import documents
+import jsonschema
 import pytest
 
+from canaryctl.record import report
 from canaryctl.record.document import new_document
-from canaryctl.record.report import gates, human_seconds, human_size, render_html, render_junit, render_markdown
+from canaryctl.record.page import render_html
+from canaryctl.record.report import gates, render_junit, render_markdown
+from canaryctl.record.words import human_seconds, human_size
 
 
 def probe(name: str, verdict: str, reason: str = "") -> dict[str, Any]:
@@ -138,12 +145,36 @@ def test_junit_counts_and_survives_any_text() -> None:
     assert len(list(root.iter("failure"))) == 2
 
 
+def test_metrics_are_cases_and_rows_too() -> None:
+    bound = {"statistic": "p95", "unit": "ms", "n": 40, "bound": {"at_most": 50}, "baseline": 12.9}
+    row = {"name": "latency", "verdict": "failed", "value": 80.5, "reason": "80.5 ms is above 50", **bound}
+    run = document(metrics=[row], probes=[], contracts=[])
+    (case,) = ElementTree.fromstring(render_junit(run)).iter("testcase")  # noqa: S314  our own text
+    assert case.get("name") == "latency p95" and case.find("failure") is not None
+    assert "| latency p95 | ❌ FAIL: 80.5 ms is above 50 | 80.5 ms | 40 | at most 50 | 12.9 |" in render_markdown(run)
+    assert "80.5 ms is above 50" in render_html(run)
+
+
+def test_html_says_first_what_holds_the_release_back() -> None:
+    text = render_html(documents.failed())
+    top = text[text.index("<main") : text.index('id="probes"')]
+    for needed in ("Held back by", 'href="#probe-2"', "nothing has registered", "worker_cpu: module torch present"):
+        assert needed in top
+    assert "Gate: open" in render_html(documents.deployed("split"))
+
+
+@pytest.mark.parametrize("run", [documents.deployed("split"), documents.candidate(), documents.failed()])
+def test_the_test_data_is_what_runs_leave(run: dict[str, Any]) -> None:
+    schema = Path(report.__file__).parent / "schema" / "run.schema.json"
+    jsonschema.Draft202012Validator(json.loads(schema.read_text())).validate(run)
+
+
 def test_html_is_one_file_and_quotes_what_it_shows() -> None:
     run = document(simulated=True)
     attack = '<script>alert(1)</script><img src="https://evil/x">'
     run["probes"][1] |= {"reason": attack, "exchanges": [{"url": "http://h/", "body": attack}, attack]}
     text = render_html(run)
-    assert "<script" not in text and "<img" not in text
+    assert "<script>alert" not in text and "<img" not in text and text.count("<script") == 1
     assert not re.search(r'(src|href)="https?://', text)
     for needed in ("Orders", "sha256:" + "c" * 64, "Simulated GPU", "prefers-color-scheme", "not reached"):
         assert needed in text
@@ -180,7 +211,15 @@ def test_an_inconclusive_row_holds_nothing_back_where_the_rules_let_it_pass() ->
 
 
 def test_a_metric_that_failed_is_listed_with_its_value_and_holds_back() -> None:
-    metric = {"name": "latency", "verdict": "failed", "gates": True, "reason": "p95 is 312 ms (n=40), above 250 ms"}
+    words = {"reason": "p95 is 312 ms (n=40), above 250 ms", "statistic": "p95", "value": 312, "unit": "ms", "n": 40}
+    metric = {
+        "name": "latency",
+        "verdict": "failed",
+        "gates": True,
+        "bound": {"at_most": 250},
+        "baseline": None,
+    } | words
     run = document(contracts=[], probes=[probe("Front Page", "passed")], metrics=[metric])
     assert gates(run) == ["latency (failed)"]
-    assert "| latency | ❌ FAIL | p95 is 312 ms (n=40), above 250 ms |" in render_markdown(run)
+    row = "| latency p95 | ❌ FAIL: p95 is 312 ms (n=40), above 250 ms | 312 ms | 40 | at most 250 |  |"
+    assert row in render_markdown(run)

@@ -48,7 +48,8 @@ def fill(run: Run) -> None:
     run.set("release", {"id": "b" * 64, "images": images, "migration": "0002"})
     run.set("migrations", {"before": "", "after": "0002"})
     run.set("contracts", [{"image": "web", "check": "no torch", "verdict": "passed", "found": "absent"}])
-    exchanges = [{"url": "http://x/", "status": 200, "body": f"{SECRET}" + "y" * 9000} for _ in range(9)]
+    answer = {"url": "http://x/", "status": 200}
+    exchanges = [{**answer, "ms": float(n), "body": f"{SECRET}" + "y" * 9000} for n in range(1, 10)]
     row = {"kind": "http", "verdict": "passed", "reason": "", "blame": None, "attempts": 9, "seconds": 0.1}
     run.probes([{"name": "Front / Page", **row, "exchanges": exchanges}, {"name": "Other", **row, "exchanges": []}])
     run.host_file("h1", "logs/web.log", f"connecting with {SECRET}\n")
@@ -73,7 +74,9 @@ def test_evidence_is_complete_scrubbed_and_verifies(tmp_path: Path) -> None:
     assert document["directory"] == f"runs/canary/{run.id}" and run.path == tmp_path / document["directory"]
     assert document["started"] <= document["changed_from"] <= document["changed_until"] <= document["finished"]
     assert document["stages"][1]["status"] == "failed" and document["stages"][1]["unreachable"] is True
-    assert len(document["probes"][0]["exchanges"]) == 3
+    assert len(document["probes"][0]["exchanges"]) == 6 and document["probes"][0]["exchanges_in_all"] == 9
+    assert document["probes"][0]["latency"] == {"n": 9, "p50": 5.0, "max": 9.0}
+    assert document["stages"][0]["started"] <= document["finished"]
     assert len(json.loads((run.path / document["probes"][0]["exchanges_file"]).read_text())["exchanges"]) == 9
     names = {"run.json", "plan.json", "events.jsonl", "report.md", "report.html", "junit.xml", "MANIFEST.sha256"}
     assert names <= {path.name for path in run.path.iterdir()}

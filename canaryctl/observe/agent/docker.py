@@ -23,8 +23,9 @@ class Docker:
         self.path = path
         self.prefix = ""
         headers, _ = self._ask("/_ping", 10)
-        version = tuple(int(n) for n in headers.get("api-version", "1.40").split("."))
-        self.prefix = "/v" + ".".join(map(str, min(version, NEWEST_API)))
+        spoken = tuple(int(n) for n in headers.get("api-version", "1.40").split("."))
+        self.version = min(spoken, NEWEST_API)
+        self.prefix = "/v" + ".".join(map(str, self.version))
 
     def raw(self, path: str, timeout: float = 30) -> bytes:
         return self._ask(path, timeout)[1]

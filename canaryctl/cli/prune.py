@@ -1,0 +1,75 @@
+"""`canaryctl runs prune`: make room, and keep the proof."""
+
+from __future__ import annotations
+
+import sys
+from typing import Annotated
+
+import typer
+
+from canaryctl.cli import options as opt
+from canaryctl.cli.output import Printer
+
+
+def prune(
+    keep: Annotated[int | None, typer.Option("--keep", min=0, metavar="N", help="Of each environment.")] = None,
+    older_than: Annotated[str | None, typer.Option("--older-than", metavar="AGE", help="For example 30d.")] = None,
+    environment: Annotated[str | None, typer.Option("--environment", metavar="ENV", help="Only this one's.")] = None,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
+    runs: opt.RunsDir = None,
+) -> None:
+    """Remove old runs from this machine, never the newest that passed in an environment.
+
+    With both --keep and --older-than, a run must be past both to go.
+    """
+    from canaryctl.cli.output import print_error
+    from canaryctl.errors import ConfigError
+    from canaryctl.record.prune import NotRemoved, plan_prune, remove
+
+    if keep is None and older_than is None:
+        raise ConfigError("nothing says which runs may go", "", "for example --keep 20, or --older-than 30d, or both")
+    directory = opt.runs_dir(runs)
+    found = plan_prune(directory, keep=keep, older_than=_age(older_than), environment=environment)
+    to = Printer(sys.stdout)
+    for refused in found.refused:
+        to.line(f"left alone: {refused}")
+    for run in found.going:
+        to.line(f"{run.document['id']}  {run.document['environment']}  {run.document['verdict']}")
+    failures = []
+    if found.going:
+        _demand_agreement(f"remove these {len(found.going)} runs from {directory}?", yes)
+    for run in found.going:
+        try:
+            remove(run)
+        except NotRemoved as error:
+            failures.append(error)
+    to.line(
+        f"{len(found.going) - len(failures)} of {len(found.going)} runs removed" if found.going else "nothing to go"
+    )
+    to.stream.flush()
+    for failure in failures:
+        print_error(failure)
+    raise typer.Exit(1 if failures else 0)
+
+
+def _age(text: str | None) -> float | None:
+    """Seconds of --older-than."""
+    from canaryctl.config.durations import parse_duration
+    from canaryctl.errors import ConfigError
+
+    try:
+        return None if text is None else parse_duration(text)
+    except ValueError as error:
+        raise ConfigError(str(error), "--older-than", "for example 30d or 12h") from None
+
+
+def _demand_agreement(question: str, yes: bool) -> None:
+    """Ask on a terminal; elsewhere only --yes will do."""
+    from canaryctl.errors import ConfigError
+
+    if yes:
+        return
+    if not sys.stdin.isatty():
+        raise ConfigError("not confirmed, nothing was removed", "", "pass --yes, or run it on a terminal")
+    if not typer.confirm(question):
+        raise ConfigError("not confirmed, nothing was removed", "", "answer yes, or pass --yes")

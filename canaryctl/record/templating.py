@@ -1,0 +1,80 @@
+"""The templates of the reports, and how text gets into them unharmed."""
+
+from __future__ import annotations
+
+import functools
+import json
+import re
+from collections.abc import Mapping
+from importlib.resources import files
+from typing import TYPE_CHECKING, Any
+
+from canaryctl.record.words import bound_words, flaky_words, human_ms, human_seconds, human_size
+
+if TYPE_CHECKING:
+    import jinja2
+
+# The hand-off note's own marks.
+_MARKS = {"passed": "✅ PASS", "failed": "❌ FAIL", "inconclusive": "⚠️", "skipped": "⏭ skipped"}
+_CELL_LIMIT = 500
+
+
+@functools.cache
+def templates() -> jinja2.Environment:
+    """Jinja over record/templates: HTML is escaped by itself, Markdown through the filter `cell`."""
+    import jinja2
+
+    environment = jinja2.Environment(
+        loader=jinja2.PackageLoader("canaryctl.record", "templates"),
+        autoescape=jinja2.select_autoescape(enabled_extensions=("html.j2",), default=False),
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+        undefined=jinja2.ChainableUndefined,
+    )
+    environment.filters.update(
+        bound=bound_words, cell=cell, result=result, size=human_size, seconds=human_seconds, ms=human_ms, pretty=pretty
+    )
+    return environment
+
+
+def source(name: str) -> str:
+    """A template's own text, for what goes into a page as it is."""
+    return (files("canaryctl.record") / "templates" / name).read_text(encoding="utf-8")
+
+
+def cell(value: Any) -> str:
+    """Text inside a Markdown table or line: one line, no markup of its own."""
+    text = " ".join(str("" if value is None else value).split())
+    if len(text) > _CELL_LIMIT:
+        text = text[: _CELL_LIMIT - 1] + "…"
+    text = re.sub(r"[\x00-\x1f\x7f-\x9f]", "\ufffd", text)
+    text = re.sub(r"([\\`*|])", r"\\\1", text)
+    return text.replace("<", "&lt;").replace("](", "]\\(")
+
+
+def result(row: Mapping[str, Any] | None) -> str:
+    """A row's result as the hand-off note writes it; empty where there is no row."""
+    if not row:
+        return ""
+    mark = _MARKS.get(row["verdict"], str(row["verdict"]))
+    reason = row.get("reason") or ""
+    if not row.get("gates", True) and row["verdict"] != "passed":
+        mark = f"{mark} (does not gate)"
+    if row.get("flaky"):
+        return f"{mark} ({flaky_words(row)})"
+    if row["verdict"] == "passed" or not reason:
+        return mark if row["verdict"] != "inconclusive" else f"{mark} inconclusive"
+    return f"{mark} {reason}" if row["verdict"] == "inconclusive" else f"{mark}: {reason}"
+
+
+def pretty(text: Any) -> str:
+    """JSON indented; anything else as it is."""
+    if not isinstance(text, str):
+        return json.dumps(text, indent=2, ensure_ascii=False)
+    if not text.lstrip().startswith(("{", "[")):
+        return text
+    try:
+        return json.dumps(json.loads(text), indent=2, ensure_ascii=False)
+    except (ValueError, RecursionError):
+        return text
