@@ -94,6 +94,7 @@ def gates(document: Document) -> list[str]:
     held = [
         f"contract {row['image']}: {row['check']}" for row in document["contracts"] if row["verdict"] != "passed"
     ] + [f"{row['name']} ({row['verdict']})" for row in document["probes"] if row["verdict"] != "passed"]
+    held += ["only a part of the probes ran"] if document.get("partial") else []
     return held + ([document["error"]["what"]] if document.get("error") else [])
 
 
