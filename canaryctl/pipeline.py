@@ -49,7 +49,7 @@ def deploy(request: Request, listeners: Sequence[Listener], confirm: Confirm) ->
             demand_agreement(plan, confirm)
             apply(work, plan)
         judge(work)
-        evidence.remember(work, "verdict", "partial" if work.run.document["partial"] else work.verdict)
+        evidence.remember(work, "verdict", judging.proven(work))
         if plan.changes and work.verdict == "passed":
             with work.run.changing():
                 images.prune(work)

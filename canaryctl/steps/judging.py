@@ -49,6 +49,11 @@ def record(work: Work, results: Sequence[ProbeResult]) -> str:
     return overall(results)
 
 
+def proven(work: Work) -> str:
+    """The verdict as the hosts' history has it: a pass of only some probes is `partial`, which nothing is promoted by."""
+    return "partial" if work.verdict == "passed" and work.run.document["partial"] else work.verdict
+
+
 def _chosen(work: Work) -> tuple[Probe, ...]:
     """The probes that --only and --skip leave; the record says what they left out."""
     selection = work.scene.selection
