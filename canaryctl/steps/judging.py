@@ -50,7 +50,7 @@ def record(work: Work, results: Sequence[ProbeResult]) -> str:
 
 
 def proven(work: Work) -> str:
-    """The verdict as the hosts' history has it: a pass of only some probes is `partial`, which nothing is promoted by."""
+    """The verdict as the hosts' history has it: a pass of only some probes is `partial`, and proves none."""
     return "partial" if work.verdict == "passed" and work.run.document["partial"] else work.verdict
 
 
