@@ -167,7 +167,7 @@ def bring(work: Work, agree: Callable[[Plan], None]) -> None:
     agree(plan)
     apply(work, plan)
     judge(work)
-    evidence.remember(work, "verdict", "partial" if work.run.document["partial"] else work.verdict)
+    evidence.remember(work, "verdict", judging.proven(work))
     if plan.changes and work.verdict == "passed":
         with work.run.changing():
             images.prune(work)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 import time
 from collections.abc import Mapping
 from typing import Any
@@ -12,7 +13,7 @@ from canaryctl.probe.expect import start
 from canaryctl.probe.precondition import check_precondition
 from canaryctl.probe.results import Outcome, Unanswered, failed, passed
 from canaryctl.probe.scope import Scope, until_passed
-from canaryctl.probe.service import docker, find_containers, run_script
+from canaryctl.probe.service import find_containers, run_script
 
 # Only these fields: the rest of an inspection holds the values of the stack's secrets.
 _FIELDS = '{"name":{{json .Name}},"image":{{json .Image}},"restarts":{{json .RestartCount}},"state":{{json .State}}}'
@@ -27,13 +28,12 @@ def _attempt(probe: Container, scope: Scope) -> Outcome:
     if (outcome := check_precondition(scope, probe.precondition, probe.timeout)) is not None:
         return outcome
     found, tagged = _inspect(probe, scope)
-    by_tag = scope.host in scope.context.by_tag
     identity = scope.context.identities.get(probe.on, "")
     faults = []
     for container in found:
         name = str(container["name"]).lstrip("/")
         faults += [f"{name} {fault}" for fault in container_faults(container, probe.restarts)]
-        faults += [f"{name} {fault}" for fault in image_faults(container, identity, tagged if by_tag else "")]
+        faults += [f"{name} {fault}" for fault in image_faults(container, identity, tagged)]
     if faults:
         return failed(scope.context.scrub("; ".join(faults)))
     health = (found[0]["state"].get("Health") or {}).get("Status", "without a health check")
@@ -77,14 +77,14 @@ def image_faults(container: Mapping[str, Any], identity: str, tagged: str) -> li
 
 
 def _inspect(probe: Container, scope: Scope) -> tuple[list[dict[str, Any]], str]:
-    """The service's containers, and the id of the release's tag on this host."""
+    """The service's containers, and the id of the release's tag where the host's image store needs it."""
     left = max(scope.ends(probe.timeout) - time.monotonic(), 0.1)
-    tag = str(scope.names.get("images", {}).get(probe.on, ""))
-    limited = f"timeout -k 1 {left:.3f} {docker(scope.sudo)}"
-    script = find_containers(scope.context.project, probe.on, sudo=scope.sudo, stopped=True) + (
-        f"{limited} image inspect --format '{{{{json .Id}}}}' '{tag or 'none'}' 2>/dev/null || echo '\"\"'\n"
-        f"{limited} inspect --format '{_FIELDS}' $ids\n"
-    )
+    limited = ("sudo -n " if scope.sudo else "") + f"timeout -k 1 {left:.3f} docker"
+    script = find_containers(scope.context.project, probe.on, sudo=scope.sudo, stopped=True)
+    if scope.host in scope.context.by_tag:
+        tag = shlex.quote(str(scope.names.get("images", {}).get(probe.on) or "none"))
+        script += f"{limited} image inspect --format '{{{{json .Id}}}}' {tag} 2>/dev/null || true\n"
+    script += f"{limited} inspect --format '{_FIELDS}' $ids\n"
     ran = run_script(scope, script, service=probe.on, shown="inspect", method="INSPECT", timeout=left)
     try:
         # A tag that is not there leaves an empty line of its own.

@@ -102,8 +102,9 @@ def verdict_sentence(document: Document) -> str:
 
 def gates(document: Document) -> list[str]:
     """What holds the release back: each contract, probe and metric that gates and did not pass; the error if any."""
+    partly = ["only a part of the probes ran"] if document.get("partial") else []
     if document["verdict"] == "passed":
-        return []
+        return partly
     held = [
         f"contract {row['image']}: {row['check']}"
         for row in document["contracts"]
@@ -114,6 +115,7 @@ def gates(document: Document) -> list[str]:
         for row in (*document["probes"], *document["metrics"])
         if _holds_back(row, document)
     ]
+    held += partly
     return held + ([document["error"]["what"]] if document.get("error") else [])
 
 

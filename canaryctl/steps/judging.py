@@ -90,6 +90,11 @@ def record(work: Work, results: Sequence[ProbeResult], *, soaked: bool = False) 
     return judge(rows, metrics, policy).verdict
 
 
+def proven(work: Work) -> str:
+    """The verdict as the hosts' history has it: a pass of only some probes is `partial`, and proves none."""
+    return "partial" if work.verdict == "passed" and work.run.document["partial"] else work.verdict
+
+
 def _chosen(work: Work) -> tuple[Probe, ...]:
     """The probes that --only and --skip leave; the record says what they left out."""
     selection = work.scene.selection

@@ -56,6 +56,11 @@ def build() -> None:
     subprocess.run(argv, check=True, capture_output=True, env={**os.environ, "DOCKER_BUILDKIT": "0"})
 
 
+def remove() -> None:
+    """Take the overlay away again."""
+    subprocess.run(["docker", "rmi", IMAGE], capture_output=True)
+
+
 def write(toy: Toy) -> None:
     """Make a toy this stack, with an environment `one` on canary-1."""
     toy.write("stack.yml", STACK.format(name=toy.name))

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 from conftest import CTL, Box, Ctl
-from faultystack import SECRETS, build, evidence_text, probe, rows, write
+from faultystack import SECRETS, build, evidence_text, probe, remove, rows, write
 from toy import Toy
 
 pytestmark = pytest.mark.lab
@@ -33,6 +33,7 @@ def faulty(tmp_path_factory: pytest.TempPathFactory, ctl: Ctl, box: Callable[[st
         yield made
     finally:
         made.clean()
+        remove()
 
 
 HTTP = """

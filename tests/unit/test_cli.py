@@ -91,3 +91,17 @@ def test_an_interrupt_is_heard_even_where_the_shell_ignores_it(tmp_path: Path) -
         time.sleep(0.2)
         process.send_signal(signal.SIGINT)
         assert process.wait(timeout=20) == 130
+
+
+@pytest.mark.parametrize(
+    "argv, said",
+    [
+        (["--every", "3s"], "add --watch"),
+        (["--watch", "--every", "3"], "for example --every 10s"),
+        (["--watch", "--every", "0s"], "the pause must be above 0"),
+    ],
+)
+def test_a_watch_needs_a_pause_and_a_pause_a_watch(tmp_path: Path, argv: list[str], said: str) -> None:
+    (tmp_path / "canaryctl.yml").write_text("")
+    done = run("probe", "canary", *argv, cwd=tmp_path)
+    assert done.returncode == 2 and said in done.stderr

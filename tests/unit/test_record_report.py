@@ -92,6 +92,11 @@ def test_a_flaky_pass_is_marked_in_the_table() -> None:
     assert "| Front Page | ✅ PASS (flaky: passed after 3 failed attempts) |" in render_markdown(document(probes=[row]))
 
 
+def test_a_part_of_the_probes_opens_no_gate() -> None:
+    run = document(verdict="passed", probes=[probe("Front Page", "passed")], contracts=[], error=None, partial=True)
+    assert "**Held back by:** only a part of the probes ran" in render_markdown(run)
+
+
 def test_the_note_says_what_an_operator_needs() -> None:
     text = render_markdown(document(simulated=True, warnings=[{"what": "old", "where": "h1", "hint": "update"}]))
     for needed in (
