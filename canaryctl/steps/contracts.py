@@ -127,7 +127,7 @@ def _check(work: Work, jobs: Sequence[Job]) -> None:
     references = {job.subject.name: job.subject.reference for job in jobs}
     for found, error in ((broken, ContractError), (unjudged, UnjudgedError)):
         if found:
-            said = "; ".join(f"{row.image}: {row.check}: {row.reason}" for row in found)
+            said = "\n".join(f"{row.image}: {row.check}: {row.reason}" for row in found)
             where = ", ".join(dict.fromkeys(references[row.image] for row in found))
             kind = "contract broken" if error is ContractError else "contract not judged"
             raise error(f"{kind}: {said}", where, _HINT)
