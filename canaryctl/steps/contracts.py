@@ -91,7 +91,7 @@ def _job(work: Work, image: ImageFact, host: str, *, gpu: bool = False) -> Job:
     facts = work.facts[host]
     place = Place(host, work.connections.get(host), facts.sudo, gpu_options(facts))
     subject = subject_of(work, image, content_tag(work.scene.release.stack, image))
-    on = ", ".join([host, *(f"{gpu.name} {gpu.driver}" for gpu in facts.gpus)])
+    on = ", ".join([host, *(f"{card.name} {card.driver}" for card in facts.gpus)])
     return Job(place, subject, gpu, on)
 
 
