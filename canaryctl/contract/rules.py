@@ -69,9 +69,9 @@ def _user(image: str, wanted: str, user: str, uid: int | None) -> Row:
     name = user.partition(":")[0]
     if uid is None and (name.isdigit() or name in ("", "root")):
         uid = int(name) if name.isdigit() else 0
-    found = (user or "no USER, so root") + ("" if uid is None or name == str(uid) else f" (uid {uid})")
+    found = (user or "root, for want of a USER") + ("" if uid is None or name in ("", str(uid)) else f" (uid {uid})")
     if wanted == "nonroot":
-        reason = f"it runs as root: {found}" if uid == 0 else ""
+        reason = f"it runs as {found}" if uid == 0 else ""
     elif wanted.isdigit():
         reason = "" if uid == int(wanted) else f"it runs as {found}, not as uid {wanted}"
     else:

@@ -19,7 +19,8 @@ from canaryctl.observe import CommandTimeout, Connection, LocalConnection
 LABEL = "canaryctl.contract"
 _KEPT = 64_000  # bytes of output kept, its end
 _GRACE = 20.0  # seconds for Docker to remove what ran too long, and to say so
-_TRAPS = "trap 'exit 143' HUP INT TERM; trap '{docker} rm -f {name} >/dev/null 2>&1' EXIT; "
+# A shell that tells a dead canaryctl of what was killed dies of it, before its traps: it tells nobody.
+_TRAPS = "exec 2>/dev/null; trap 'exit 143' HUP INT TERM; trap '{docker} rm -f {name} >/dev/null 2>&1' EXIT; "
 # `wait` lets the traps run at once; a foreground command would hold them up.
 _BOUNDED = (
     "b=; command -v timeout >/dev/null 2>&1 && b='timeout -s KILL {seconds:g}'; {sudo}$b {run} </dev/null 2>&1 & "
@@ -74,7 +75,7 @@ class Ran:
     def fault(self) -> str:
         """Why Docker could not run the image at all, in its words; empty where it did, or lacked the program."""
         if "exec format error" in self.output:
-            return "the image is for another kind of processor than the machine it was to run on"
+            return "exec format error: it is for another kind of processor than this machine's, or lacks its '#!' line"
         if self.code == 125 or "Cannot connect to the Docker daemon" in self.output:
             return self.last_words or "docker run failed"
         return ""

@@ -91,7 +91,7 @@ def _job(work: Work, image: ImageFact, host: str, *, gpu: bool = False) -> Job:
     facts = work.facts[host]
     place = Place(host, work.connections.get(host), facts.sudo, gpu_options(facts))
     subject = subject_of(work, image, content_tag(work.scene.release.stack, image))
-    on = ", ".join([host, *(f"{gpu.name} {gpu.driver}" for gpu in facts.gpus)])
+    on = ", ".join([host, *(f"{card.name} {card.driver}" for card in facts.gpus)])
     return Job(place, subject, gpu, on)
 
 
@@ -127,7 +127,7 @@ def _check(work: Work, jobs: Sequence[Job]) -> None:
     references = {job.subject.name: job.subject.reference for job in jobs}
     for found, error in ((broken, ContractError), (unjudged, UnjudgedError)):
         if found:
-            said = "; ".join(f"{row.image}: {row.check}: {row.reason}" for row in found)
+            said = "\n".join(f"{row.image}: {row.check}: {row.reason}" for row in found)
             where = ", ".join(dict.fromkeys(references[row.image] for row in found))
             kind = "contract broken" if error is ContractError else "contract not judged"
             raise error(f"{kind}: {said}", where, _HINT)
