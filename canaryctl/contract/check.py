@@ -94,10 +94,19 @@ def _stop(jobs: Sequence[Job], futures: Sequence[Future[list[Row]]]) -> None:
         waiting = wait(waiting, timeout=1).not_done
 
 
+def is_known(cache: Cache, job: Job) -> bool:
+    """Whether what came of a job is remembered."""
+    return bool(cache.rows(_key(job)))
+
+
+def _key(job: Job) -> str:
+    subject = job.subject
+    return Cache.key(subject.id, subject.contract, subject.secrets, f"gpu {job.on}" if job.gpu else "")
+
+
 def _known_or_checked(cache: Cache, job: Job) -> list[Row]:
     """The rows of an image, remembered where it was checked before."""
-    subject = job.subject
-    key = Cache.key(subject.id, subject.contract, subject.secrets, f"gpu {job.on}" if job.gpu else "")
+    subject, key = job.subject, _key(job)
     if known := cache.rows(key):
         return [replace(row, image=subject.name, where=job.place.name, cached=True) for row in known]
     rows = check_image(job.place, subject, gpu=job.gpu)

@@ -6,7 +6,7 @@ import time
 from collections.abc import Sequence
 from typing import Any
 
-from canaryctl.contract import Cache, Job, Place, Row, Subject, check_all, here, read_layers
+from canaryctl.contract import Cache, Job, Place, Row, Subject, check_all, here, is_known, read_layers
 from canaryctl.errors import ContractError, UnjudgedError
 from canaryctl.observe import HostFacts
 from canaryctl.plan.plan import Plan, needed_images
@@ -17,7 +17,7 @@ _HINT = "mend the image, or its contract in the stack file (docs/contracts.md); 
 
 
 def check_here(work: Work) -> None:
-    """Check the images that some host lacks and this machine has.
+    """Check the images that some host lacks and this machine has. Of those that are there, what is remembered counts.
 
     Raises:
         ContractError: an image does not keep its contract.
@@ -27,15 +27,16 @@ def check_here(work: Work) -> None:
         work.run.note("contracts were not checked (--no-contract)")
         return
     release = work.scene.release
-    lacking = {
-        image.name: image
-        for host, target in work.targets.items()
-        if host in work.facts
-        for image in needed_images(release, target, work.facts[host])
-        if image.local
-    }
-    place = here()
-    _check(work, [Job(place, subject_of(work, image, image.reference)) for image in lacking.values()])
+    hosts = [host for host in work.targets if host in work.facts]
+    lacking = {image.name for host in hosts for image in needed_images(release, work.targets[host], work.facts[host])}
+    wanted = {name for host in hosts for name in _images_of(work, host)}
+    place, cache = here(), Cache()
+    jobs = [
+        Job(place, subject_of(work, image, image.reference))
+        for image in release.images.values()
+        if image.local and image.name in wanted
+    ]
+    _check(work, [job for job in jobs if job.subject.name in lacking or is_known(cache, job)])
 
 
 def check_on_hosts(work: Work, plan: Plan) -> None:
