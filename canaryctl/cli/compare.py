@@ -74,7 +74,7 @@ def print_comparison(comparison: dict[str, Any], to: Printer) -> None:
         heading = f"{table.title:<{label}}  {titles[0]:<{columns[0]}}  {titles[1]:<{columns[1]}}"
         to.line(to.paint(heading.rstrip(), "bold"))
         for line in table.lines:
-            to.line(_row(line, label, columns, to))
+            to.line(_row(line, label, columns, to).replace("→", to.arrow()))
     to.stream.flush()
 
 
@@ -84,7 +84,7 @@ def _row(line: Any, label: int, columns: list[int], to: Printer) -> str:
         to.paint(clean(text).ljust(width), _style(verdict))
         for text, verdict, width in zip((line.a, line.b), line.verdicts, columns, strict=True)
     ]
-    change = to.paint(clean(line.change).replace("→", to.arrow()), moods.get(line.mood, ""))
+    change = to.paint(clean(line.change), moods.get(line.mood, ""))
     name = clean(line.label)
     if len(name) > label:  # a log line: the figures go below it
         return f"{name}\n{'':<{label}}  {cells[0]}  {cells[1]}  {change}".rstrip()

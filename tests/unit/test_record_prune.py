@@ -16,6 +16,7 @@ from canaryctl.errors import ConfigError
 from canaryctl.record import prune as pruning
 from canaryctl.record.document import new_document
 from canaryctl.record.prune import plan_prune
+from canaryctl.record.run import Run
 
 NOW = datetime(2026, 11, 30, tzinfo=UTC).timestamp()
 DAY = 86400.0
@@ -66,6 +67,13 @@ def test_the_newest_that_passed_and_the_newest_that_was_judged_stay(tmp_path: Pa
     run(tmp_path, 5, "failed")
     run(tmp_path, 6, "interrupted")
     assert going(tmp_path, keep=0) == [1, 3, 5, 6]
+
+
+def test_a_run_that_still_goes_on_stays(tmp_path: Path) -> None:
+    going_on = Run.start(tmp_path, command="deploy", environment="canary")
+    assert plan_prune(tmp_path, keep=0).going == ()
+    going_on.finish("failed", 1)
+    assert [found.path for found in plan_prune(tmp_path, keep=0).going] == [going_on.path]
 
 
 def test_folders_that_no_run_of_ours_wrote_stay(tmp_path: Path) -> None:

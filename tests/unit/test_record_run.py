@@ -20,6 +20,7 @@ import pytest
 
 from canaryctl.errors import ApplyError, ConfigError, HostError
 from canaryctl.record import run as run_module
+from canaryctl.record.document import latency
 from canaryctl.record.history import append, append_command, history_line
 from canaryctl.record.run import Run
 from canaryctl.record.scrub import Scrubber
@@ -87,6 +88,22 @@ def test_evidence_is_complete_scrubbed_and_verifies(tmp_path: Path) -> None:
     assert checked.returncode == 0, checked.stderr
     events = [json.loads(line) for line in (run.path / "events.jsonl").read_text().splitlines()]
     assert events[0]["type"] == "run.started" and events[-1]["type"] == "run.finished"
+
+
+def test_a_latency_is_taken_over_what_was_answered() -> None:
+    said = [{"ms": ms, "status": 200, "error": ""} for ms in (9.0, 1.0, 5.0, 7.0)]
+    unanswered = [{"ms": 3000.0, "status": None, "error": "no answer"}, "a plain text"]
+    assert latency(said + unanswered) == {"n": 4, "p50": 5.0, "max": 9.0}
+    assert latency(unanswered) is None
+
+
+def test_a_stage_began_when_it_says_or_as_long_ago_as_it_took(tmp_path: Path) -> None:
+    run = start(tmp_path)
+    run.stage("push", "h1", "ok", 30.0)
+    run.stage("start", "h1", "ok", 1.0, "2026-11-24T08:15:30Z")
+    run.finish("passed", 0)
+    pushed, started = run.document["stages"]
+    assert pushed["started"] < run.document["started"] and started["started"] == "2026-11-24T08:15:30Z"
 
 
 def test_a_refused_run_is_recorded_whole(tmp_path: Path) -> None:
