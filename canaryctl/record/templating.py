@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from importlib.resources import files
 from typing import TYPE_CHECKING, Any
 
-from canaryctl.record.words import bound_words, flaky_words, human_ms, human_seconds, human_size
+from canaryctl.record.words import bound_words, figure, flaky_words, human_ms, human_seconds, human_size
 
 if TYPE_CHECKING:
     import jinja2
@@ -33,7 +33,14 @@ def templates() -> jinja2.Environment:
         undefined=jinja2.ChainableUndefined,
     )
     environment.filters.update(
-        bound=bound_words, cell=cell, result=result, size=human_size, seconds=human_seconds, ms=human_ms, pretty=pretty
+        bound=bound_words,
+        cell=cell,
+        figure=figure,
+        result=result,
+        size=human_size,
+        seconds=human_seconds,
+        ms=human_ms,
+        pretty=pretty,
     )
     return environment
 

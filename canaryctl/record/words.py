@@ -36,6 +36,11 @@ def human_ms(milliseconds: float | None) -> str:
     return f"{milliseconds:.1f} ms" if milliseconds < 10 else f"{milliseconds:.0f} ms"
 
 
+def figure(value: float | None) -> str:
+    """A number with the digits that matter: 30, 14.2, 0.000831."""
+    return "" if value is None else f"{value:.10g}"
+
+
 def bound_words(bound: Mapping[str, float] | None) -> str:
     """A metric's bounds: at most 50, ratio at most 1.2."""
     return ", ".join(f"{name.replace('_', ' ')} {value:g}" for name, value in (bound or {}).items())

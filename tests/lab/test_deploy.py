@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import hashlib
 import json
+import shlex
 import subprocess
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import jsonschema
+import pytest
 from conftest import CTL, FOUR_ROWS, ROOT, Box, Ctl, Result
 
 import canaryctl.record
@@ -177,8 +179,22 @@ def test_each_stage_runs_alone_and_says_what_it_needs(canary: Result, ctl: Ctl) 
     assert early.code == 2 and "start needs" in early.err and "run: canaryctl" in early.err
 
 
+@pytest.fixture
+def ended(box: Callable[[str], Box]) -> Iterator[None]:
+    """Nothing that a test began outlives it: a training without end would keep the worker from all others."""
+    yield
+    host = box("canary-1")
+    program = f"""
+import json, urllib.request
+base = "http://{host.address}:18000/api/v1/operations"
+for operation in json.load(urllib.request.urlopen(base + "?unfinished=true"))["data"]:
+    urllib.request.urlopen(urllib.request.Request(base + "/" + operation["id"], method="DELETE"))
+"""
+    host.run(f"python3 -c {shlex.quote(program)}")
+
+
 def test_what_a_killed_probe_began_is_cancelled_by_the_next(
-    canary: Result, ctl: Ctl, lab_env: dict[str, str], tmp_path: Path
+    canary: Result, ended: None, ctl: Ctl, lab_env: dict[str, str], tmp_path: Path
 ) -> None:
     endless = tmp_path / "endless.yml"
     text = (ROOT / "examples/ktrdr/probes.yml").read_text()

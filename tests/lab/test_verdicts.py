@@ -116,7 +116,7 @@ def test_metrics_of_a_probe_and_of_an_endpoint_are_judged_by_their_bounds(toy: T
     assert waiting["reason"] == f"max is 7 (n={waiting['n']}), above the 6 allowed"
     assert document["probes"][0]["soak"]["samples"] == document["soak"]["rounds"]
     report = (evidence(toy.ctl, document) / "report.md").read_text()
-    assert "| queue | ✅ PASS | last is 30 (n=" in report and "above the 6 allowed" in report
+    assert f"| queue last | ✅ PASS | 30 | {queue['n']} | " in report and "above the 6 allowed" in report
 
     metrics[1]["at_most"] = metrics[1]["at_least"] = 29
     document = probed(toy, 1, canary_metrics=metrics[1:2])
@@ -244,7 +244,7 @@ def test_an_interrupted_baseline_is_not_followed_by_its_candidate(
 ) -> None:
     rules(toy, canary_disposable=True)
     env = {**lab_env, "CANARYCTL_RUNS": str(runs_dir)}
-    document = stop_when(toy, env, ["deploy", "one", "--yes", "--baseline", "base"], begins("render"))
+    document = stop_when(toy, env, ["deploy", "one", "--yes", "--baseline", "base"], begins("start"))
     interrupted(toy, document, box("canary-1"))
     assert document["role"] == "baseline"
     newest = json.loads(toy.run("runs", "list", "--output", "json").out)["runs"][0]
