@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import functools
 import json
+import os
 import re
 from collections.abc import Mapping
 from importlib.resources import files
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from canaryctl.record.words import bound_words, figure, flaky_words, human_ms, human_seconds, human_size
@@ -31,6 +33,7 @@ def templates() -> jinja2.Environment:
         lstrip_blocks=True,
         keep_trailing_newline=True,
         undefined=jinja2.ChainableUndefined,
+        bytecode_cache=_compiled(),
     )
     environment.filters.update(
         bound=bound_words,
@@ -43,6 +46,20 @@ def templates() -> jinja2.Environment:
         pretty=pretty,
     )
     return environment
+
+
+def _compiled() -> jinja2.BytecodeCache | None:
+    """Where compiled templates are kept: compiling them takes longer than all else a short command does."""
+    import jinja2
+
+    home = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "canaryctl" / "templates"
+    try:
+        home.mkdir(parents=True, exist_ok=True, mode=0o700)
+    except OSError:
+        return None
+    # Code is run from here: not where somebody else can write.
+    mine = home.stat().st_uid == os.getuid() and not home.stat().st_mode & 0o022
+    return jinja2.FileSystemBytecodeCache(str(home)) if mine and os.access(home, os.W_OK) else None
 
 
 def source(name: str) -> str:

@@ -110,6 +110,10 @@ class Registry:
         self.wait()
         self.log_in(PASSWORD)
 
+    def stop(self) -> None:
+        """Leave no registry running on this machine: the lab outlives the tests."""
+        self.box.run("systemctl disable -q --now docker-registry; systemctl stop lab-tokens lab-registry", check=False)
+
     def wait(self) -> None:
         """Until it listens."""
         self.box.run(

@@ -34,6 +34,7 @@ def registry(
     yield found
     forget_names(box(HOST), found)
     found.distrust_on(box(HOST))
+    found.stop()
 
 
 @pytest.fixture(scope="module")
