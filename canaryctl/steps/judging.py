@@ -128,6 +128,7 @@ def soak(work: Work, rows: Sequence[ProbeResult], context: ProbeContext, meter: 
     try:
         soaking.run(each_round, work.run.event)
     finally:  # what an interrupted soak found is worth keeping too
+        work.run.set("probed_until", now())
         rows = soaking.applied(rows)
         work.run.set("soak", soaking.as_dict())
         _record(work, rows)

@@ -228,3 +228,15 @@ def test_a_metric_that_failed_is_listed_with_its_value_and_holds_back() -> None:
     assert gates(run) == ["latency (failed)"]
     row = "| latency p95 | ❌ FAIL: p95 is 312 ms (n=40), above 250 ms | 312 ms | 40 | at most 250 |  |"
     assert row in render_markdown(run)
+
+
+def test_a_soak_is_told_with_its_first_failure() -> None:
+    first = {"after": 4.2, "round": 3, "host": "canary-1", "reason": "status 500", "exchange": None}
+    soaked = {"samples": 9, "failed": 1, "p50_ms": 3.2, "p95_ms": 9.0, "max_ms": 41.0, "first_failure": first}
+    run = document(probes=[{**probe("Front Page", "failed", "status 500"), "soak": soaked}])
+    run["soak"] = {"seconds": 4.2, "of": 600.0, "every": 1.0, "rounds": 3}
+    page = " ".join(render_html(run).split())
+    assert "Soak: 3 rounds in 4.2 s of 10 min 00 s." in page
+    assert "9 samples, 1 failed, median 3.2 ms, 95 % within 9.0 ms, longest 41 ms." in page
+    assert "First failure after 4.2 s (round 3, canary-1): status 500" in page
+    assert "Soak: 3 rounds in 4.2 s of 10 min 00 s." in render_markdown(run)
