@@ -15,7 +15,7 @@ from canaryctl.observe.connection import Connection
 
 # The modules of each program, in the order that they need each other.
 PROGRAMS = {
-    "facts": ("docker", "system", "state", "facts"),
+    "facts": ("docker", "system", "gpuxml", "gpu", "state", "facts"),
     "collect": ("docker", "collect"),
     "receive": ("docker", "content", "staging", "load", "receive"),
     "pull": ("docker", "pull"),
