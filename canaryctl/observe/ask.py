@@ -20,6 +20,7 @@ PROGRAMS = {
     "receive": ("docker", "content", "staging", "load", "receive"),
     "pull": ("docker", "pull"),
     "prune": ("docker", "prune"),
+    "gpu": ("docker", "system", "gpuxml", "gpu", "gpuwatch"),
 }
 
 # Python reads a program on standard input to its end; this reads as much as is announced and leaves the rest.
