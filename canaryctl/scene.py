@@ -22,7 +22,7 @@ from canaryctl.deliver.registry import Registries
 from canaryctl.errors import ConfigError
 from canaryctl.observe import HostFacts, secrets_mac
 from canaryctl.plan.files import StackFiles, read_stack_files
-from canaryctl.plan.gpus import Want, reservation, wants_of
+from canaryctl.plan.gpus import Want, can_offer, reservation, wants_of
 from canaryctl.plan.plan import Target
 from canaryctl.plan.release import Release, make_release
 from canaryctl.plan.rendering import Rendering, place_services, render_host, template_names
@@ -159,10 +159,11 @@ class Scene:
         """The release on one host; `facts` give its GPUs. Raises ConfigError on a faulty template."""
         gpus = tuple(facts.gpus) if facts else ()
         device = reservation(facts, self.policies[host]) if facts else None
-        key = (host, gpus, repr(device))
+        key = (host, gpus, repr((device, facts and can_offer(facts))))
         if key not in self._renderings:
             files, where = self.files, shown(self.stack.directory / self.stack.compose)
-            devices = {want.service: device for want in self.wants(host)} if device else {}
+            given = [want for want in self.wants(host) if device and facts and (want.required or can_offer(facts))]
+            devices = {want.service: device for want in given if device}
             self._renderings[key] = render_host(
                 self.stack, self.release, host, self.names, files.template, files.assets, where, gpus, devices
             )

@@ -43,6 +43,7 @@ class Policy:
     `soak`, `soak_every`: seconds for which probes are repeated after they passed, and from one round to the next.
     `metrics`: bounds on measured values.
     `gpu_devices`: the GPUs that services get: `all`, how many, or which (numbers as nvidia-smi has them, or UUIDs).
+    `gpu_driver`: whether provisioning installs a driver where there is none.
     `busy`, `busy_wait`: what follows where others compute on them, and seconds to wait for these to end.
     `disposable`: whether a baseline may be deployed before the candidate, which migrates its database too.
     """
@@ -57,6 +58,7 @@ class Policy:
     soak_every: float = 30.0
     metrics: tuple[Metric, ...] = ()
     gpu_devices: str | int | tuple[str, ...] = "all"
+    gpu_driver: bool = False
     busy: str = "refuse"
     busy_wait: float = 600.0
     disposable: bool = False
@@ -141,12 +143,13 @@ def _judging(host: Host, where: str) -> dict[str, Any]:
 
 
 def _gpus(host: Host, where: str) -> dict[str, Any]:
-    """Which GPUs services may have: `canary_gpu_devices`."""
+    """Which GPUs services may have, and whether the role that sets hosts up for them installs a driver."""
+    driver = {"gpu_driver": host.vars.get("nvidia_container_toolkit_install_driver") is True}
     given = host.vars.get("canary_gpu_devices", "all")
     if given == "all" or (isinstance(given, int) and not isinstance(given, bool) and given > 0):
-        return {"gpu_devices": given}
+        return driver | {"gpu_devices": given}
     if isinstance(given, (list, tuple)) and given and all(isinstance(one, (int, str)) for one in given):
-        return {"gpu_devices": tuple(str(one) for one in given)}
+        return driver | {"gpu_devices": tuple(str(one) for one in given)}
     raise ConfigError(
         f"canary_gpu_devices of {host.name} is '{given}'",
         where,

@@ -70,19 +70,23 @@ def reservation(facts: HostFacts, policy: Policy) -> dict[str, Any] | None:
     return given | {"count": policy.gpu_devices}
 
 
-def gpu_lacks(facts: HostFacts, wants: Iterable[Want]) -> list[str]:
-    """What of the toolkit a host lacks for its services that require a GPU: work for provisioning."""
+def can_offer(facts: HostFacts) -> bool:
+    """Whether Docker on a host can give a container GPUs now."""
+    docker = facts.docker
+    return _cdi_alone(facts) or facts.gpu_host.hook or (docker is not None and "nvidia" in docker.runtimes)
+
+
+def gpu_lacks(facts: HostFacts, policy: Policy, wants: Iterable[Want]) -> list[str]:
+    """What a host lacks for its services that require a GPU and provisioning can install."""
     if not any(want.required for want in wants) or _cdi_alone(facts):
         return []
-    lacks = []
+    lacks = ["the NVIDIA driver is not installed"] if _driver_comes(facts, policy) else []
     if not facts.gpu_host.toolkit:
         lacks.append("the NVIDIA container toolkit is not installed")
     if facts.docker is None or not facts.docker.running:
         return lacks
     if "nvidia" not in facts.docker.runtimes:
         lacks.append("Docker does not know the runtime nvidia")
-    elif lacks and facts.gpu_host.hook:  # another package serves Docker as well
-        return []
     return lacks
 
 
@@ -92,6 +96,8 @@ def gpu_problems(facts: HostFacts, policy: Policy, wants: Iterable[Want]) -> lis
     if not needed:
         return []
     who = ", ".join(want.subject for want in needed)
+    if _driver_comes(facts, policy):
+        return []  # what it brings to light is looked at once it is there
     if missing := _no_gpu(facts):
         what, hint = missing
         return [_problem(facts, f"{who} needs a GPU: {what}", hint)]
@@ -140,6 +146,11 @@ def _devices_of(gpu: GpuFacts) -> list[Device]:
 def _instance(gpu: GpuFacts, part: MigInstance) -> Device:
     profile = f"{part.profile} of " if part.profile else ""
     return Device(part.uuid, f"MIG instance {part.index} ({profile}GPU {gpu.index}, {gpu.name})", part.memory, gpu)
+
+
+def _driver_comes(facts: HostFacts, policy: Policy) -> bool:
+    """Whether provisioning installs the driver that is missing."""
+    return policy.gpu_driver and policy.provision == "auto" and facts.gpu_host.state == "no-driver"
 
 
 def _no_gpu(facts: HostFacts) -> tuple[str, str] | None:

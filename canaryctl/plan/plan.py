@@ -163,7 +163,7 @@ def _provision(
 ) -> tuple[list[Change], list[CanaryError]]:
     if policy.provision == "never":
         return [], []
-    work = {"install Docker and compose": readiness(facts), GPU_WORK: gpu_lacks(facts, wants)}
+    work = {"install Docker and compose": readiness(facts), GPU_WORK: gpu_lacks(facts, policy, wants)}
     lacks = [lack for found in work.values() for lack in found]
     if not lacks:
         return [], []

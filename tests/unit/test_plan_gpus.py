@@ -73,7 +73,7 @@ def test_a_host_that_offers_gpus_through_cdi_alone_is_asked_by_cdi_names(devices
         "device_ids": names,
         "capabilities": ["gpu"],
     }
-    assert gpu_lacks(facts, want()) == [] and gpu_problems(facts, Policy(), want()) == []
+    assert gpu_lacks(facts, Policy(), want()) == [] and gpu_problems(facts, Policy(), want()) == []
 
 
 def test_a_host_without_gpus_gives_none() -> None:
@@ -82,7 +82,7 @@ def test_a_host_without_gpus_gives_none() -> None:
 
 def test_a_ready_host_is_no_problem() -> None:
     assert said(host(), want(gpu_memory="80GB", compute_capability="9.0", cuda="12.4")) == ""
-    assert gpu_lacks(host(), want()) == []
+    assert gpu_lacks(host(), Policy(), want()) == []
 
 
 @pytest.mark.parametrize(
@@ -158,13 +158,21 @@ def test_what_the_driver_does_not_tell_is_said_not_guessed() -> None:
     ],
 )
 def test_a_missing_toolkit_is_work_for_provisioning(docker: Any, gpu: Any, lacks: list[str]) -> None:
-    assert gpu_lacks(host(docker=docker, gpu=gpu), want()) == lacks
+    assert gpu_lacks(host(docker=docker, gpu=gpu), Policy(), want()) == lacks
+
+
+def test_a_driver_that_provisioning_may_install_is_work_and_no_problem() -> None:
+    bare = host("", docker={"running": True}, gpu={"state": "no-driver", "toolkit": "/usr/bin/nvidia-ctk"})
+    allowed = Policy("auto", gpu_driver=True)
+    assert gpu_lacks(bare, allowed, want())[0] == "the NVIDIA driver is not installed"
+    assert gpu_problems(bare, allowed, want()) == []
+    assert gpu_problems(bare, replace(allowed, provision="check"), want()) != []
 
 
 def test_an_optional_gpu_forbids_nothing() -> None:
     optional = (Want("jobs", "worker", Image.model_validate({"tag": "w:1", "gpu": "optional"})),)
     bare = host("", docker={"running": True}, gpu={"state": "none"})
-    assert gpu_problems(bare, Policy(), optional) == [] and gpu_lacks(bare, optional) == []
+    assert gpu_problems(bare, Policy(), optional) == [] and gpu_lacks(bare, Policy(), optional) == []
 
 
 def owned(container: str, project: str, state: str = "running") -> list[dict[str, Any]]:
