@@ -157,7 +157,6 @@ class HostFacts:
     volumes: tuple[VolumeFacts, ...] = ()
     ports: tuple[PortFacts, ...] = ()
     gpus: tuple[GpuFacts, ...] = ()
-    gpu: dict[str, Any] = field(default_factory=dict)
     gpu_host: GpuHost = field(default_factory=GpuHost)
     state: StateFacts = field(default_factory=StateFacts)
     errors: dict[str, str] = field(default_factory=dict)
@@ -221,7 +220,7 @@ def parse(host: str, document: Mapping[str, Any], *, clock_skew: float = 0) -> H
     """The agent's document -> facts."""
     cpu, memory, compose = (document.get(k) or {} for k in ("cpu", "memory", "compose"))
     state = document.get("state") or {}
-    plain = ("time", "hostname", "user", "uid", "become", "become_reason", "kernel", "arch", "python", "gpu", "errors")
+    plain = ("time", "hostname", "user", "uid", "become", "become_reason", "kernel", "arch", "python", "errors")
     return HostFacts(
         host=host,
         clock_skew=clock_skew,

@@ -176,13 +176,13 @@ def test_a_driver_that_will_not_do_is_an_error_before_anything_is_changed(
 
 
 def test_an_nvidia_smi_that_hangs_holds_back_no_other_fact(toy: tuple[Toy, Result], gpu_host: Box) -> None:
-    gpu_host.run("dpkg-divert -q --rename /usr/bin/nvidia-smi; printf '#!/bin/sh\\nsleep 300\\n' >/usr/bin/nvidia-smi")
-    gpu_host.run("chmod +x /usr/bin/nvidia-smi")
+    smi, kept = "/usr/bin/nvidia-smi", "/usr/bin/nvidia-smi.kept"
+    gpu_host.run(f"mv {smi} {kept}; printf '#!/bin/sh\\nsleep 300\\n' >{smi}; chmod +x {smi}")
     try:
         done = toy[0].run("collect", "one", "--output", "json")
         planned = toy[0].run("plan", "one")
     finally:
-        gpu_host.run("rm /usr/bin/nvidia-smi; dpkg-divert -q --rename --remove /usr/bin/nvidia-smi")
+        gpu_host.run(f"mv {kept} {smi}")
     assert done.code == 0, done.text[-2000:]
     facts = (Path(toy[0].folder) / done.document["directory"] / "hosts/canary-1/facts.before.json").read_text()
     assert '"unanswered"' in facts and "toygpu-one-web-1" in facts
