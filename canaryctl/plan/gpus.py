@@ -149,8 +149,8 @@ def _instance(gpu: GpuFacts, part: MigInstance) -> Device:
 
 
 def _driver_comes(facts: HostFacts, policy: Policy) -> bool:
-    """Whether provisioning installs the driver that is missing."""
-    return policy.gpu_driver and policy.provision == "auto" and facts.gpu_host.state == "no-driver"
+    """Whether provisioning installs the driver that is missing. Whether there is a GPU for it is seen afterwards."""
+    return policy.gpu_driver and policy.provision == "auto" and facts.gpu_host.state in ("none", "no-driver")
 
 
 def _no_gpu(facts: HostFacts) -> tuple[str, str] | None:

@@ -11,7 +11,7 @@ from canaryctl.config.policy import Policy
 from canaryctl.config.stack import Stack
 from canaryctl.errors import ApplyError, CanaryError, HostError
 from canaryctl.observe.facts import ContainerFacts, HostFacts
-from canaryctl.plan.gpus import Want, busy_problems, gpu_lacks, gpu_problems, others_on, unchecked, wants_of
+from canaryctl.plan.gpus import Want, busy_problems, busy_with, gpu_lacks, gpu_problems, others_on, unchecked, wants_of
 from canaryctl.plan.release import ImageFact, Release, content_tag
 from canaryctl.plan.rendering import Rendering
 
@@ -112,6 +112,7 @@ def make_plan(
         problems += gpu_problems(seen, policies[host], wants)
         notes += unchecked(seen, policies[host], wants)
         left_alone += others_on(seen, stack.stack)
+        notes += [f"others use the GPUs: {one}" for one in busy_with(seen, stack.stack)] if wants else []
         started = _start(host, release, target, seen, others)
         problems += busy_problems(seen, policies[host], wants, stack.stack) if started else []
         changes += started

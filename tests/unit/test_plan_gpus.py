@@ -161,8 +161,9 @@ def test_a_missing_toolkit_is_work_for_provisioning(docker: Any, gpu: Any, lacks
     assert gpu_lacks(host(docker=docker, gpu=gpu), Policy(), want()) == lacks
 
 
-def test_a_driver_that_provisioning_may_install_is_work_and_no_problem() -> None:
-    bare = host("", docker={"running": True}, gpu={"state": "no-driver", "toolkit": "/usr/bin/nvidia-ctk"})
+@pytest.mark.parametrize("state", ["none", "no-driver"])
+def test_a_driver_that_provisioning_may_install_is_work_and_no_problem(state: str) -> None:
+    bare = host("", docker={"running": True}, gpu={"state": state, "toolkit": "/usr/bin/nvidia-ctk"})
     allowed = Policy("auto", gpu_driver=True)
     assert gpu_lacks(bare, allowed, want())[0] == "the NVIDIA driver is not installed"
     assert gpu_problems(bare, allowed, want()) == []
