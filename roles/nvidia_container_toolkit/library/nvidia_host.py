@@ -64,6 +64,14 @@ broken:
   description: Packages that dpkg has left half-configured.
   type: list
   returned: always
+held:
+  description: Packages that are kept from being upgraded.
+  type: list
+  returned: always
+python_debian:
+  description: Whether python3-debian is installed, which describes repositories.
+  type: bool
+  returned: always
 cdi_refresh:
   description: Whether the toolkit refreshes a CDI specification by a unit of its own.
   type: bool
@@ -107,13 +115,38 @@ def gpus() -> list[str]:
     return found + [str(node) for node in [Path("/dev/nvidiactl")] if node.exists()]
 
 
-def installed(package: str) -> str:
-    """A package's installed version; empty where it is not."""
+def packages() -> dict[str, tuple[str, str, str]]:
+    """What dpkg or rpm knows: package -> what is wanted of it, its state, its version."""
     if shutil.which("dpkg-query"):
-        code, said = run(["dpkg-query", "--show", "--showformat", "${db:Status-Status} ${Version}", package])
-        return said.partition(" ")[2] if code == 0 and said.startswith("installed ") else ""
-    code, said = run(["rpm", "--query", "--queryformat", "%{VERSION}-%{RELEASE}", package])
-    return said if code == 0 else ""
+        form = "${Package} ${db:Status-Want} ${db:Status-Status} ${Version}\\n"
+        _, said = run(["dpkg-query", "--show", "--showformat", form])
+    else:
+        _, said = run(
+            ["rpm", "--query", "--all", "--queryformat", "%{NAME} install installed %{VERSION}-%{RELEASE}\\n"]
+        )
+    return parse_packages(said)
+
+
+def parse_packages(said: str) -> dict[str, tuple[str, str, str]]:
+    lines = [line.split(" ") for line in said.splitlines()]
+    return {words[0]: (words[1], words[2], words[3]) for words in lines if len(words) == 4}
+
+
+def about_packages(there: dict[str, tuple[str, str, str]]) -> dict:
+    """The part of the answer that packages give."""
+
+    def version(package: str) -> str:
+        _, state, found = there.get(package, ("", "", ""))
+        return found if state == "installed" else ""
+
+    halfway = ("half-configured", "half-installed", "unpacked")
+    return {
+        "toolkit": version("nvidia-container-toolkit"),
+        "legacy": version("nvidia-docker2"),
+        "python_debian": bool(version("python3-debian")),
+        "held": sorted(package for package, (want, _, _) in there.items() if want == "hold"),
+        "broken": sorted(package for package, (_, state, _) in there.items() if state in halfway),
+    }
 
 
 def docker() -> dict[str, str]:
@@ -123,17 +156,6 @@ def docker() -> dict[str, str]:
     version = re.match(r"[\d.]+", found.get("ServerVersion") or "")
     return {"docker_version": version.group().rstrip(".") if version else "0",
             "cgroup_driver": found.get("CgroupDriver", "")}  # fmt: skip
-
-
-def broken() -> list[str]:
-    """Packages that dpkg has left half-configured or half-installed."""
-    code, said = run(["dpkg-query", "--show", "--showformat", "${db:Status-Status} ${Package}\n"])
-    states = [line.split() for line in said.splitlines()] if code == 0 else []
-    return [
-        words[1]
-        for words in states
-        if len(words) == 2 and words[0] in ("half-configured", "half-installed", "unpacked")
-    ]
 
 
 def main() -> None:
@@ -149,11 +171,9 @@ def main() -> None:
         driver=version,
         trouble=trouble,
         gpus=gpus(),
-        toolkit=installed("nvidia-container-toolkit"),
-        legacy=installed("nvidia-docker2"),
-        broken=broken(),
         rootless=rootless,
         cdi_refresh=refresh,
+        **about_packages(packages()),
         **docker(),
     )
 
