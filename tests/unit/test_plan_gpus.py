@@ -24,6 +24,7 @@ from canaryctl.plan.gpus import (
     unchecked,
     wants_of,
 )
+from canaryctl.plan.plan import plan_provision
 
 FIXTURES = Path(__file__).parents[1] / "fixtures/gpu"
 NVIDIA = {"running": True, "runtimes": ["nvidia", "runc"]}
@@ -241,3 +242,15 @@ def test_floors_without_a_gpu_make_no_sense() -> None:
     with pytest.raises(ValueError, match="need 'gpu: required'"):
         Image.model_validate({"tag": "w:1", "gpu_memory": "1GB"})
     assert Image.model_validate({"tag": "w:1", "gpu": "optional", "cuda": 12.4}).cuda == "12.4"
+
+
+def test_provisioning_asked_for_by_name_installs_the_toolkit_where_a_service_requires_a_gpu() -> None:
+    bare = host("", docker=None, gpu={"state": "no-driver"})
+    plan = plan_provision({"gpu-1": bare}, {"gpu-1": Policy("check")}, {"gpu-1": want()})
+    assert [(c.what, c.reason) for c in plan.changes] == [
+        ("install Docker and compose", "Docker is not installed"),
+        ("install the NVIDIA container toolkit", "the NVIDIA container toolkit is not installed"),
+    ]
+    assert [c.what for c in plan_provision({"gpu-1": bare}, {"gpu-1": Policy()}).changes] == [
+        "install Docker and compose"
+    ]
