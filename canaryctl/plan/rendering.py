@@ -241,7 +241,11 @@ def _give_devices(compose: dict[str, Any], devices: Mapping[str, Mapping[str, An
     given = False
     for name, device in devices.items():
         service = compose["services"].get(name)
-        if not isinstance(service, dict) or {"runtime", "gpus", "devices"} & set(service):
+        if (
+            not isinstance(service, dict)
+            or {"runtime", "gpus"} & set(service)
+            or "nvidia" in str(service.get("devices"))
+        ):
             continue
         reserved = service
         for key in ("deploy", "resources", "reservations"):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from itertools import islice
 from typing import Any
 
 from canaryctl.config.durations import show_duration
@@ -13,6 +14,7 @@ from canaryctl.record.store import stored_runs
 from canaryctl.work import Work
 
 _LOOK_EVERY = 10.0  # seconds
+_RECENT = 50  # runs that are looked through for figures to compare with
 
 
 def wait_for_others(work: Work, plan: Plan) -> Plan:
@@ -54,8 +56,8 @@ def look_at(work: Work, host: str, service: str, *, log: bool, reload: bool) -> 
 
 
 def found_before(work: Work, probe: str, host: str) -> dict[str, Any]:
-    """What a gpu probe found on a host in the newest run here that it passed in; empty where there is none."""
-    for run in stored_runs(work.run.path.parent.parent, work.scene.environment.name):
+    """What a gpu probe found on a host in the newest run here that it passed in; empty where there is none of late."""
+    for run in islice(stored_runs(work.run.path.parent.parent, work.scene.environment.name), _RECENT):
         for row in run.document.get("probes") or ():
             if (row.get("name"), row.get("kind"), row.get("verdict")) != (probe, "gpu", "passed"):
                 continue

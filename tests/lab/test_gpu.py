@@ -58,6 +58,8 @@ rm -f /etc/apt/sources.list.d/simulator.sources /etc/apt/keyrings/simulator.asc 
 mv /root/daemon.json.before /etc/docker/daemon.json 2>/dev/null
 systemctl restart docker
 """
+# The example's GPU worker may be on the same host.
+SHARED = {"all": {"canary_busy": "proceed"}}
 LOG = "/var/log/canaryctl-gpu-simulator/kernel.log"
 
 
@@ -88,7 +90,7 @@ def toy(
     made.edit("compose.yml.j2", "[data:/data]", '[data:/data, "./assets/server.py:/app/server.py:ro"]')
     made.write("server.py", SERVER)
     made.write("probes.yml", PROBES.replace("PORT", "18191"))
-    made.environment("one", "canary-1")
+    made.environment("one", "canary-1", variables=SHARED)
     try:
         yield made, made.deploy("one")
     finally:
@@ -138,6 +140,25 @@ def test_a_job_that_falls_back_to_the_cpu_is_noticed(toy: tuple[Toy, Result], gp
         gpu_host.run(f"sed -i s/^PROCESSES=.*/PROCESSES=containers/ {conf}")
     assert done.code == 1 and done.rows == {"Job": "passed", "Used": "failed"}
     assert "fell back to the CPU without a word" in reason_of(done, "Used")
+
+
+def test_gpus_that_others_use_refuse_a_deploy_and_are_left_alone(toy: tuple[Toy, Result], gpu_host: Box) -> None:
+    project = toy[0]
+    image = gpu_host.run("docker inspect -f '{{.Config.Image}}' toygpu-one-web-1").strip()
+    gpu_host.run(f"docker run -d --name theirs --gpus all --entrypoint sleep {image} 600")
+    back = project.edit("server.py", "import http.server", "import  http.server")
+    project.environment("one", "canary-1")
+    try:
+        tells(project.run("deploy", "one", "--yes"), 6, "are in use: canary-1: process", "in container theirs on GPU 0")
+        project.environment("one", "canary-1", variables=SHARED)
+        done = project.deploy("one")
+    finally:
+        gpu_host.run("docker rm -f theirs")
+        project.environment("one", "canary-1", variables=SHARED)
+        back()
+    assert done.code == 0, done.text[-2000:]
+    left = " ".join(done.document["left_alone"])
+    assert "canary-1: container theirs" in left and "in container theirs on GPU 0" in left
 
 
 def test_an_xid_since_the_deploy_fails(

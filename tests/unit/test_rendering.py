@@ -196,7 +196,12 @@ def test_a_service_that_gets_a_gpu_reserves_it_and_keeps_the_rest_as_compose_rea
 
 @pytest.mark.parametrize(
     "own",
-    ["runtime: nvidia", "gpus: all", "deploy: {resources: {reservations: {devices: [{driver: cdi}]}}}"],
+    [
+        "runtime: nvidia",
+        "gpus: all",
+        "devices: [nvidia.com/gpu=all]",
+        "deploy: {resources: {reservations: {devices: [{driver: cdi}]}}}",
+    ],
 )
 def test_a_service_that_asks_for_devices_in_a_way_of_its_own_is_left_as_it_is(tmp_path: Path, own: str) -> None:
     template = f"services:\n  db:  # mine\n    image: x\n    {own}\n"
