@@ -17,7 +17,8 @@ from canaryctl.work import Work
 
 def provision(work: Work, hosts: Sequence[str]) -> None:
     """Install what hosts lack."""
-    _ansible(work, "provision", hosts, {})
+    allowed = {"canary_allow_docker_restart": True} if work.scene.request.allow_docker_restart else {}
+    _ansible(work, "provision", hosts, allowed)
 
 
 def render(work: Work, hosts: Sequence[str]) -> None:
