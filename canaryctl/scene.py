@@ -47,6 +47,7 @@ class Request:
     verbosity: int = 0
     bandwidth: float | None = None
     contracts: bool = True
+    allow_docker_restart: bool = False
     vault_password_file: Path | None = None
     become_password: str | None = field(default=None, repr=False)
     only: tuple[str, ...] = ()

@@ -23,6 +23,8 @@ def provision(work: Work, hosts: Sequence[str]) -> None:
     variables: dict[str, Any] = {"canary_hosts": {host: {"gpu": bool(wants[host])} for host in hosts}}
     if cuda:
         variables["canary_cuda"] = max(cuda, key=version_of)
+    if work.scene.request.allow_docker_restart:
+        variables["canary_allow_docker_restart"] = True
     _ansible(work, "provision", hosts, variables)
 
 

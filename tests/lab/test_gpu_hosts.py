@@ -209,7 +209,7 @@ def test_the_legacy_package_is_mentioned_then_removed_on_request(ready: Box, pla
     [
         pytest.param(
             "true",
-            "apt-get update",
+            "test ! -e /etc/apt/sources.list.d/nvidia-container-toolkit.sources",
             {"nvidia_container_toolkit_repository_key": ANOTHER_KEY},
             "look at nvidia_container_toolkit_repository_key",
             id="wrong repository key",
@@ -246,7 +246,8 @@ def test_the_legacy_package_is_mentioned_then_removed_on_request(ready: Box, pla
         ),
         pytest.param(
             f"cat >/run/locker.py <<'E'\n{LOCKER}E\n"
-            "setsid python3 /run/locker.py >/dev/null 2>&1 & echo $! >/run/locker; while [ ! -e /run/locked ]; do sleep 0.1; done",
+            "setsid python3 /run/locker.py >/dev/null 2>&1 & echo $! >/run/locker;"
+            " while [ ! -e /run/locked ]; do sleep 0.1; done",
             "kill $(cat /run/locker); rm /run/locked",
             {"nvidia_container_toolkit_version": "1.16.2-1+simulator", "nvidia_container_toolkit_lock_timeout": 1},
             "lock",
@@ -321,7 +322,7 @@ def test_both_roles_undo_what_they_did_and_nothing_else(ready: Box, play: Play) 
     gone = play(TOOLKIT, nvidia_container_toolkit_state="absent")
     assert gone.code == 0, gone.text[-3000:]
     assert options(ready) == {"max-concurrent-downloads": 7}
-    assert ready.run("command -v nvidia-ctk; ls /etc/cdi /etc/apt/sources.list.d/nvidia* 2>/dev/null || true") == ""
+    assert ready.run("command -v nvidia-ctk; ls /etc/cdi/* /etc/apt/sources.list.d/nvidia* 2>/dev/null || true") == ""
     assert "nvidia" not in ready.run("docker info --format '{{json .Runtimes}}'")
     assert play(TOOLKIT, nvidia_container_toolkit_state="absent").changed == 0
     gone = play("docker_engine", docker_engine_state="absent", docker_engine_users=["ops"])

@@ -17,7 +17,7 @@ import io
 import json
 import subprocess
 import tarfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Set
 from pathlib import Path
 
 from canaryctl.errors import ConfigError
@@ -27,6 +27,9 @@ from canaryctl.lab.hosts import archive
 from canaryctl.lab.state import Lab
 
 ON_HOST = "srv/canaryctl-lab/apt"
+# These come with a GPU and its driver, as servers do; on others the driver's package can be installed.
+GPU_HOSTS = ("canary-1", "staging-gpu")
+_INSTALL_DRIVER = f"dpkg --install /{ON_HOST}/canaryctl-gpu-simulator_*.deb"
 _PACKAGES = Path(__file__).with_name("packages")
 _PRIVATE = "key.private.asc"
 
@@ -44,12 +47,22 @@ def serve(lab: Lab, say: Say) -> None:
         say("making the GPU simulator's packages")
         _write(directory, _signed(_builder(recipe, sources, say), directory / _PRIVATE))
         served = set()
-    running = docker("ps", "--no-trunc", "--quiet", "--filter", f"label=canaryctl.lab={lab.name}").split()
-    if set(running) != served:
-        files = {f"{ON_HOST}/{file.name}": file.read_bytes() for file in (directory / "repository").iterdir()}
-        for container in set(running) - served:
-            docker("cp", "-", f"{container}:/", stdin=archive(files))
-        state.write(directory / "served.json", json.dumps({"recipe": recipe, "containers": running}) + "\n")
+    listed = docker("ps", "--no-trunc", "--format", "{{.Names}} {{.ID}}", "--filter", f"label=canaryctl.lab={lab.name}")
+    running = dict(line.split() for line in listed.splitlines())
+    if set(running.values()) != served:
+        _carry({name for name, identity in running.items() if identity not in served}, lab, directory / "repository")
+        record = {"recipe": recipe, "containers": sorted(running.values())}
+        state.write(directory / "served.json", json.dumps(record) + "\n")
+
+
+def _carry(containers: Set[str], lab: Lab, repository: Path) -> None:
+    """Put the repository on hosts, and the driver on those that have a GPU."""
+    packed = archive({f"{ON_HOST}/{file.name}": file.read_bytes() for file in repository.iterdir()})
+    for container in containers:
+        docker("cp", "-", f"{container}:/", stdin=packed)
+    for host in GPU_HOSTS:
+        if host in lab.hosts and lab.hosts[host].container in containers:
+            docker("exec", lab.hosts[host].container, "sh", "-c", _INSTALL_DRIVER)
 
 
 def _sources() -> dict[str, bytes]:
