@@ -26,7 +26,7 @@ from canaryctl.errors import (
 from canaryctl.plan.plan import Plan, plan_provision
 from canaryctl.record.run import Listener, Run
 from canaryctl.scene import Request, Scene
-from canaryctl.steps import contracts, evidence, images, judging, stages
+from canaryctl.steps import contracts, evidence, gpus, images, judging, stages
 from canaryctl.steps.watching import Watching, watch
 from canaryctl.work import Work
 
@@ -54,7 +54,7 @@ def provision(request: Request, listeners: Sequence[Listener]) -> Document:
     """Install what hosts lack to run containers. Needs no image and no secret."""
     with recorded("provision", request, listeners) as work:
         work.observe()
-        plan = plan_provision(work.facts, work.scene.policies)
+        plan = plan_provision(work.facts, work.scene.policies, {host: work.scene.wants(host) for host in work.facts})
         work.record_plan(plan)
         demand_possible(plan.problems)
         if hosts := plan.hosts("provision"):
@@ -159,7 +159,7 @@ def bring(work: Work, agree: Callable[[Plan], None]) -> None:
     evidence.know_secrets(work)
     work.observe()
     work.demand_all_hosts()
-    plan = work.plan()
+    plan = gpus.wait_for_others(work, work.plan())
     record_plan(work, plan)
     demand_possible(plan.problems)
     judging.check_probes(work)

@@ -22,6 +22,7 @@ from canaryctl.deliver.registry import Registries
 from canaryctl.errors import ConfigError
 from canaryctl.observe import HostFacts, secrets_mac
 from canaryctl.plan.files import StackFiles, read_stack_files
+from canaryctl.plan.gpus import Want, can_offer, reservation, wants_of
 from canaryctl.plan.plan import Target
 from canaryctl.plan.release import Release, make_release
 from canaryctl.plan.rendering import Rendering, place_services, render_host, template_names
@@ -46,6 +47,7 @@ class Request:
     verbosity: int = 0
     bandwidth: float | None = None
     contracts: bool = True
+    allow_docker_restart: bool = False
     vault_password_file: Path | None = None
     become_password: str | None = field(default=None, repr=False)
     only: tuple[str, ...] = ()
@@ -67,7 +69,7 @@ class Scene:
         self.placed = place_services(self.stack, self.environment, shown(self.stack.file))
         self.registries = Registries(self._registry_ca())
         self._platform = USUAL_PLATFORM
-        self._renderings: dict[tuple[str, tuple[Any, ...]], Rendering] = {}
+        self._renderings: dict[tuple[str, tuple[Any, ...], str], Rendering] = {}
         chosen = match_hosts(self.environment, request.limit)
         self.hosts: list[Host] = [host for name, host in self.environment.hosts.items() if name in chosen]
 
@@ -157,12 +159,20 @@ class Scene:
     def rendering(self, host: str, facts: HostFacts | None = None) -> Rendering:
         """The release on one host; `facts` give its GPUs. Raises ConfigError on a faulty template."""
         gpus = tuple(facts.gpus) if facts else ()
-        if (host, gpus) not in self._renderings:
+        device = reservation(facts, self.policies[host]) if facts else None
+        key = (host, gpus, repr((device, facts and can_offer(facts))))
+        if key not in self._renderings:
             files, where = self.files, shown(self.stack.directory / self.stack.compose)
-            self._renderings[host, gpus] = render_host(
-                self.stack, self.release, host, self.names, files.template, files.assets, where, gpus
+            given = [want for want in self.wants(host) if device and facts and (want.required or can_offer(facts))]
+            devices = {want.service: device for want in given if device}
+            self._renderings[key] = render_host(
+                self.stack, self.release, host, self.names, files.template, files.assets, where, gpus, devices
             )
-        return self._renderings[host, gpus]
+        return self._renderings[key]
+
+    def wants(self, host: str) -> tuple[Want, ...]:
+        """The services placed on a host that get GPUs."""
+        return wants_of(self.stack, self.variant, self.placed.get(host, ()))
 
     def targets(self, facts: Mapping[str, HostFacts], nonce: str) -> dict[str, Target]:
         """What every host with services should be, placed hosts that were not observed included."""

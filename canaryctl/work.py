@@ -119,6 +119,7 @@ class Work:
         if "release" in self.scene.__dict__:
             self.names = self.scene.names
             self.run.set("release", {**self.scene.release.as_dict(), "migration": None})
+        self.run.set("left_alone", list(plan.left_alone))
         for note in plan.notes:
             if note not in self.run.document["notes"]:
                 self.run.note(note)

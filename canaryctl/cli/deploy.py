@@ -17,7 +17,9 @@ if TYPE_CHECKING:
     from canaryctl.scene import Request
 
 
-@takes("runs", "probes", "only", "skip", "variant", "image", "check", "diff", "yes", "no_contract")
+@takes(
+    "runs", "probes", "only", "skip", "variant", "image", "check", "diff", "yes", "no_contract", "allow_docker_restart"
+)
 def deploy(
     request: Request,
     output: Output,
@@ -56,9 +58,9 @@ def plan(request: Request, output: Output) -> None:
     _plan(request, output)
 
 
-@takes("runs", "check", "diff", "yes")
+@takes("runs", "check", "diff", "yes", "allow_docker_restart")
 def provision(request: Request, output: Output) -> None:
-    """Install what hosts lack to run containers: Docker and compose."""
+    """Install what hosts lack to run containers: Docker and compose, and NVIDIA's toolkit on GPU hosts."""
     from canaryctl import pipeline
 
     _run(output, lambda listeners: pipeline.provision(request, listeners))

@@ -91,6 +91,12 @@ _ON_REQUEST = {
     "check": (Annotated[bool, typer.Option("--check", help="Say what would be done; change nothing.")], False),
     "diff": (Annotated[bool, typer.Option("--diff", help="Show what changes in the compose file.")], False),
     "yes": (Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")], False),
+    "allow_docker_restart": (
+        Annotated[
+            bool, typer.Option("--allow-docker-restart", help="Restart Docker even where containers of others run.")
+        ],
+        False,
+    ),
     "no_contract": (
         Annotated[bool, typer.Option("--no-contract", help="Do not check the images' contracts; the report says so.")],
         False,
@@ -152,6 +158,7 @@ def _request(
     diff: bool = False,
     yes: bool = False,
     no_contract: bool = False,
+    allow_docker_restart: bool = False,
     verbose: int = 0,
     vault_password_file: Path | None = None,
     ask_become_pass: bool = False,
@@ -176,6 +183,7 @@ def _request(
         diff=diff,
         yes=yes,
         contracts=not no_contract,
+        allow_docker_restart=allow_docker_restart,
         verbosity=verbose,
         vault_password_file=vault_password_file,
         become_password=typer.prompt("sudo password", hide_input=True, err=True) if ask_become_pass else None,

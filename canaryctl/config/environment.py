@@ -14,7 +14,8 @@ from canaryctl.config.yamlfile import shown
 from canaryctl.errors import ConfigError
 
 DEFAULT_ROOT = "/opt/canaryctl"
-_OUR_PREFIXES = ("ansible_", "canary_")
+# The role's own variable says whether a driver that is missing will come, which a plan must know.
+_OUR_PREFIXES = ("ansible_", "canary_", "nvidia_container_toolkit_install_driver")
 _MAGIC = {"groups", "hostvars", "omit", "vars", "ansible_facts", "ansible_playbook_python", "ansible_version"}
 
 

@@ -19,8 +19,14 @@ _CHOICES = {
     "canary_on_failure": ("rollback", "keep", "down"),
     "canary_delivery": ("auto", "push", "pull"),
     "canary_inconclusive": ("block", "pass"),
+    "canary_busy": ("refuse", "wait", "proceed"),
 }
-_DURATIONS = {"canary_probe_deadline": "10m", "canary_soak": "10m", "canary_soak_every": "30s"}
+_DURATIONS = {
+    "canary_probe_deadline": "10m",
+    "canary_soak": "10m",
+    "canary_soak_every": "30s",
+    "canary_busy_wait": "10m",
+}
 
 
 @dataclass(frozen=True)
@@ -36,6 +42,9 @@ class Policy:
     `inconclusive`: whether a probe or metric that cannot judge blocks.
     `soak`, `soak_every`: seconds for which probes are repeated after they passed, and from one round to the next.
     `metrics`: bounds on measured values.
+    `gpu_devices`: the GPUs that services get: `all`, how many, or which (numbers as nvidia-smi has them, or UUIDs).
+    `gpu_driver`: whether provisioning installs a driver where there is none.
+    `busy`, `busy_wait`: what follows where others compute on them, and seconds to wait for these to end.
     `disposable`: whether a baseline may be deployed before the candidate, which migrates its database too.
     """
 
@@ -48,6 +57,10 @@ class Policy:
     soak: float = 0.0
     soak_every: float = 30.0
     metrics: tuple[Metric, ...] = ()
+    gpu_devices: str | int | tuple[str, ...] = "all"
+    gpu_driver: bool = False
+    busy: str = "refuse"
+    busy_wait: float = 600.0
     disposable: bool = False
 
     def rules(self) -> dict[str, Any]:
@@ -70,7 +83,9 @@ def load_policies(environment: Environment) -> dict[str, Policy]:
 
 
 def _policy(host: Host, where: str) -> Policy:
-    values: dict[str, Any] = {**_choices(host, where), **_durations(host, where), **_judging(host, where)}
+    values: dict[str, Any] = {}
+    for read in (_choices, _durations, _judging, _gpus):
+        values |= read(host, where)
     return Policy(**values)
 
 
@@ -125,3 +140,18 @@ def _judging(host: Host, where: str) -> dict[str, Any]:
             raise ConfigError(f"canary_disposable of {host.name} is neither true nor false", where, "write true")
         values["disposable"] = found["canary_disposable"]
     return values
+
+
+def _gpus(host: Host, where: str) -> dict[str, Any]:
+    """Which GPUs services may have, and whether the role that sets hosts up for them installs a driver."""
+    driver = {"gpu_driver": host.vars.get("nvidia_container_toolkit_install_driver") is True}
+    given = host.vars.get("canary_gpu_devices", "all")
+    if given == "all" or (isinstance(given, int) and not isinstance(given, bool) and given > 0):
+        return driver | {"gpu_devices": given}
+    if isinstance(given, (list, tuple)) and given and all(isinstance(one, (int, str)) for one in given):
+        return driver | {"gpu_devices": tuple(str(one) for one in given)}
+    raise ConfigError(
+        f"canary_gpu_devices of {host.name} is '{given}'",
+        where,
+        "write all, a number of GPUs, or a list of their numbers or UUIDs",
+    )

@@ -45,7 +45,16 @@ def _published(text: str) -> str:
     return text
 
 
+def _version(value: Any) -> Any:
+    """A version that YAML may have taken for a number."""
+    text = str(value)
+    if not re.fullmatch(r"\d+\.\d+", text):
+        raise ValueError(f"'{text}' is no version such as \"8.0\": write both numbers, in quotes")
+    return text
+
+
 Name = Annotated[str, AfterValidator(_name)]
+Version = Annotated[str, BeforeValidator(_version)]
 
 
 class _Model(BaseModel):
@@ -65,13 +74,25 @@ class Build(_Model):
 
 
 class Image(_Model):
-    """One image: built here (`build` and `tag`), already present (`tag`), or published elsewhere (`ref`)."""
+    """One image: built here (`build` and `tag`), already present (`tag`), or published elsewhere (`ref`).
+
+    `gpu_memory` (bytes in all), `compute_capability` and `cuda` are the least that the GPUs and their driver must have.
+    """
 
     build: Build | None = None
     tag: str | None = None
     ref: Annotated[str, AfterValidator(_published)] | None = None
     contract: Contract = Contract()
     gpu: Literal["required", "optional", "none"] = "none"
+    gpu_memory: Size | None = None
+    compute_capability: Version | None = None
+    cuda: Version | None = None
+
+    @model_validator(mode="after")
+    def _gpu_only(self) -> Image:
+        if self.gpu == "none" and (self.gpu_memory or self.compute_capability or self.cuda):
+            raise ValueError("'gpu_memory', 'compute_capability' and 'cuda' need 'gpu: required' or 'gpu: optional'")
+        return self
 
     @model_validator(mode="after")
     def _one_source(self) -> Image:
@@ -118,7 +139,10 @@ class Migrations(_Model):
 
 
 class Stack(_Model):
-    """The application under test. Build one with `load_stack`."""
+    """The application under test. Build one with `load_stack`.
+
+    `gpu_services` are those that get GPUs; without it, all whose image has `gpu: required` or `gpu: optional`.
+    """
 
     stack: Annotated[str, AfterValidator(_stack_name)]
     images: dict[Name, Image]
@@ -126,6 +150,7 @@ class Stack(_Model):
     default_variant: str | None = None
     placement: dict[str, tuple[Name, ...]]
     optional: tuple[Name, ...] = ()
+    gpu_services: tuple[Name, ...] | None = None
     compose: Annotated[str, AfterValidator(_relative)]
     assets: tuple[Annotated[str, AfterValidator(_relative)], ...] = ()
     mounts: tuple[Mount, ...] = ()
@@ -207,6 +232,9 @@ def _check_names(stack: Stack, document: Document) -> None:
     for index, service in enumerate(stack.optional):
         if service not in known:
             _reject(document, f"service '{service}' is in no variant", known, "optional", index)
+    for index, service in enumerate(stack.gpu_services or ()):
+        if service not in known:
+            _reject(document, f"service '{service}' is in no variant", known, "gpu_services", index)
     if stack.migrations:
         named: dict[str, str | None] = {"service": stack.migrations.service, "backup": stack.migrations.backup}
         for key, name in [*named.items(), *(("database", database) for database in stack.migrations.database)]:

@@ -8,7 +8,7 @@ import socket
 import subprocess
 import tarfile
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 from canaryctl.errors import ConfigError, HostError
 from canaryctl.lab import state
@@ -67,14 +67,15 @@ def admit(lab: Lab, host: str, public_key: str) -> None:
     docker("cp", "-", f"{lab.hosts[host].container}:/", stdin=archive(files))
 
 
-def archive(files: dict[str, str]) -> bytes:
-    """A tar of text files, owned by root, readable by all (sshd accepts root's authorized_keys)."""
+def archive(files: Mapping[str, str | bytes]) -> bytes:
+    """A tar of files, owned by root, readable by all (sshd accepts root's authorized_keys)."""
     out = io.BytesIO()
     with tarfile.open(fileobj=out, mode="w") as tar:
-        for name, text in files.items():
+        for name, given in files.items():
+            content = given.encode() if isinstance(given, str) else given
             entry = tarfile.TarInfo(name)
-            entry.size, entry.mode, entry.mtime = len(text.encode()), 0o644, int(time.time())
-            tar.addfile(entry, io.BytesIO(text.encode()))
+            entry.size, entry.mode, entry.mtime = len(content), 0o644, int(time.time())
+            tar.addfile(entry, io.BytesIO(content))
     return out.getvalue()
 
 

@@ -15,7 +15,7 @@ from typing import Any, TypeVar
 
 from canaryctl.errors import ConfigError, HostError
 from canaryctl.lab import hosts as box
-from canaryctl.lab import image, state
+from canaryctl.lab import image, simulator, state
 from canaryctl.lab.docker import Say, docker, ensure_daemon, exists, subnets
 from canaryctl.lab.state import Lab, LabHost
 
@@ -58,6 +58,7 @@ def up(
         public_key = state.ensure_key(lab)
         state.ensure_secrets(name, secrets or {})
         _heal(lab, found, public_key, say)
+        simulator.serve(lab, say)
     return lab
 
 

@@ -4,7 +4,7 @@ from canaryctl.observe.ask import interpreter
 from canaryctl.observe.connection import CommandTimeout, Completed, Connection
 from canaryctl.observe.containers import describe as describe_containers
 from canaryctl.observe.facts import HostFacts, secrets_mac
-from canaryctl.observe.observation import Observation, canary_root, collect, observe
+from canaryctl.observe.observation import Observation, canary_root, collect, observe, watch_gpus
 from canaryctl.observe.process import LocalConnection
 from canaryctl.observe.ssh import Connections
 
@@ -22,4 +22,5 @@ __all__ = [
     "interpreter",
     "observe",
     "secrets_mac",
+    "watch_gpus",
 ]

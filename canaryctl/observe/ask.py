@@ -15,11 +15,12 @@ from canaryctl.observe.connection import Connection
 
 # The modules of each program, in the order that they need each other.
 PROGRAMS = {
-    "facts": ("docker", "system", "state", "facts"),
+    "facts": ("docker", "system", "gpuxml", "gpu", "state", "facts"),
     "collect": ("docker", "collect"),
     "receive": ("docker", "content", "staging", "load", "receive"),
     "pull": ("docker", "pull"),
     "prune": ("docker", "prune"),
+    "gpu": ("docker", "system", "gpuxml", "gpu", "gpuwatch"),
 }
 
 # Python reads a program on standard input to its end; this reads as much as is announced and leaves the rest.

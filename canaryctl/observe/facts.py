@@ -5,12 +5,12 @@ from __future__ import annotations
 import hashlib
 import hmac
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field, fields
-from typing import Any, TypeVar
+from dataclasses import dataclass, field
+from typing import Any
 
 from canaryctl.errors import HostError
-
-F = TypeVar("F")
+from canaryctl.observe.gpufacts import GpuFacts, GpuHost, parse_gpu_host, parse_gpus
+from canaryctl.observe.typed import many, one
 
 
 @dataclass(frozen=True)
@@ -41,6 +41,7 @@ class DockerFacts:
     containerd_store: bool = False
     cgroup_driver: str = ""
     cgroup_version: str = ""
+    rootless: bool = False
     runtimes: tuple[str, ...] = ()
     cdi: bool = False
     error: str = ""
@@ -104,17 +105,6 @@ class PortFacts:
 
 
 @dataclass(frozen=True)
-class GpuFacts:
-    """One GPU as its driver reports it; `memory` in bytes."""
-
-    index: int = 0
-    name: str = ""
-    uuid: str = ""
-    memory: int | None = None
-    driver: str = ""
-
-
-@dataclass(frozen=True)
 class ReleaseFacts:
     """A release directory: its release.json, and the sha256 of its files where they were asked for."""
 
@@ -167,7 +157,7 @@ class HostFacts:
     volumes: tuple[VolumeFacts, ...] = ()
     ports: tuple[PortFacts, ...] = ()
     gpus: tuple[GpuFacts, ...] = ()
-    gpu: dict[str, Any] = field(default_factory=dict)
+    gpu_host: GpuHost = field(default_factory=GpuHost)
     state: StateFacts = field(default_factory=StateFacts)
     errors: dict[str, str] = field(default_factory=dict)
     raw: dict[str, Any] = field(default_factory=dict, repr=False)
@@ -179,7 +169,7 @@ class HostFacts:
 
     @property
     def gpu_simulated(self) -> bool:
-        return bool(self.gpu.get("simulated"))
+        return self.gpu_host.simulated
 
     def container(self, service: str, project: str) -> ContainerFacts | None:
         """The service's container (one-off ones apart), the running one where there are several."""
@@ -230,32 +220,33 @@ def parse(host: str, document: Mapping[str, Any], *, clock_skew: float = 0) -> H
     """The agent's document -> facts."""
     cpu, memory, compose = (document.get(k) or {} for k in ("cpu", "memory", "compose"))
     state = document.get("state") or {}
-    plain = ("time", "hostname", "user", "uid", "become", "become_reason", "kernel", "arch", "python", "gpu", "errors")
+    plain = ("time", "hostname", "user", "uid", "become", "become_reason", "kernel", "arch", "python", "errors")
     return HostFacts(
         host=host,
         clock_skew=clock_skew,
         **{key: document[key] for key in plain if document.get(key) is not None},
-        os=_one(OsFacts, document.get("os")),
+        os=one(OsFacts, document.get("os")),
         cpu_count=int(cpu.get("count") or 0),
         cpu_model=str(cpu.get("model") or ""),
         memory_total=int(memory.get("total") or 0),
         memory_available=int(memory.get("available") or 0),
-        disks={path: _one(DiskFacts, disk) for path, disk in (document.get("disks") or {}).items()},
-        docker=_one(DockerFacts, document["docker"]) if document.get("docker") else None,
+        disks={path: one(DiskFacts, disk) for path, disk in (document.get("disks") or {}).items()},
+        docker=one(DockerFacts, document["docker"]) if document.get("docker") else None,
         compose=compose.get("version"),
-        images=_many(ImageFacts, document.get("images")),
+        images=many(ImageFacts, document.get("images")),
         containers=tuple(
-            _one(ContainerFacts, {**entry, "ports": _many(PublishedPort, entry.get("ports"))})
+            one(ContainerFacts, {**entry, "ports": many(PublishedPort, entry.get("ports"))})
             for entry in document.get("containers") or ()
         ),
-        volumes=_many(VolumeFacts, document.get("volumes")),
-        ports=_many(PortFacts, document.get("ports")),
-        gpus=_many(GpuFacts, document.get("gpus")),
-        state=_one(
+        volumes=many(VolumeFacts, document.get("volumes")),
+        ports=many(PortFacts, document.get("ports")),
+        gpus=parse_gpus(document.get("gpus")),
+        gpu_host=parse_gpu_host(document.get("gpu")),
+        state=one(
             StateFacts,
             {
                 **state,
-                "releases": {name: _one(ReleaseFacts, entry) for name, entry in (state.get("releases") or {}).items()},
+                "releases": {name: one(ReleaseFacts, entry) for name, entry in (state.get("releases") or {}).items()},
             },
         ),
         raw=dict(document),
@@ -265,14 +256,3 @@ def parse(host: str, document: Mapping[str, Any], *, clock_skew: float = 0) -> H
 def secrets_mac(nonce: str, content: bytes) -> str:
     """What `state.secrets` is when the host's secrets.env has this content and was asked with this hex nonce."""
     return hmac.new(bytes.fromhex(nonce), content, hashlib.sha256).hexdigest()
-
-
-def _one(kind: type[F], values: Mapping[str, Any] | None) -> F:
-    """A dataclass from the keys it knows; null and missing take the default, lists become tuples."""
-    names = {f.name for f in fields(kind)}  # type: ignore[arg-type]
-    known = {key: value for key, value in (values or {}).items() if key in names and value is not None}
-    return kind(**{key: tuple(value) if isinstance(value, list) else value for key, value in known.items()})
-
-
-def _many(kind: type[F], entries: Iterable[Mapping[str, Any]] | None) -> tuple[F, ...]:
-    return tuple(_one(kind, entry) for entry in entries or ())

@@ -80,6 +80,33 @@ def collect(
     return {key: document[key] for key in ("logs", "containers", "memory", "became_healthy", "compose", "errors")}
 
 
+def watch_gpus(
+    connection: Connection,
+    host: Host,
+    project: str,
+    service: str,
+    *,
+    log: bool = False,
+    reload: bool = False,
+    become_password: str | None = None,
+) -> dict[str, Any]:
+    """Look at a service's GPUs from its host, at this moment.
+
+    Args:
+        log: look for Xid errors in the kernel log.
+        reload: have systemd reload its units first, which takes devices from containers on some hosts.
+
+    Returns:
+        {"gpus", "gpu": as in the facts, "containers": ids of the service's that run, "cgroup_driver", "xids": [{"time",
+        "device", "number", "text"}] since these were made, "kernel_log": journalctl, dmesg, simulated, or why it is
+        unreadable, "reloaded": why the reload did not work, else ''}.
+    """
+    config = {"root": canary_root(host), "project": project, "service": service, "log": log, "reload": reload}
+    found = ask(connection, host, "gpu", config, become_password=become_password)
+    keys = ("gpus", "gpu", "containers", "cgroup_driver", "xids", "kernel_log", "reloaded")
+    return {key: found[key] for key in keys}
+
+
 def canary_root(host: Host) -> str:
     """Where releases live on the host."""
     return str(host.vars.get("canary_root") or DEFAULT_ROOT)

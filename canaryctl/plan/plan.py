@@ -11,6 +11,7 @@ from canaryctl.config.policy import Policy
 from canaryctl.config.stack import Stack
 from canaryctl.errors import ApplyError, CanaryError, HostError
 from canaryctl.observe.facts import ContainerFacts, HostFacts
+from canaryctl.plan.gpus import Want, busy_problems, busy_with, gpu_lacks, gpu_problems, others_on, unchecked, wants_of
 from canaryctl.plan.release import ImageFact, Release, content_tag
 from canaryctl.plan.rendering import Rendering
 
@@ -18,6 +19,7 @@ STAGES = ("provision", "push", "render", "migrate", "start")
 # docker compose learnt `up --wait` and `pull_policy: never` well before; this is the oldest release we rely on.
 OLDEST_COMPOSE = (2, 17)
 HEADROOM = 1.2
+GPU_WORK = "install the NVIDIA container toolkit"
 
 
 @dataclass(frozen=True)
@@ -48,12 +50,16 @@ class Target:
 
 @dataclass(frozen=True)
 class Plan:
-    """Changes in the order they are made; `problems` forbid making any; `notes` are said and change nothing."""
+    """Changes in the order they are made; `problems` forbid making any; `notes` are said and change nothing.
+
+    `left_alone` is what others have on the hosts.
+    """
 
     changes: tuple[Change, ...] = ()
     problems: tuple[CanaryError, ...] = ()
     notes: tuple[str, ...] = ()
     replaces: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    left_alone: tuple[str, ...] = ()
 
     def hosts(self, stage: str) -> list[str]:
         """Hosts that a stage changes."""
@@ -88,11 +94,12 @@ def make_plan(
     changes: list[Change] = []
     problems: list[CanaryError] = []
     replaces: dict[str, tuple[str, ...]] = {}
+    notes, left_alone = _notes(stack, targets), []
     for host, target in targets.items():
         if host not in facts:
             continue
-        seen = facts[host]
-        found, trouble = _provision(host, seen, policies[host])
+        seen, wants = facts[host], wants_of(stack, release.variant, target.rendering.services)
+        found, trouble = _provision(host, seen, policies[host], wants)
         changes += found
         problems += _access(seen) + trouble
         changes += _push(host, release, target, seen, policies[host])
@@ -102,19 +109,32 @@ def make_plan(
         if others:
             replaces[host] = others
         problems += _ports(host, target, seen, others)
-        changes += _start(host, release, target, seen, others)
+        problems += gpu_problems(seen, policies[host], wants)
+        notes += unchecked(seen, policies[host], wants)
+        left_alone += others_on(seen, stack.stack)
+        notes += [f"others use the GPUs: {one}" for one in busy_with(seen, stack.stack)] if wants else []
+        started = _start(host, release, target, seen, others)
+        problems += busy_problems(seen, policies[host], wants, stack.stack) if started else []
+        changes += started
     changes += _migrate(stack, release, targets, facts)
     order = {host: index for index, host in enumerate(targets)}
     changes.sort(key=lambda change: (STAGES.index(change.stage), order[change.host]))
-    return Plan(tuple(changes), tuple(problems), _notes(stack, targets), replaces)
+    return Plan(tuple(changes), tuple(problems), tuple(notes), replaces, tuple(left_alone))
 
 
-def plan_provision(facts: Mapping[str, HostFacts], policies: Mapping[str, Policy]) -> Plan:
-    """What hosts lack to run containers, whatever is to run there. Asked for by name, `check` installs as well."""
+def plan_provision(
+    facts: Mapping[str, HostFacts], policies: Mapping[str, Policy], wants: Mapping[str, tuple[Want, ...]] | None = None
+) -> Plan:
+    """What hosts lack to run containers. Asked for by name, `check` installs as well.
+
+    Args:
+        wants: by host, the services placed there that get GPUs.
+    """
     changes: list[Change] = []
     problems: list[CanaryError] = []
     for host, seen in facts.items():
-        found, _ = _provision(host, seen, replace(policies[host], provision="auto"))
+        policy = replace(policies[host], provision="auto")
+        found, _ = _provision(host, seen, policy, (wants or {}).get(host, ()))
         changes += found
         problems += _access(seen) if found else []
     return Plan(tuple(changes), tuple(problems))
@@ -139,14 +159,17 @@ def _version(text: str) -> tuple[int, ...]:
     return tuple(int(part) for part in numbers if part.isdigit())[:2]
 
 
-def _provision(host: str, facts: HostFacts, policy: Policy) -> tuple[list[Change], list[CanaryError]]:
+def _provision(
+    host: str, facts: HostFacts, policy: Policy, wants: Sequence[Want]
+) -> tuple[list[Change], list[CanaryError]]:
     if policy.provision == "never":
         return [], []
-    lacks = readiness(facts)
+    work = {"install Docker and compose": readiness(facts), GPU_WORK: gpu_lacks(facts, policy, wants)}
+    lacks = [lack for found in work.values() for lack in found]
     if not lacks:
         return [], []
     if policy.provision == "auto":
-        return [Change(host, "provision", "install Docker and compose", "; ".join(lacks))], []
+        return [Change(host, "provision", what, "; ".join(found)) for what, found in work.items() if found], []
     hint = f"set canary_provision: auto, or run: canaryctl provision ENV --limit {host}"
     return [], [ApplyError(f"the host is not ready: {'; '.join(lacks)}", hint=hint, stage="provision", host=host)]
 
@@ -408,7 +431,7 @@ def _any(address: str) -> bool:
         return False
 
 
-def _notes(stack: Stack, targets: Mapping[str, Target]) -> tuple[str, ...]:
+def _notes(stack: Stack, targets: Mapping[str, Target]) -> list[str]:
     placed = {service for target in targets.values() for service in target.rendering.services}
     left_out = [service for service in stack.optional if service not in placed]
-    return tuple(f"{service} is optional and left out: its group has no host here" for service in left_out)
+    return [f"{service} is optional and left out: its group has no host here" for service in left_out]

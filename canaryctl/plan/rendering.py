@@ -116,8 +116,13 @@ def render_host(
     assets: Mapping[str, bytes],
     where: str,
     gpus: tuple[Any, ...] = (),
+    devices: Mapping[str, Mapping[str, Any]] | None = None,
 ) -> Rendering:
-    """Render one host's release directory. `where` names the template in errors.
+    """Render one host's release directory.
+
+    Args:
+        where: names the template in errors.
+        devices: by service, the device reservation that it gets unless its block asks for devices itself.
 
     Raises:
         ConfigError: the template uses an undefined name, is no template, or does not become a compose document.
@@ -137,6 +142,8 @@ def render_host(
             where,
             "write a block for every service placed there",
         )
+    if _give_devices(compose, devices or {}):
+        text = yaml.safe_dump(compose, sort_keys=False, width=1000)
     files: dict[str, bytes] = {"compose.yml": text.encode()}
     files |= {f"assets/{path}": content for path, content in assets.items()}
     identity = canonical({"environment": names["environment"], **{path: sha256(c) for path, c in files.items()}})
@@ -197,7 +204,7 @@ def _template_line(error: BaseException, file: str) -> int:
 
 def _compose_document(text: str, file: str, host: str) -> dict[str, Any]:
     try:
-        document = yaml.safe_load(text)
+        document = yaml.load(text, Loader=_ComposeLoader)  # noqa: S506  a SafeLoader
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         line = mark.line + 1 if mark else 1
@@ -210,6 +217,44 @@ def _compose_document(text: str, file: str, host: str) -> dict[str, Any]:
     if not isinstance(document, dict) or not isinstance(document.get("services"), dict):
         raise ConfigError(f"on host {host} the rendered compose file has no 'services' mapping", file)
     return document
+
+
+class _ComposeLoader(yaml.SafeLoader):
+    """YAML as compose reads it: `22:22` and `on` are texts, not a number in base sixty and a truth."""
+
+    yaml_implicit_resolvers = {  # noqa: RUF012  as the base class has it
+        first: [entry for entry in entries if entry[0].rpartition(":")[2] in ("null", "merge", "value")]
+        for first, entries in yaml.SafeLoader.yaml_implicit_resolvers.items()
+    }
+
+
+for _kind, _pattern, _first in (
+    ("bool", r"true|True|TRUE|false|False|FALSE", "tTfF"),
+    ("int", r"[-+]?[0-9]+|0x[0-9a-fA-F]+", "-+0123456789"),
+    ("float", r"[-+]?(\.[0-9]+|[0-9]+\.[0-9]*)([eE][-+]?[0-9]+)?", "-+.0123456789"),
+):
+    _ComposeLoader.add_implicit_resolver(f"tag:yaml.org,2002:{_kind}", re.compile(f"^(?:{_pattern})$"), list(_first))
+
+
+def _give_devices(compose: dict[str, Any], devices: Mapping[str, Mapping[str, Any]]) -> bool:
+    """Reserve GPUs for services that do not ask for devices in a way of their own; whether any was reserved."""
+    given = False
+    for name, device in devices.items():
+        service = compose["services"].get(name)
+        if (
+            not isinstance(service, dict)
+            or {"runtime", "gpus"} & set(service)
+            or "nvidia" in str(service.get("devices"))
+        ):
+            continue
+        reserved = service
+        for key in ("deploy", "resources", "reservations"):
+            reserved[key] = dict(reserved.get(key) or {})
+            reserved = reserved[key]
+        if not reserved.get("devices"):
+            reserved["devices"] = [dict(device)]
+            given = True
+    return given
 
 
 def _with_images(compose: dict[str, Any], services: tuple[str, ...], images: Mapping[str, str]) -> dict[str, Any]:

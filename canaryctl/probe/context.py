@@ -64,6 +64,8 @@ class ProbeContext:
         secrets: the stack's secrets that have a value, for templates alone.
         scrub: hides known secrets in a text.
         limit: hosts this run may touch; None means all.
+        look_at_gpus: (host, service, log, reload) to what the host tells of a service's GPUs; see `observe.watch_gpus`.
+        gpus_before: (probe, host) to what a gpu probe found in this host's last good run; empty where there is none.
     """
 
     environment: str
@@ -79,6 +81,8 @@ class ProbeContext:
     secrets: Mapping[str, str] = field(default_factory=dict, repr=False)
     scrub: Callable[[str], str] = str
     limit: frozenset[str] | None = None
+    look_at_gpus: Callable[[str, str, bool, bool], dict[str, Any]] = lambda host, service, log, reload: {}
+    gpus_before: Callable[[str, str], dict[str, Any]] = lambda probe, host: {}
 
     def knows(self, name: str) -> bool:
         """Whether `name` is a group or a service here."""

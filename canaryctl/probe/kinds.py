@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from canaryctl.probe import container, http, lifecycle, logs, registered, sql, tcp
+from canaryctl.probe import container, gpu, http, lifecycle, logs, registered, sql, tcp
 from canaryctl.probe import exec as exec_
 from canaryctl.probe.results import Outcome
 
@@ -18,4 +18,5 @@ RUN: dict[str, Callable[[Any, Any], Outcome]] = {
     "registered": registered.run,
     "lifecycle": lifecycle.run,
     "sql": sql.run,
+    "gpu": gpu.run,
 }

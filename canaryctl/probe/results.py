@@ -72,7 +72,10 @@ class Unusable(Exception):  # noqa: N818
 
 @dataclass(frozen=True)
 class HostResult:
-    """One probe on one host. `latencies` are those of its answered requests, in milliseconds."""
+    """One probe on one host. `latencies` are those of its answered requests, in milliseconds.
+
+    `found` is what it measured, where its kind measures more than time.
+    """
 
     outcome: Outcome
     attempts: int = 0
@@ -82,6 +85,7 @@ class HostResult:
     lost: bool = False
     latencies: tuple[float, ...] = ()
     flaky: bool = False
+    found: dict[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -139,6 +143,7 @@ class ProbeResult:
                     "flaky": one.flaky,
                     "seconds": round(one.seconds, 3),
                     "reachable": not one.lost,
+                    **({"found": one.found} if one.found else {}),
                 }
                 for host, one in self.hosts.items()
             },

@@ -46,6 +46,7 @@ class _Set:
     stop: threading.Event = field(default_factory=threading.Event)
     news: queue.SimpleQueue[tuple[str, dict[str, Any]]] = field(default_factory=queue.SimpleQueue)
     results: dict[str, ProbeResult] = field(default_factory=dict)
+    begun: set[str] = field(default_factory=set)
     done: dict[str, threading.Event] = field(default_factory=dict)
     slots: dict[str, threading.BoundedSemaphore] = field(default_factory=dict)
     crashes: list[BaseException] = field(default_factory=list)
@@ -145,6 +146,7 @@ def _result(probe: Probe, state: _Set) -> ProbeResult:
     if not hosts:
         left_out = " that this run may touch" if state.context.limit is not None else ""
         return skipped(probe.name, probe.kind, f"'{probe.on}' has no hosts{left_out}")
+    state.begun.add(probe.name)
     state.news.put(("probe.started", {"name": probe.name, "kind": probe.kind, "hosts": list(hosts)}))
     began = time.monotonic()
     found: dict[str, HostResult] = {}
@@ -185,7 +187,12 @@ def _on_host(probe: Probe, host: str, state: _Set) -> HostResult:
     def noticed(attempt: int, reason: str) -> None:
         state.news.put(("probe.attempt", {"name": probe.name, "host": host, "attempt": attempt, "reason": reason}))
 
-    scope = Scope(state.context, host, names, state.deadline, state.stop, noticed)
+    def stage_of(name: str) -> str:
+        if name in state.results:
+            return state.results[name].verdict
+        return "running" if name in state.begun else ""
+
+    scope = Scope(state.context, host, names, state.deadline, state.stop, noticed, stage_of)
     try:
         outcome = _judge(probe, scope)
     finally:
@@ -199,6 +206,7 @@ def _on_host(probe: Probe, host: str, state: _Set) -> HostResult:
         scope.lost,
         tuple(scope.latencies),
         outcome.verdict == "passed" and is_flaky(probe, scope.attempts),
+        dict(scope.found),
     )
 
 

@@ -29,7 +29,8 @@ P = TypeVar("P", bound=Retried)
 class Scope:
     """The state of one probe on one host. `deadline` and `began` are on the `time.monotonic()` clock.
 
-    `noticed` is told of every failed attempt that another follows.
+    `noticed` is told of every failed attempt that another follows. `stage_of` another probe: '' before it has begun,
+    `running`, or its verdict. `found` is what the kind measured, for the record.
     """
 
     context: ProbeContext
@@ -38,10 +39,12 @@ class Scope:
     deadline: float
     stop: threading.Event
     noticed: Callable[[int, str], None] = lambda attempts, reason: None
+    stage_of: Callable[[str], str] = lambda name: ""
     began: float = field(default_factory=time.monotonic)
     attempts: int = 0
     saved: dict[str, Any] = field(default_factory=dict)
     exchanges: list[Exchange] = field(default_factory=list)
+    found: dict[str, Any] = field(default_factory=dict)
     lost: bool = False
     latencies: deque[float] = field(default_factory=lambda: deque(maxlen=TIMED))
     _kept: int = 0

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from canaryctl.config.durations import show_duration
-from canaryctl.config.probes import Probe, Retried, needed_by, saved_names
+from canaryctl.config.probes import Gpu, Probe, Retried, needed_by, saved_names
 from canaryctl.errors import ConfigError
 from canaryctl.probe.context import ProbeContext
 from canaryctl.probe.metrics import KEPT, percentile
@@ -22,12 +22,13 @@ BODY = 2000  # characters of a failing exchange's body that the row keeps
 def sampled(probes: Sequence[Probe]) -> tuple[Probe, ...]:
     """The probes that a soak repeats, each tried once a round, without the needs that are not repeated.
 
-    All but lifecycles, unless a probe says otherwise; none that takes values from one that is not repeated.
+    All but lifecycles and what watches these, unless a probe says otherwise; none that takes values from one that is
+    not repeated.
 
     Raises:
         ConfigError: a probe says `soak: true` and takes values from one that is not repeated.
     """
-    chosen = {p.name: p for p in probes if (p.kind != "lifecycle" if p.soak is None else p.soak)}
+    chosen = {p.name: p for p in probes if (_can_repeat(p) if p.soak is None else p.soak)}
     by_name = {probe.name: probe for probe in probes}
     while lacking := _lacking(chosen, by_name):
         probe, needed = lacking
@@ -39,6 +40,10 @@ def sampled(probes: Sequence[Probe]) -> tuple[Probe, ...]:
             )
         del chosen[probe.name]
     return tuple(_as_sample(probe, chosen) for probe in chosen.values())
+
+
+def _can_repeat(probe: Probe) -> bool:
+    return probe.kind != "lifecycle" and not (isinstance(probe, Gpu) and probe.during)
 
 
 def _lacking(chosen: dict[str, Probe], by_name: dict[str, Probe]) -> tuple[Probe, str] | None:

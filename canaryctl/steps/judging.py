@@ -11,6 +11,7 @@ from canaryctl.errors import CanaryError, HostError
 from canaryctl.observe import interpreter
 from canaryctl.record.files import now
 from canaryctl.record.store import runs_under_way
+from canaryctl.steps import gpus
 from canaryctl.work import Work
 
 if TYPE_CHECKING:  # the probes bring an HTTP client along, which most commands do without
@@ -173,6 +174,8 @@ def _probe_context(work: Work) -> ProbeContext:
         secrets=_secrets(work),
         scrub=work.run.scrub,
         limit=frozenset(work.facts),
+        look_at_gpus=lambda host, service, log, reload: gpus.look_at(work, host, service, log=log, reload=reload),
+        gpus_before=lambda name, host: gpus.found_before(work, name, host),
     )
 
 

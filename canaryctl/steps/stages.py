@@ -9,6 +9,7 @@ from typing import Any
 
 from canaryctl.apply import AnsibleOptions, run_stage
 from canaryctl.errors import ApplyError, HostError
+from canaryctl.plan.cuda import version_of
 from canaryctl.plan.plan import Plan, marker_of, migration_host
 from canaryctl.record.files import now
 from canaryctl.steps import evidence
@@ -16,8 +17,15 @@ from canaryctl.work import Work
 
 
 def provision(work: Work, hosts: Sequence[str]) -> None:
-    """Install what hosts lack."""
-    _ansible(work, "provision", hosts, {})
+    """Install what hosts lack; those whose services require a GPU get the toolkit for it."""
+    wants = {host: [want for want in work.scene.wants(host) if want.required] for host in hosts}
+    cuda = [want.image.cuda for host in hosts for want in wants[host] if want.image.cuda]
+    variables: dict[str, Any] = {"canary_hosts": {host: {"gpu": bool(wants[host])} for host in hosts}}
+    if cuda:
+        variables["canary_cuda"] = max(cuda, key=version_of)
+    if work.scene.request.allow_docker_restart:
+        variables["canary_allow_docker_restart"] = True
+    _ansible(work, "provision", hosts, variables)
 
 
 def render(work: Work, hosts: Sequence[str]) -> None:

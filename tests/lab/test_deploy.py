@@ -24,7 +24,7 @@ def evidence(result: Result) -> Path:
 
 def test_a_deploy_passes_its_four_rows(canary: Result) -> None:
     assert canary.document["verdict"] == "passed"
-    assert canary.rows == dict.fromkeys(FOUR_ROWS, "passed")
+    assert canary.four == dict.fromkeys(FOUR_ROWS, "passed")
     assert canary.document["migrations"]["after"] == "0002"
 
 
@@ -102,10 +102,10 @@ def test_the_hand_offs_wrong_strategy_is_inconclusive(canary: Result, ctl: Ctl, 
 def test_both_variants_pass_and_are_different_releases(canary: Result, ctl: Ctl, box: Callable[[str], Box]) -> None:
     has_torch = "docker exec $(docker ps -q -f label=com.docker.compose.service=backend) python3 -c 'import torch'"
     mono = ctl("deploy", "canary", "--variant", "monolithic", "--yes", "--output", "json")
-    assert mono.code == 0 and mono.rows == dict.fromkeys(FOUR_ROWS, "passed"), mono.text[-3000:]
+    assert mono.code == 0 and mono.four == dict.fromkeys(FOUR_ROWS, "passed"), mono.text[-3000:]
     box("canary-1").run(has_torch)
     split = ctl("deploy", "canary", "--variant", "split", "--yes", "--output", "json")
-    assert split.code == 0 and split.rows == dict.fromkeys(FOUR_ROWS, "passed"), split.text[-3000:]
+    assert split.code == 0 and split.four == dict.fromkeys(FOUR_ROWS, "passed"), split.text[-3000:]
     assert box("canary-1").run(f"{has_torch} 2>/dev/null && echo yes || echo no").strip() == "no"
     assert mono.document["release"]["id"] != split.document["release"]["id"] == canary.document["release"]["id"]
     assert "db" not in [change["what"] for change in split.document["plan"]["changes"]]
@@ -113,7 +113,7 @@ def test_both_variants_pass_and_are_different_releases(canary: Result, ctl: Ctl,
 
 def test_a_fleet_serves_across_hosts(ctl: Ctl, canary: Result, box: Callable[[str], Box]) -> None:
     fleet = ctl("deploy", "fleet", "--yes", "--output", "json", timeout=900)
-    assert fleet.code == 0 and fleet.rows == dict.fromkeys(FOUR_ROWS, "passed"), fleet.text[-3000:]
+    assert fleet.code == 0 and fleet.four == dict.fromkeys(FOUR_ROWS, "passed"), fleet.text[-3000:]
     assert set(box("staging-core").services()) == {"db", "backend"}
     for worker in ("staging-cpu", "staging-gpu"):
         assert set(box(worker).services()) == {"backtest-worker", "training-worker"}

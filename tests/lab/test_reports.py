@@ -38,7 +38,7 @@ def test_two_real_runs_are_put_side_by_side(ctl: Ctl, canary: Result) -> None:
     done = ctl("runs", "compare", "--output", "json")
     assert done.code == 0, done.text
     assert done.document["b"]["id"] == again.document["id"]
-    assert [row["name"] for row in done.document["probes"]] == FOUR_ROWS
+    assert [row["name"] for row in done.document["probes"]][:4] == FOUR_ROWS
     both = ctl("runs", "compare", canary.document["id"], again.document["id"]).out
     for needed in (*FOUR_ROWS, canary.document["id"], again.document["id"], "Memory", "Latency, median"):
         assert needed in both

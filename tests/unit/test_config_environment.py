@@ -112,6 +112,15 @@ def test_the_rules_of_a_verdict_are_read_from_variables(project: Project) -> Non
     ]
 
 
+@pytest.mark.parametrize(("line", "devices"), [("all", "all"), ("2", 2), ("[0, GPU-5, '1:0']", ("0", "GPU-5", "1:0"))])
+def test_the_gpus_that_services_get(project: Project, line: str, devices: object) -> None:
+    (project.inventories / "prod" / "group_vars" / "all.yml").write_text(
+        f"canary_gpu_devices: {line}\nnvidia_container_toolkit_install_driver: true\n"
+    )
+    policy = load_policies(load_environment(project, "prod"))["alpha"]
+    assert (policy.gpu_devices, policy.gpu_driver, policy.busy) == (devices, True, "refuse")
+
+
 @pytest.mark.parametrize(
     "line, said",
     [
@@ -122,6 +131,10 @@ def test_the_rules_of_a_verdict_are_read_from_variables(project: Project) -> Non
         ("canary_gates: {a: 1}", "canary_gates"),
         ("canary_disposable: 'yes please'", "canary_disposable"),
         ("canary_metrics: [{name: x}]", "canary_metrics 'x'"),
+        ("canary_busy: maybe", "canary_busy"),
+        ("canary_gpu_devices: 0", "canary_gpu_devices"),
+        ("canary_gpu_devices: [[1]]", "canary_gpu_devices"),
+        ("canary_busy_wait: soon", "canary_busy_wait"),
     ],
 )
 def test_a_faulty_rule_is_named(project: Project, line: str, said: str) -> None:

@@ -10,7 +10,8 @@ import pytest
 from canaryctl.config.contract import Contract
 from canaryctl.contract import Cache, Row
 from canaryctl.observe import HostFacts
-from canaryctl.observe.facts import DockerFacts, GpuFacts
+from canaryctl.observe.facts import DockerFacts
+from canaryctl.observe.gpufacts import GpuFacts, GpuHost
 from canaryctl.steps.contracts import gpu_options
 
 ROWS = [Row("web", "module torch absent", "failed", "imports", "it is there", seconds=1.5)]
@@ -86,5 +87,5 @@ def test_layers_are_kept_beside(cache: Cache) -> None:
     ],
 )
 def test_a_container_gets_the_gpus_the_way_the_host_knows(docker: DockerFacts, simulated: bool, options: str) -> None:
-    facts = HostFacts("gpu-1", docker=docker, gpus=(GpuFacts(),), gpu={"simulated": simulated})
+    facts = HostFacts("gpu-1", docker=docker, gpus=(GpuFacts(),), gpu_host=GpuHost(simulated=simulated))
     assert " ".join(gpu_options(facts)).startswith(options) and bool(gpu_options(facts)) == bool(options)

@@ -165,6 +165,8 @@ def test_workers_on_another_host_find_the_backend_and_say_where_they_are() -> No
     assert environment["DB_PASSWORD"] == "${DB_PASSWORD:?}"
 
 
-def test_a_gpu_is_reserved_only_where_there_is_one() -> None:
-    assert "deploy" in rendered("c", FLEET, gpus=("GPU 0",))["services"]["gpu-training-worker"]
-    assert "deploy" not in rendered("c", FLEET)["services"]["gpu-training-worker"]
+def test_the_gpu_worker_knows_whether_its_host_has_a_gpu_and_leaves_the_devices_to_canaryctl() -> None:
+    for gpus, told in ((("GPU 0",), "true"), ((), "false")):
+        service = rendered("c", FLEET, gpus=gpus)["services"]["gpu-training-worker"]
+        assert isinstance(service["environment"], dict) and service["environment"]["WORKER_GPU"] == told
+        assert "deploy" not in service

@@ -71,13 +71,6 @@ def test_addresses_of_the_kernels_tables() -> None:
     assert system.decode_address("00000000000000000000000001000000") == "::1"
 
 
-def test_gpus() -> None:
-    said = "0, NVIDIA L4, GPU-1, 23034, 550.54\nNo devices were found"
-    assert system.parse_gpus(said) == [
-        {"index": 0, "name": "NVIDIA L4", "uuid": "GPU-1", "memory": 23034 << 20, "driver": "550.54"}
-    ]
-
-
 def test_times() -> None:
     assert facts.epoch("2025-01-01T00:00:01.123456789Z") == 1735689601
     assert facts.epoch("2025-01-01T01:00:01+01:00") == 1735689601

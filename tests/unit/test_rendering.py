@@ -165,3 +165,44 @@ def test_published_ports_in_every_form(tmp_path: Path, ports: object, found: lis
     template = "services:\n  web: {ports: " + repr(ports).replace("'", '"') + "}\n"
     seen = rendering(make_stack(tmp_path), make_environment(), "two", template).ports
     assert [(address, port) for address, port, _ in seen] == found
+
+
+RESERVED = {"driver": "nvidia", "count": "all", "capabilities": ["gpu", "compute", "utility"]}
+WITH_GPU = """\
+services:
+  db:
+    image: "{{ images.db }}"
+    ports: [22:22, "on"]
+    labels: {mode: 0644, swapped: off}
+    # a remark
+"""
+
+
+def with_devices(tmp_path: Path, template: str) -> Rendering:
+    stack, environment = make_stack(tmp_path), make_environment(data=("one",), front=("two",), gpus=())
+    release, placed = release_of(stack), place_services(stack, environment, "stack.yml")
+    tags = {service: release.tag(service) for service in release.services}
+    names = template_names(stack, environment, placed, release=release.id, variant="lean", images=tags)
+    return render_host(stack, release, "one", names, template, {}, "compose.yml.j2", devices={"db": RESERVED})
+
+
+def test_a_service_that_gets_a_gpu_reserves_it_and_keeps_the_rest_as_compose_reads_it(tmp_path: Path) -> None:
+    compose = with_devices(tmp_path, WITH_GPU).compose
+    service = yaml.safe_load(compose)["services"]["db"]
+    assert service["deploy"]["resources"]["reservations"]["devices"] == [RESERVED]
+    assert service["ports"] == ["22:22", "on"]
+    assert service["labels"] == {"mode": 0o644, "swapped": "off"}
+
+
+@pytest.mark.parametrize(
+    "own",
+    [
+        "runtime: nvidia",
+        "gpus: all",
+        "devices: [nvidia.com/gpu=all]",
+        "deploy: {resources: {reservations: {devices: [{driver: cdi}]}}}",
+    ],
+)
+def test_a_service_that_asks_for_devices_in_a_way_of_its_own_is_left_as_it_is(tmp_path: Path, own: str) -> None:
+    template = f"services:\n  db:  # mine\n    image: x\n    {own}\n"
+    assert with_devices(tmp_path, template).compose == template

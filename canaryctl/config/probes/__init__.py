@@ -1,6 +1,7 @@
 """probes.yml: what a release must answer to be believed."""
 
 from canaryctl.config.probes.containers import Container, Exec, ExecExpect, Logs, LogsExpect, Sql, SqlExpect
+from canaryctl.config.probes.gpu import Gpu
 from canaryctl.config.probes.kinds import KINDS, Probe, is_on_service, needed_by, saved_names
 from canaryctl.config.probes.lifecycle import Cancel, Confirm, Lifecycle, Reap, Start, Step, Watch
 from canaryctl.config.probes.load import load_probes
@@ -26,6 +27,7 @@ __all__ = [
     "Exec",
     "ExecExpect",
     "Fresh",
+    "Gpu",
     "Http",
     "HttpExpect",
     "Lifecycle",

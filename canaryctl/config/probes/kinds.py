@@ -5,16 +5,17 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from canaryctl.config.probes.containers import Container, Exec, Logs, Sql
+from canaryctl.config.probes.gpu import Gpu
 from canaryctl.config.probes.lifecycle import Lifecycle
 from canaryctl.config.probes.network import Http, Registered, Tcp
 
-Probe = Http | Tcp | Exec | Container | Logs | Registered | Lifecycle | Sql
-KINDS = ("http", "tcp", "exec", "container", "logs", "registered", "lifecycle", "sql")
+Probe = Http | Tcp | Exec | Container | Logs | Registered | Lifecycle | Sql | Gpu
+KINDS = ("http", "tcp", "exec", "container", "logs", "registered", "lifecycle", "sql", "gpu")
 
 
 def is_on_service(probe: Probe) -> bool:
     """Whether the probe's `on` names a service, whose container it looks at."""
-    return isinstance(probe, (Exec, Container, Logs, Sql))
+    return isinstance(probe, (Exec, Container, Logs, Sql, Gpu))
 
 
 def saved_names(probe: Probe) -> tuple[str, ...]:

@@ -10,6 +10,7 @@ from typing import Annotated, Any
 
 from pydantic import Field, TypeAdapter
 
+from canaryctl.config.probes.gpu import Gpu
 from canaryctl.config.probes.kinds import KINDS, Probe, needed_by
 from canaryctl.config.yamlfile import Document, load_yaml, shown, validate
 from canaryctl.errors import ConfigError
@@ -70,6 +71,28 @@ def _check_names(probes: Sequence[Probe]) -> None:
                     f"'{probe.name}' needs '{needed}', which is no probe", probe.source("needs", place), hint
                 )
     for probe in probes:
+        if isinstance(probe, Gpu) and probe.during is not None:
+            _check_during(probe, probe.during, probes)
         if probe.name in needed_by(probe, probes):
             circle = " and ".join(f"'{p.name}'" for p in probes if p.name in needed_by(probe, probes))
             raise ConfigError(f"'needs' goes in a circle: {circle}", probe.source("needs"), "break the circle")
+
+
+def _check_during(probe: Gpu, during: str, probes: Sequence[Probe]) -> None:
+    lifecycles = {other.name: other for other in probes if other.kind == "lifecycle"}
+    if during not in lifecycles:
+        raise ConfigError(
+            f"'{probe.name}' watches during '{during}', which is no lifecycle",
+            probe.source("during"),
+            f"lifecycles there are: {', '.join(lifecycles) or 'none'}",
+        )
+    if probe.name in {during, *lifecycles[during].needs, *needed_by(lifecycles[during], probes)}:
+        raise ConfigError(
+            f"'{during}' needs '{probe.name}', which watches it", probe.source("during"), "take it out of 'needs'"
+        )
+    if during in needed_by(probe, probes):
+        raise ConfigError(
+            f"'{probe.name}' needs '{during}' and would come too late to watch it",
+            probe.source("needs"),
+            "take it out of 'needs'",
+        )

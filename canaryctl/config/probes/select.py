@@ -6,6 +6,7 @@ import difflib
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from canaryctl.config.probes.gpu import Gpu
 from canaryctl.config.probes.kinds import Probe, needed_by
 from canaryctl.errors import ConfigError
 
@@ -37,11 +38,11 @@ def select_probes(probes: Sequence[Probe], only: Sequence[str], skip: Sequence[s
         for word in words:
             _check_word(probes, option, word)
     wanted = {probe.name for probe in probes if not only or _is_meant(probe, only)}
-    wanted |= {name for probe in probes if probe.name in wanted for name in needed_by(probe, probes)}
+    wanted |= {name for probe in probes if probe.name in wanted for name in _with(probe, probes)}
     skipped = {probe.name for probe in probes if _is_meant(probe, skip)}
     left_out: dict[str, str] = {}
     for probe in probes:
-        lost = [name for name in needed_by(probe, probes) if name in skipped]
+        lost = [name for name in _with(probe, probes) if name in skipped]
         if probe.name in skipped:
             left_out[probe.name] = "--skip"
         elif probe.name not in wanted:
@@ -52,6 +53,16 @@ def select_probes(probes: Sequence[Probe], only: Sequence[str], skip: Sequence[s
     if not chosen:
         raise ConfigError("--only and --skip leave no probe to run", "", "choose fewer of them")
     return Selection(chosen, left_out)
+
+
+def _with(probe: Probe, probes: Sequence[Probe]) -> set[str]:
+    """What must run for a probe to run: what it needs, and the lifecycle that it watches with what that needs."""
+    found = needed_by(probe, probes)
+    watched = probe.during if isinstance(probe, Gpu) else None
+    for other in probes:
+        if other.name == watched:
+            found |= {watched, *needed_by(other, probes)}
+    return found
 
 
 def _is_meant(probe: Probe, words: Sequence[str]) -> bool:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
+import signal
 import socket
 import subprocess
 from typing import Any
@@ -107,18 +109,36 @@ class Program:
     """A program left running while other questions are asked."""
 
     def __init__(self, *argv: str) -> None:
-        self.name = argv[0]
-        self.child = subprocess.Popen(argv, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+        self.name, self.late = argv[0], ""
+        self.child = subprocess.Popen(
+            argv,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            env=dict(os.environ, LC_ALL="C"),
+            start_new_session=True,
+        )
 
-    def answer(self, seconds: float) -> str:
-        """What it said; it gets `seconds` to finish. Raises OSError when it fails or takes longer."""
+    def finish(self, seconds: float) -> tuple[int | None, str]:
+        """Its exit code and what it said; no code, and `late` says why, where it takes longer than `seconds`."""
         try:
             said = self.child.communicate(timeout=seconds)[0].decode("utf-8", "replace").strip()
         except subprocess.TimeoutExpired:
-            self.child.kill()
-            self.child.wait()
-            raise OSError(f"{self.name} did not answer within {seconds:g} s") from None
-        if self.child.returncode:
+            self.late = f"{self.name} did not answer within {seconds:.0f} s"
+            with contextlib.suppress(OSError):
+                os.killpg(self.child.pid, signal.SIGKILL)
+            # One that hangs in its driver does not even die; nothing more is waited for.
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                self.child.wait(0.2)
+            return None, ""
+        return self.child.returncode, said
+
+    def answer(self, seconds: float) -> str:
+        """What it said; it gets `seconds` to finish. Raises OSError when it fails or takes longer."""
+        code, said = self.finish(seconds)
+        if code is None:
+            raise OSError(self.late)
+        if code:
             raise OSError(f"{self.name}: {said[-300:]}")
         return said
 

@@ -19,17 +19,15 @@ from canaryctl.observe.agent.docker import (
     open_docker,
     ours,
 )
+from canaryctl.observe.agent.gpu import about_gpus, start_gpu_programs
 from canaryctl.observe.agent.state import about_state
 from canaryctl.observe.agent.system import (
     ARCHITECTURES,
-    GPU_FIELDS,
     about_cpu,
     about_disk,
     about_memory,
     about_os,
-    about_pci_gpus,
     about_ports,
-    parse_gpus,
     python_version,
 )
 
@@ -42,7 +40,6 @@ COMPOSE_PLACES = ":".join(
         "/usr/libexec/docker/cli-plugins",
     ]
 )
-LAB_MARKER = "/etc/canaryctl-lab"
 
 
 def observe_host(config: dict[str, Any], become: str, reason: str) -> dict[str, Any]:
@@ -57,7 +54,7 @@ def observe_host(config: dict[str, Any], become: str, reason: str) -> dict[str, 
 
     # Programs first, so that they run while the rest is read.
     compose = section("compose", start_compose, None)
-    smi = section("gpus", start_smi, None)
+    asked = section("gpus", start_gpu_programs, {})
     uname = os.uname()
     document: dict[str, Any] = {
         "agent": 1,
@@ -95,8 +92,7 @@ def observe_host(config: dict[str, Any], become: str, reason: str) -> dict[str, 
     document["disks"] = section("disks", lambda: {path: about_disk(path) for path in paths if path}, {})
     document["state"] = about_state(config, errors)
     document["compose"] = section("compose", lambda: compose and {"version": compose.answer(5).lstrip("v")}, None)
-    document["gpus"] = section("gpus", lambda: parse_gpus(smi.answer(5)) if smi else [], [])
-    document["gpu"] = section("gpu", lambda: about_gpu(document["gpus"]), {})
+    document["gpus"], document["gpu"] = section("gpus", lambda: about_gpus(asked, errors), ([], {}))
     document["errors"] = errors
     return document
 
@@ -105,21 +101,6 @@ def start_compose() -> Program | None:
     # The plugin itself, not `docker compose`: half the time, and it needs no daemon.
     plugin = find_program("docker-compose", COMPOSE_PLACES)
     return Program(plugin, "version", "--short") if plugin else None
-
-
-def start_smi() -> Program | None:
-    program = find_program("nvidia-smi")
-    fields = "--query-gpu=" + ",".join(GPU_FIELDS)
-    return Program(program, fields, "--format=csv,noheader,nounits") if program else None
-
-
-def about_gpu(gpus: list[dict[str, Any]]) -> dict[str, Any]:
-    return {
-        "simulated": bool(gpus) and os.path.exists(LAB_MARKER),  # a lab host has no real one
-        "driver": gpus[0]["driver"] if gpus else None,
-        "toolkit": find_program("nvidia-ctk") or None,
-        "pci": about_pci_gpus(),
-    }
 
 
 def no_docker(error: str) -> dict[str, Any]:
@@ -131,6 +112,7 @@ def no_docker(error: str) -> dict[str, Any]:
         "containerd_store": False,
         "cgroup_driver": "",
         "cgroup_version": "",
+        "rootless": False,
         "runtimes": [],
         "cdi": False,
         "error": error,
@@ -147,6 +129,7 @@ def about_docker(daemon: Docker) -> dict[str, Any]:
         "containerd_store": "io.containerd.snapshotter" in json.dumps(info.get("DriverStatus")),
         "cgroup_driver": info.get("CgroupDriver", ""),
         "cgroup_version": info.get("CgroupVersion", ""),
+        "rootless": "rootless" in json.dumps(info.get("SecurityOptions")),
         "runtimes": sorted(info.get("Runtimes") or {}),
         "cdi": bool(info.get("CDISpecDirs")),
         "error": "",

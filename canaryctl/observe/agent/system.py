@@ -1,4 +1,4 @@
-"""The machine itself: system, memory, disks, listening ports, GPUs."""
+"""The machine itself: system, memory, disks, listening ports."""
 
 from __future__ import annotations
 
@@ -99,32 +99,6 @@ def name_owners(listening: dict[str, dict[str, Any]]) -> None:
         for inode in held:
             listening[inode].update(pid=int(pid), process=name)
         missing -= held
-
-
-def about_pci_gpus() -> list[dict[str, str]]:
-    """NVIDIA display controllers as the kernel lists them, driver or no driver."""
-    found = []
-    base = "/sys/bus/pci/devices"
-    for address in sorted(os.listdir(base)) if os.path.isdir(base) else []:
-        where = base + "/" + address
-        if read_text(where + "/vendor").strip() == "0x10de" and read_text(where + "/class").startswith("0x03"):
-            found.append({"address": address, "device": read_text(where + "/device").strip()})
-    return found
-
-
-GPU_FIELDS = ("index", "name", "uuid", "memory.total", "driver_version")
-
-
-def parse_gpus(said: str) -> list[dict[str, Any]]:
-    """nvidia-smi's CSV without header and units; memory becomes bytes."""
-    found = []
-    for line in said.splitlines():
-        values = [value.strip() for value in line.split(",")]
-        if len(values) == len(GPU_FIELDS):
-            index, name, uuid, memory, driver = values
-            size = int(memory) << 20 if memory.isdigit() else None
-            found.append({"index": int(index), "name": name, "uuid": uuid, "memory": size, "driver": driver})
-    return found
 
 
 def python_version() -> str:

@@ -1,0 +1,182 @@
+#!/usr/bin/python
+"""Look at a host's NVIDIA driver, its GPUs and what Docker it has."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+import subprocess
+from pathlib import Path
+
+from ansible.module_utils.basic import AnsibleModule
+
+DOCUMENTATION = r"""
+---
+module: nvidia_host
+short_description: Look at a host's NVIDIA driver, its GPUs and what Docker it has
+description:
+  - Reads afresh each time and changes nothing.
+options: {}
+author: canaryctl
+"""
+
+EXAMPLES = r"""
+- name: Look at the GPU host
+  nvidia_host:
+  register: seen
+"""
+
+RETURN = r"""
+driver:
+  description: Version of the driver that answers; empty where none does.
+  type: str
+  returned: always
+trouble:
+  description: Why no driver answers.
+  type: str
+  returned: always
+gpus:
+  description: What says that there is a GPU, PCI addresses or /dev/nvidiactl.
+  type: list
+  returned: always
+toolkit:
+  description: Version of the installed toolkit; empty where there is none.
+  type: str
+  returned: always
+legacy:
+  description: Version of the installed nvidia-docker2; empty where there is none.
+  type: str
+  returned: always
+docker_version:
+  description: Version of the Docker that answers; 0 where none does.
+  type: str
+  returned: always
+cgroup_driver:
+  description: Docker's cgroup driver.
+  type: str
+  returned: always
+rootless:
+  description: Users whose rootless Docker runs beside or instead of the system's.
+  type: list
+  returned: always
+broken:
+  description: Packages that dpkg has left half-configured.
+  type: list
+  returned: always
+held:
+  description: Packages that are kept from being upgraded.
+  type: list
+  returned: always
+python_debian:
+  description: Whether python3-debian is installed, which describes repositories.
+  type: bool
+  returned: always
+cdi_refresh:
+  description: Whether the toolkit refreshes a CDI specification by a unit of its own.
+  type: bool
+  returned: always
+"""
+
+# A driver that hangs answers never.
+SMI_SECONDS = 20
+
+
+def run(argv: list[str], seconds: int = 30) -> tuple[int, str]:
+    """Exit code (127: not to be had, 124: no answer in time) and output."""
+    try:
+        done = subprocess.run(
+            argv, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=seconds, stdin=subprocess.DEVNULL
+        )
+    except subprocess.TimeoutExpired:
+        return 124, f"no answer within {seconds} s"
+    except OSError as error:
+        return 127, str(error)
+    return done.returncode, done.stdout.strip()
+
+
+def driver() -> tuple[str, str]:
+    """The driver's version, or why there is none."""
+    code, said = run(["nvidia-smi", "--query-gpu=driver_version", "--format=csv,noheader"], SMI_SECONDS)
+    if code == 0 and re.fullmatch(r"[\d.]+", said.splitlines()[0] if said else ""):
+        return said.splitlines()[0], ""
+    if code == 127:
+        return "", "there is no nvidia-smi"
+    return "", f"nvidia-smi says: {said}"
+
+
+def gpus() -> list[str]:
+    """What says that there is a GPU, whether or not a driver answers."""
+    found = []
+    for device in sorted(Path("/sys/bus/pci/devices").glob("*")):
+        vendor, kind = device / "vendor", device / "class"
+        if vendor.read_text().strip() == "0x10de" and kind.read_text().startswith("0x03"):
+            found.append(device.name)
+    return found + [str(node) for node in [Path("/dev/nvidiactl")] if node.exists()]
+
+
+def packages() -> dict[str, tuple[str, str, str]]:
+    """What dpkg or rpm knows: package -> what is wanted of it, its state, its version."""
+    if shutil.which("dpkg-query"):
+        form = "${Package} ${db:Status-Want} ${db:Status-Status} ${Version}\\n"
+        _, said = run(["dpkg-query", "--show", "--showformat", form])
+    else:
+        _, said = run(
+            ["rpm", "--query", "--all", "--queryformat", "%{NAME} install installed %{VERSION}-%{RELEASE}\\n"]
+        )
+    return parse_packages(said)
+
+
+def parse_packages(said: str) -> dict[str, tuple[str, str, str]]:
+    lines = [line.split(" ") for line in said.splitlines()]
+    return {words[0]: (words[1], words[2], words[3]) for words in lines if len(words) == 4}
+
+
+def about_packages(there: dict[str, tuple[str, str, str]]) -> dict:
+    """The part of the answer that packages give."""
+
+    def version(package: str) -> str:
+        _, state, found = there.get(package, ("", "", ""))
+        return found if state == "installed" else ""
+
+    halfway = ("half-configured", "half-installed", "unpacked")
+    return {
+        "toolkit": version("nvidia-container-toolkit"),
+        "legacy": version("nvidia-docker2"),
+        "python_debian": bool(version("python3-debian")),
+        "held": sorted(package for package, (want, _, _) in there.items() if want == "hold"),
+        "broken": sorted(package for package, (_, state, _) in there.items() if state in halfway),
+    }
+
+
+def docker() -> dict[str, str]:
+    """Docker's version and cgroup driver."""
+    code, said = run(["docker", "info", "--format", "{{json .}}"])
+    found = json.loads(said.splitlines()[-1]) if code == 0 and said else {}
+    version = re.match(r"[\d.]+", found.get("ServerVersion") or "")
+    return {"docker_version": version.group().rstrip(".") if version else "0",
+            "cgroup_driver": found.get("CgroupDriver", "")}  # fmt: skip
+
+
+def main() -> None:
+    module = AnsibleModule(argument_spec={}, supports_check_mode=True)
+    version, trouble = driver()
+    rootless = sorted(path.parent.name for path in Path("/run/user").glob("*/docker.sock"))
+    refresh = any(
+        Path(place, "nvidia-cdi-refresh.service").exists()
+        for place in ("/usr/lib/systemd/system", "/etc/systemd/system")
+    )
+    module.exit_json(
+        changed=False,
+        driver=version,
+        trouble=trouble,
+        gpus=gpus(),
+        rootless=rootless,
+        cdi_refresh=refresh,
+        **about_packages(packages()),
+        **docker(),
+    )
+
+
+if __name__ == "__main__":
+    main()

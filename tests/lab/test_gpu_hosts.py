@@ -1,0 +1,334 @@
+"""The roles docker_engine and nvidia_container_toolkit on a host of their own that starts bare, with a simulated GPU.
+
+The tests run in this order on one host; each leaves it set up. What a fault is planted with is taken away again.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from conftest import CTL, LAB, ROOT, Box
+
+from canaryctl import lab as labs
+
+pytestmark = pytest.mark.lab
+
+HOST = "gpu-1"
+ENV = {"BASE_IMAGE": "canaryctl/base:trixie", **os.environ, "CANARYCTL_LAB": LAB}
+ANOTHER_KEY = """-----BEGIN PGP PUBLIC KEY BLOCK-----
+
+mDMEawWIYxYJKwYBBAHaRw8BAQdA3W+2645JzZJIp/UbEyYBYjpcHWOcC0ft5xtP
+U4sIZZy0C2Fub3RoZXIga2V5iJAEExYIADgWIQRs6a+D4Wq7KEYnTcLNVhGunnBY
+9QUCawWIYwIbAwULCQgHAgYVCgkICwIEFgIDAQIeAQIXgAAKCRDNVhGunnBY9aRj
+AQChDtpp02B9tEmPHeS76y8KzRSNMVzc0T+ShPCJl9cbNgD/YCylBVkyBZ7EovMH
+UgIES+az1x+aINYmw8E97hUSugY=
+=BaCN
+-----END PGP PUBLIC KEY BLOCK-----
+"""
+LOCKER = """import fcntl, pathlib, time
+held = open("/var/lib/dpkg/lock-frontend", "w")
+fcntl.lockf(held, fcntl.LOCK_EX)
+pathlib.Path("/run/locked").touch()
+time.sleep(60)
+"""
+DRIVER = {
+    "nvidia_container_toolkit_install_driver": True,
+    "nvidia_container_toolkit_driver_packages": ["canaryctl-gpu-simulator"],
+}
+
+
+@dataclass(frozen=True)
+class Played:
+    """A finished ansible-playbook."""
+
+    code: int
+    text: str
+    changed: int
+
+    @property
+    def message(self) -> str:
+        """Everything said, on one line with single spaces."""
+        return " ".join(self.text.split())
+
+
+Play = Callable[..., Played]
+
+
+@pytest.fixture(scope="module")
+def host() -> Box:
+    """A bare lab host of these tests alone."""
+    container = f"canaryctl-{LAB}-{HOST}"
+    subprocess.run(["docker", "rm", "--force", "--volumes", container], capture_output=True)
+    up = [CTL, "lab", "up", "--name", LAB, "--hosts", HOST]
+    done = subprocess.run(up, cwd=ROOT, env=ENV, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout + done.stderr
+    found = labs.require(LAB).hosts[HOST]
+    return Box(HOST, found.container, found.address, found.port)
+
+
+@pytest.fixture(scope="module")
+def play(tmp_path_factory: pytest.TempPathFactory) -> Play:
+    """Run roles (provision.yml without any) on the host, with plain ansible-playbook."""
+    folder = tmp_path_factory.mktemp("gpu")
+    inventory = folder / "inventory"
+    staging = ROOT / "inventories" / "staging" / "group_vars"
+    for name, source in {"connection": "all/connection.yml", "gpu": "gpu_workers/gpu.yml"}.items():
+        target = inventory / "group_vars" / "all" / f"{name}.yml"
+        target.parent.mkdir(parents=True, exist_ok=True)
+        target.write_text((staging / source).read_text())
+    (inventory / "hosts.yml").write_text(f"all: {{hosts: {{{HOST}: }}}}\n")
+    env = {**ENV, "ANSIBLE_ROLES_PATH": str(ROOT / "roles"), "ANSIBLE_PIPELINING": "1"}
+
+    def run(*roles: str, check: bool = False, **variables: Any) -> Played:
+        book = ROOT / "playbooks" / "provision.yml"
+        if roles:
+            book = folder / f"{'-'.join(roles)}.yml"
+            book.write_text(yaml.safe_dump([{"hosts": "all", "gather_facts": False, "become": True, "roles": roles}]))
+        argv = [str(Path(sys.executable).with_name("ansible-playbook")), "-i", str(inventory), str(book)]
+        argv += ["--extra-vars", json.dumps(variables), *(["--check"] if check else [])]
+        done = subprocess.run(argv, cwd=folder, env=env, capture_output=True, text=True, timeout=300)
+        text = done.stdout + done.stderr
+        changed = [int(line.partition("changed=")[2].split()[0]) for line in text.splitlines() if "changed=" in line]
+        return Played(done.returncode, text, changed[-1] if changed else -1)
+
+    return run
+
+
+TOOLKIT = "nvidia_container_toolkit"
+
+
+@pytest.fixture(scope="module")
+def ready(host: Box, play: Play) -> Box:
+    """The host as provision.yml leaves it, its driver installed on request, with an image to run."""
+    done = play(**DRIVER)
+    assert done.code == 0, done.text[-4000:]
+    save = subprocess.Popen(["docker", "save", "canaryctl/base:trixie"], stdout=subprocess.PIPE)
+    load = ["docker", "exec", "-i", host.container, "docker", "load"]
+    subprocess.run(load, stdin=save.stdout, check=True, capture_output=True)
+    assert save.wait() == 0
+    return host
+
+
+def options(box: Box) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads(box.run("cat /etc/docker/daemon.json"))
+    return found
+
+
+def started(box: Box) -> str:
+    """When Docker was started."""
+    return box.run("systemctl show docker -p ExecMainStartTimestampMonotonic")
+
+
+def test_a_bare_host_in_check_mode_is_told_what_would_be_done_and_left_bare(host: Box, play: Play) -> None:
+    done = play(check=True, **DRIVER)
+    assert done.code == 0, done.text[-4000:]
+    assert done.changed > 0
+    assert host.run("ls /etc/docker /etc/cdi /etc/apt/sources.list.d/nvidia* 2>/dev/null || true") == ""
+
+
+def test_without_a_driver_nothing_is_changed_and_the_steps_are_said(host: Box, play: Play) -> None:
+    done = play(TOOLKIT)
+    assert done.code == 2
+    assert "no NVIDIA driver answers on this host (there is no nvidia-smi" in done.message
+    assert "reboot, or set nvidia_container_toolkit_install_driver" in done.message
+    assert host.run("ls /etc/apt/sources.list.d/nvidia* 2>/dev/null || true") == ""
+
+
+@pytest.mark.parametrize(
+    "how", ["--gpus all", "--runtime nvidia -e NVIDIA_VISIBLE_DEVICES=all", "--device nvidia.com/gpu=all"]
+)
+def test_containers_are_given_the_gpu(ready: Box, how: str) -> None:
+    said = ready.run(f"docker run --rm {how} canaryctl/base:trixie sh -c 'nvidia-smi -L && ls /dev/nvidia0'")
+    assert "Simulated GPU" in said
+    assert "/dev/nvidia0" in said
+
+
+def test_a_second_run_changes_nothing_and_keeps_what_a_user_set(ready: Box, play: Play) -> None:
+    mine = options(ready) | {"max-concurrent-downloads": 7}
+    ready.run(f"cat >/etc/docker/daemon.json <<'E'\n{json.dumps(mine)}\nE")
+    before = started(ready)
+    again = play()
+    assert (again.code, again.changed) == (0, 0), again.text[-4000:]
+    assert options(ready) == mine
+    assert started(ready) == before
+
+
+def test_more_gpus_refresh_the_cdi_specification_alone(ready: Box, play: Play) -> None:
+    before = started(ready)
+    ready.run("canaryctl-gpu-simulator set healthy 2")
+    assert play(TOOLKIT).changed == 1
+    assert "nvidia.com/gpu=1\n" in ready.run("nvidia-ctk cdi list 2>/dev/null")
+    assert started(ready) == before
+
+
+def test_docker_is_not_restarted_under_the_containers_of_others(ready: Box, play: Play) -> None:
+    ready.run("docker run -d --name theirs canaryctl/base:trixie sleep infinity")
+    before, was = started(ready), options(ready)
+    refused = play(TOOLKIT, nvidia_container_toolkit_default_runtime=True)
+    assert refused.code == 2
+    assert "containers that are not ours: theirs" in refused.message
+    assert (started(ready), options(ready)) == (before, was)
+    allowed = play(TOOLKIT, nvidia_container_toolkit_default_runtime=True, canary_allow_docker_restart=True)
+    assert allowed.code == 0, allowed.text[-4000:]
+    assert options(ready) == was | {"default-runtime": "nvidia"}
+    assert started(ready) != before
+    ready.run("docker rm -f theirs")
+    assert play(TOOLKIT).code == 0
+    assert options(ready) == was
+    assert "max-concurrent-downloads" in ready.run("cat /etc/docker/daemon.json.*.bak")
+
+
+def test_a_version_is_pinned_and_held_then_let_go(ready: Box, play: Play) -> None:
+    old = {"nvidia_container_toolkit_version": "1.16.2-1+simulator", "nvidia_container_toolkit_hold": True}
+    assert play(TOOLKIT, **old).code == 0
+    assert "version 1.16.2" in ready.run("nvidia-ctk --version")
+    assert "nvidia-container-toolkit\n" in ready.run("apt-mark showhold")
+    assert play(TOOLKIT, nvidia_container_toolkit_version="latest").code == 0
+    assert "version 1.17.8" in ready.run("nvidia-ctk --version")
+    assert ready.run("apt-mark showhold") == ""
+
+
+def test_the_legacy_package_is_mentioned_then_removed_on_request(ready: Box, play: Play) -> None:
+    ready.run("apt-get install -qy nvidia-docker2")
+    assert "the legacy package nvidia-docker2 2.13.0-1" in play(TOOLKIT).message
+    assert play(TOOLKIT, nvidia_container_toolkit_migrate_legacy=True).code == 0
+    assert "install ok installed" not in ready.run("dpkg-query -Wf '${Status}' nvidia-docker2 || true")
+
+
+@pytest.mark.parametrize(
+    ("planted", "mended", "variables", "said"),
+    [
+        pytest.param(
+            "true",
+            "test ! -e /etc/apt/sources.list.d/nvidia-container-toolkit.sources",
+            {"nvidia_container_toolkit_repository_key": ANOTHER_KEY},
+            "look at nvidia_container_toolkit_repository_key",
+            id="wrong repository key",
+        ),
+        pytest.param(
+            "true",
+            "true",
+            {"nvidia_container_toolkit_version": "9.9.9-1"},
+            "see which versions there are: apt-cache madison",
+            id="version that does not exist",
+        ),
+        pytest.param(
+            "cd /etc/docker && cp daemon.json kept && sed -i '1a // mine' daemon.json",
+            "cd /etc/docker && mv kept daemon.json",
+            {},
+            "JSON has no comments; dockerd would refuse it too: mend it by hand",
+            id="daemon.json with comments",
+        ),
+        pytest.param(
+            "cd /etc/docker && cp daemon.json kept && echo '{' >daemon.json",
+            "cd /etc/docker && mv kept daemon.json",
+            {},
+            "daemon.json cannot be used: it is not valid JSON",
+            id="invalid daemon.json",
+        ),
+        pytest.param(
+            "mkdir -p /etc/systemd/system/docker.service.d && printf '[Service]\nExecStart=\n"
+            "ExecStart=/usr/sbin/dockerd -H fd:// --default-runtime runc\n'"
+            " >/etc/systemd/system/docker.service.d/flags.conf && systemctl daemon-reload",
+            "rm -r /etc/systemd/system/docker.service.d && systemctl daemon-reload",
+            {"nvidia_container_toolkit_default_runtime": True},
+            "say each option in one place",
+            id="conflicting flags in a drop-in",
+        ),
+        pytest.param(
+            f"cat >/run/locker.py <<'E'\n{LOCKER}E\n"
+            "setsid python3 /run/locker.py >/dev/null 2>&1 & echo $! >/run/locker;"
+            " while [ ! -e /run/locked ]; do sleep 0.1; done",
+            "kill $(cat /run/locker); rm /run/locked",
+            {"nvidia_container_toolkit_version": "1.16.2-1+simulator", "nvidia_container_toolkit_lock_timeout": 1},
+            "lock",
+            id="apt locked",
+        ),
+        pytest.param(
+            "mkdir -p /tmp/sick/DEBIAN && printf 'Package: sick\nVersion: 1\nArchitecture: all\nMaintainer: x <x@x>\n"
+            "Description: x\n' >/tmp/sick/DEBIAN/control && printf '#!/bin/sh\nexit 1\n' >/tmp/sick/DEBIAN/postinst &&"
+            " chmod 755 /tmp/sick/DEBIAN/postinst && dpkg-deb -b /tmp/sick /tmp/sick.deb && ! dpkg -i /tmp/sick.deb",
+            "dpkg --purge sick",
+            {"nvidia_container_toolkit_version": "1.16.2-1+simulator"},
+            "half-configured: sick; on the host run dpkg --configure -a",
+            id="half-configured package",
+        ),
+        pytest.param(
+            "canaryctl-gpu-simulator set no-driver",
+            "canaryctl-gpu-simulator set healthy 1",
+            {},
+            "no NVIDIA driver answers on this host (nvidia-smi says: NVIDIA-SMI has failed",
+            id="no driver",
+        ),
+        pytest.param(
+            "canaryctl-gpu-simulator set old-driver",
+            "canaryctl-gpu-simulator set healthy 1",
+            {"canary_cuda": "12.4"},
+            "the driver here is 450.80.02; CUDA 12.4 needs 525.60.13 or later",
+            id="driver too old",
+        ),
+    ],
+)
+def test_a_fault_is_named_and_leaves_the_host_as_it_was(
+    ready: Box, play: Play, planted: str, mended: str, variables: dict[str, Any], said: str
+) -> None:
+    before = started(ready)
+    ready.run(planted)
+    done = play(TOOLKIT, **variables)
+    ready.run(mended)
+    assert done.code == 2, done.text[-3000:]
+    assert said in done.message
+    assert started(ready) == before
+    assert "1.17.8" in ready.run("nvidia-ctk --version")
+
+
+def test_an_old_driver_will_do_for_old_images(ready: Box, play: Play) -> None:
+    ready.run("canaryctl-gpu-simulator set old-driver")
+    done = play(TOOLKIT, canary_cuda="11.8")
+    ready.run("canaryctl-gpu-simulator set healthy 1")
+    assert done.code == 0, done.text[-3000:]
+
+
+def test_options_of_docker_are_merged_and_taken_back(ready: Box, play: Play) -> None:
+    was = options(ready)
+    wanted = {
+        "docker_engine_log_max_size": "10m",
+        "docker_engine_address_pools": [{"base": "172.30.0.0/16", "size": 24}],
+        "docker_engine_users": ["ops"],
+    }
+    done = play("docker_engine", **wanted)
+    assert done.code == 0, done.text[-3000:]
+    assert options(ready) == was | {
+        "log-driver": "json-file",
+        "log-opts": {"max-size": "10m"},
+        "default-address-pools": [{"base": "172.30.0.0/16", "size": 24}],
+    }
+    assert "docker" in ready.run("id -nG ops")
+    assert play("docker_engine", **wanted).changed == 0
+    assert play("docker_engine").code == 0
+    assert options(ready) == was
+
+
+def test_both_roles_undo_what_they_did_and_nothing_else(ready: Box, play: Play) -> None:
+    gone = play(TOOLKIT, nvidia_container_toolkit_state="absent")
+    assert gone.code == 0, gone.text[-3000:]
+    assert options(ready) == {"max-concurrent-downloads": 7}
+    assert ready.run("command -v nvidia-ctk; ls /etc/cdi/* /etc/apt/sources.list.d/nvidia* 2>/dev/null || true") == ""
+    assert "nvidia" not in ready.run("docker info --format '{{json .Runtimes}}'")
+    assert play(TOOLKIT, nvidia_container_toolkit_state="absent").changed == 0
+    gone = play("docker_engine", docker_engine_state="absent", docker_engine_users=["ops"])
+    assert gone.code == 0, gone.text[-3000:]
+    assert ready.run("command -v dockerd || true") == ""
+    assert options(ready) == {"max-concurrent-downloads": 7}
+    assert ready.run("ls -d /var/lib/docker") == "/var/lib/docker\n"
+    assert "docker" not in ready.run("id -nG ops")
+    assert play("docker_engine", docker_engine_state="absent").changed == 0

@@ -1,0 +1,141 @@
+"""The pure halves of the roles' own modules, and the files they render."""
+
+from __future__ import annotations
+
+import importlib.util
+import sys
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import jinja2
+import pytest
+import yaml
+
+ROLES = Path(__file__).parents[2] / "roles"
+TOOLKIT = ROLES / "nvidia_container_toolkit"
+
+
+def load(path: Path, name: str) -> ModuleType:
+    spec = importlib.util.spec_from_file_location(name, path)
+    assert spec and spec.loader
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module
+    spec.loader.exec_module(module)
+    return module
+
+
+daemon = load(ROLES / "docker_engine" / "module_utils" / "daemon_options.py", "ansible.module_utils.daemon_options")
+host = load(TOOLKIT / "library" / "nvidia_host.py", "nvidia_host")
+
+
+def test_options_are_merged_and_what_was_there_stays() -> None:
+    current = {"max-concurrent-downloads": 7, "features": {"buildkit": True}, "registry-mirrors": ["https://a"]}
+    wanted = {"features": {"cdi": True}, "registry-mirrors": ["https://b"]}
+    assert daemon.merge(current, wanted) == {
+        "max-concurrent-downloads": 7,
+        "features": {"buildkit": True, "cdi": True},
+        "registry-mirrors": ["https://b"],
+    }
+
+
+@pytest.mark.parametrize(
+    ("before", "wanted"),
+    [
+        ({}, {"runtimes": {"nvidia": {"path": "x", "args": []}}}),
+        ({"runtimes": {"other": {"path": "y"}}, "debug": True}, {"runtimes": {"nvidia": {"path": "x"}}}),
+        ({"log-driver": "journald"}, {"log-driver": "json-file", "log-opts": {"max-size": "10m"}}),
+        ({"log-opts": {}}, {"log-opts": {"max-size": "10m"}}),
+    ],
+)
+def test_a_change_taken_back_leaves_what_was_there_before(before: dict[str, Any], wanted: dict[str, Any]) -> None:
+    after = daemon.merge(before, wanted)
+    undone = daemon.undo(after, daemon.changes(before, after))
+    assert undone == {key: value for key, value in before.items() if value != {}}
+
+
+def test_what_somebody_changed_since_is_not_taken_back() -> None:
+    record = daemon.changes({}, {"log-driver": "json-file", "debug": True})
+    assert daemon.undo({"log-driver": "local", "debug": True}, record) == {"log-driver": "local"}
+
+
+def test_a_runtime_that_means_the_same_is_left_as_it_is() -> None:
+    current = {"runtimes": {"nvidia": {"path": "/usr/bin/nvidia-container-runtime", "runtimeArgs": []}}}
+    edited = {"runtimes": {"nvidia": {"path": "nvidia-container-runtime", "args": []}}, "features": {"cdi": True}}
+    assert daemon.settle(current, edited) == current | {"features": {"cdi": True}}
+
+
+def test_another_runtime_under_that_name_is_replaced() -> None:
+    edited = {"runtimes": {"nvidia": {"path": "nvidia-container-runtime", "args": []}}}
+    assert daemon.settle({"runtimes": {"nvidia": {"path": "/opt/mine"}}}, edited) == edited
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ('{\n  // why\n  "debug": true\n}', "JSON has no comments"),
+        ('{"debug": true,}', "not valid JSON"),
+        ("[]", "no JSON object"),
+    ],
+)
+def test_a_file_that_docker_would_refuse_is_refused_with_the_reason(text: str, said: str) -> None:
+    with pytest.raises(ValueError, match=said):
+        daemon.parse(text)
+
+
+def test_an_empty_file_has_no_options() -> None:
+    assert daemon.parse(" \n") == {}
+
+
+def test_the_configuration_file_that_the_service_names_counts() -> None:
+    argv = ["-H", "fd://", "--config-file=/etc/other.json", "--log-level", "debug"]
+    assert daemon.flags(argv) == (["-H", "fd://", "--log-level", "debug"], "/etc/other.json")
+    assert daemon.flags(["--config-file", "/etc/other.json", "-D"]) == (["-D"], "/etc/other.json")
+
+
+def test_packages_are_told_by_state_and_hold() -> None:
+    there = host.parse_packages(
+        "nvidia-container-toolkit hold installed 1.17.8-1\nnvidia-docker2 deinstall config-files 2.13.0-1\n"
+        "sick install half-configured 1\npython3-debian install installed 1.0\nnever unknown not-installed \n"
+    )
+    found = host.about_packages(there)
+    assert found == {
+        "toolkit": "1.17.8-1",
+        "legacy": "",
+        "python_debian": True,
+        "held": ["nvidia-container-toolkit"],
+        "broken": ["sick"],
+    }
+
+
+def render_repo(**variables: Any) -> str:
+    values = yaml.safe_load((TOOLKIT / "vars" / "main.yml").read_text())
+    values |= yaml.safe_load((TOOLKIT / "defaults" / "main.yml").read_text())
+    values |= {"nvidia_container_toolkit_repository": {"RedHat": "https://mirror.example/rpm/$basearch"}, **variables}
+    template = (TOOLKIT / "templates" / "nvidia-container-toolkit.repo.j2").read_text()
+    environment = jinja2.Environment(undefined=jinja2.StrictUndefined, trim_blocks=True, autoescape=False)  # noqa: S701
+    return environment.from_string(template).render(values)
+
+
+def test_the_rpm_repository_is_checked_with_its_key() -> None:
+    text = render_repo()
+    assert "baseurl=https://mirror.example/rpm/$basearch\n" in text
+    assert "gpgkey=https://nvidia.github.io/libnvidia-container/gpgkey\n" in text
+    assert "gpgcheck=1\nrepo_gpgcheck=1\n" in text
+    assert "excludepkgs" not in text
+
+
+def test_an_armoured_key_and_a_hold_are_written_for_rpm() -> None:
+    text = render_repo(
+        nvidia_container_toolkit_repository_key="-----BEGIN PGP PUBLIC KEY BLOCK-----",
+        nvidia_container_toolkit_hold=True,
+    )
+    assert "gpgkey=file:///etc/pki/rpm-gpg/RPM-GPG-KEY-nvidia-container-toolkit\n" in text
+    assert "excludepkgs=nvidia-container-toolkit,nvidia-container-toolkit-base" in text
+
+
+@pytest.mark.parametrize("role", ["docker_engine", "nvidia_container_toolkit"])
+def test_every_variable_of_a_role_is_described(role: str) -> None:
+    defaults = yaml.safe_load((ROLES / role / "defaults" / "main.yml").read_text())
+    described = yaml.safe_load((ROLES / role / "meta" / "argument_specs.yml").read_text())
+    assert set(defaults) == set(described["argument_specs"]["main"]["options"])
