@@ -15,13 +15,14 @@ from canaryctl.config.environment import Environment, Host, load_environment, ma
 from canaryctl.config.policy import Policy, load_policies
 from canaryctl.config.project import Project
 from canaryctl.config.secrets import env_file, resolve_secrets
-from canaryctl.config.stack import Stack, load_stack
+from canaryctl.config.stack import Mount, Stack, load_stack
 from canaryctl.config.yamlfile import shown
 from canaryctl.deliver.images import USUAL_PLATFORM, release_images
 from canaryctl.deliver.registry import Registries
 from canaryctl.errors import ConfigError
 from canaryctl.observe import HostFacts, secrets_mac
 from canaryctl.plan.files import StackFiles, read_stack_files
+from canaryctl.plan.mounts import mounts_of
 from canaryctl.plan.plan import Target
 from canaryctl.plan.release import Release, make_release
 from canaryctl.plan.rendering import Rendering, place_services, render_host, template_names
@@ -164,12 +165,17 @@ class Scene:
             )
         return self._renderings[host, gpus]
 
+    def mounts(self, host: str) -> tuple[Mount, ...]:
+        """The mounts that a host with services must have."""
+        return mounts_of(self.stack.mounts, self.environment.hosts[host].groups)
+
     def targets(self, facts: Mapping[str, HostFacts], nonce: str) -> dict[str, Target]:
         """What every host with services should be, placed hosts that were not observed included."""
         content = self.secrets_file
         digest = secrets_mac(nonce, content) if content else None
         return {
-            host: Target(self.rendering(host, facts.get(host)), self.compose_project, digest) for host in self.placed
+            host: Target(self.rendering(host, facts.get(host)), self.compose_project, digest, self.mounts(host))
+            for host in self.placed
         }
 
     def check_all(self, *, probes: bool = True) -> None:

@@ -19,6 +19,7 @@ from canaryctl.observe.agent.docker import (
     open_docker,
     ours,
 )
+from canaryctl.observe.agent.mounts import about_mounts, start_mounts
 from canaryctl.observe.agent.state import about_state
 from canaryctl.observe.agent.system import (
     ARCHITECTURES,
@@ -58,6 +59,7 @@ def observe_host(config: dict[str, Any], become: str, reason: str) -> dict[str, 
     # Programs first, so that they run while the rest is read.
     compose = section("compose", start_compose, None)
     smi = section("gpus", start_smi, None)
+    mounts = section("mounts", lambda: start_mounts(config.get("mounts", [])), [])
     uname = os.uname()
     document: dict[str, Any] = {
         "agent": 1,
@@ -93,6 +95,7 @@ def observe_host(config: dict[str, Any], become: str, reason: str) -> dict[str, 
         document["volumes"] = section("volumes", lambda: about_volumes(daemon), [])
     paths = ["/", (document["docker"] or {}).get("root") or "", config["root"]]
     document["disks"] = section("disks", lambda: {path: about_disk(path) for path in paths if path}, {})
+    document["mounts"] = section("mounts", lambda: about_mounts(mounts), [])
     document["state"] = about_state(config, errors)
     document["compose"] = section("compose", lambda: compose and {"version": compose.answer(5).lstrip("v")}, None)
     document["gpus"] = section("gpus", lambda: parse_gpus(smi.answer(5)) if smi else [], [])
