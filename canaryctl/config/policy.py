@@ -36,6 +36,7 @@ class Policy:
     `inconclusive`: whether a probe or metric that cannot judge blocks.
     `soak`, `soak_every`: seconds for which probes are repeated after they passed, and from one round to the next.
     `metrics`: bounds on measured values.
+    `audit_ignore`: ids of audit rules whose findings do not count, each with the reason.
     `disposable`: whether a baseline may be deployed before the candidate, which migrates its database too.
     """
 
@@ -49,6 +50,7 @@ class Policy:
     soak_every: float = 30.0
     metrics: tuple[Metric, ...] = ()
     disposable: bool = False
+    audit_ignore: tuple[tuple[str, str], ...] = ()
 
     def rules(self) -> dict[str, Any]:
         """By which rules a run is judged, as run.json has it."""
@@ -124,4 +126,19 @@ def _judging(host: Host, where: str) -> dict[str, Any]:
         if not isinstance(found["canary_disposable"], bool):
             raise ConfigError(f"canary_disposable of {host.name} is neither true nor false", where, "write true")
         values["disposable"] = found["canary_disposable"]
+    if "canary_audit_ignore" in found:
+        values["audit_ignore"] = _audit_ignore(found["canary_audit_ignore"], host.name, where)
     return values
+
+
+def _audit_ignore(given: Any, host: str, where: str) -> tuple[tuple[str, str], ...]:
+    """An exception that nobody can explain is a hole: the reason is required."""
+    for entry in given if isinstance(given, list) else [None]:
+        told = entry if isinstance(entry, Mapping) and set(entry) == {"id", "reason"} else {"id": ""}
+        if not all(isinstance(text, str) and text.strip() for text in told.values()):
+            raise ConfigError(
+                f"canary_audit_ignore of {host} is no list of ids with their reasons",
+                where,
+                'write for example - {id: reboot-required, reason: "kernel update on Sunday"}',
+            )
+    return tuple((str(entry["id"]), str(entry["reason"])) for entry in given)

@@ -33,6 +33,12 @@ def render_markdown(document: Document) -> str:
     return _tidy(text)
 
 
+def render_findings_markdown(document: Document) -> str:
+    """An audit's findings, ready to paste into an issue."""
+    title = f"# Audit of {document['environment']}: {document['verdict']}\n\n"
+    return _tidy(title + templates().get_template("findings.md.j2").render(run=document))
+
+
 def render_comparison_markdown(comparison: Mapping[str, Any]) -> str:
     """Two runs side by side (`compare`), ready to paste into a hand-off."""
     text = templates().get_template("compare.md.j2").render(comparison=comparison, tables=tables(comparison))

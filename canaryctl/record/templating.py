@@ -32,9 +32,8 @@ def templates() -> jinja2.Environment:
         keep_trailing_newline=True,
         undefined=jinja2.ChainableUndefined,
     )
-    environment.filters.update(
-        bound=bound_words, cell=cell, result=result, size=human_size, seconds=human_seconds, ms=human_ms, pretty=pretty
-    )
+    environment.filters.update(bound=bound_words, cell=cell, indented=indented, pretty=pretty, result=result)
+    environment.filters.update(size=human_size, seconds=human_seconds, ms=human_ms)
     return environment
 
 
@@ -51,6 +50,12 @@ def cell(value: Any) -> str:
     text = re.sub(r"[\x00-\x1f\x7f-\x9f]", "\ufffd", text)
     text = re.sub(r"([\\`*|])", r"\\\1", text)
     return text.replace("<", "&lt;").replace("](", "]\\(")
+
+
+def indented(text: Any) -> str:
+    """Text as a Markdown code block: lines that are code whatever they hold."""
+    kept = re.sub(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]", "\ufffd", str(text))
+    return "\n".join(f"    {line}" for line in kept.split("\n"))
 
 
 def result(row: Mapping[str, Any] | None) -> str:
