@@ -5,6 +5,7 @@ from __future__ import annotations
 import secrets
 import time
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -22,8 +23,9 @@ from canaryctl.plan.mounts import asked
 from canaryctl.record.run import Listener, Run
 from canaryctl.record.scrub import Scrubber
 from canaryctl.record.store import load_run
+from canaryctl.record.templating import warm_up
 from canaryctl.scene import Request
-from canaryctl.survey import Survey, as_served, survey
+from canaryctl.survey import Survey, as_served, begin, complete
 from canaryctl.work import without_mac
 
 Document = dict[str, Any]
@@ -51,13 +53,16 @@ def audit(request: Request, options: AuditOptions, listeners: Sequence[Listener]
     """
     demand_known(options.ignore, "--ignore")
     before = _earlier(request, options.compare)
-    seen = survey(request)
+    seen = begin(request)
     chosen = match_hosts(seen.environment, request.limit) if seen.environment else []
     with _recorded(request, seen, listeners) as run:
         _warn_of_unknown_ids(run, seen)
         observed = Observation()
-        if seen.environment and not options.offline:
-            observed = _observe(run, seen, seen.environment, chosen)
+        with ThreadPoolExecutor(1) as meanwhile:
+            preparing = meanwhile.submit(_prepare, run, seen)
+            if seen.environment and not options.offline:
+                observed = _observe(run, seen, seen.environment, chosen)
+            preparing.result()
         findings = _judge(seen, observed, chosen, options)
         rows = [finding.as_dict() for finding in findings]
         run.set("findings", rows)
@@ -75,6 +80,13 @@ def _earlier(request: Request, wanted: str | None) -> Document | None:
             f"{stored.path.name} is no audit", shown(stored.path), "canaryctl runs list shows which runs are audits"
         )
     return stored.document
+
+
+def _prepare(run: Run, seen: Survey) -> None:
+    """What takes no host: done while they are asked."""
+    complete(seen)
+    run.scrub = Scrubber(seen.secrets)
+    warm_up()
 
 
 def _warn_of_unknown_ids(run: Run, seen: Survey) -> None:
@@ -172,7 +184,6 @@ def _recorded(request: Request, seen: Survey, listeners: Sequence[Listener]) -> 
         command="audit",
         environment=request.environment,
         stack=seen.stack.stack if seen.stack else "",
-        scrub=Scrubber(seen.secrets),
         project_root=request.project.root,
         listeners=listeners,
     )

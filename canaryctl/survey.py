@@ -67,21 +67,18 @@ class Survey:
             self.troubles.append(Trouble(kind, error.what, error.where, error.hint))
 
 
-def survey(request: Request) -> Survey:
-    """Read all of an environment's configuration.
+def begin(request: Request) -> Survey:
+    """Read as much of an environment's configuration as looking at its hosts needs; `complete` reads the rest.
 
     Raises:
         ConfigError: there is no such environment.
     """
     project = request.project
-    directory = project.inventories / request.environment
     if request.environment not in project.environments():
         load_environment(project, request.environment)  # says which there are
     found = Survey(request)
-    found.inventory = _inventory(directory, request.vault_password_file)
     with found.noting("stack"):
         found.stack = load_stack(project.stack)
-        found.files = read_stack_files(found.stack)
     with found.noting("inventory"):
         found.environment = load_environment(
             project, request.environment, vault_password_file=request.vault_password_file
@@ -89,8 +86,21 @@ def survey(request: Request) -> Survey:
     if found.environment:
         with found.noting("policy"):
             found.policies = load_policies(found.environment)
-        _place(found, found.environment)
+        found.hosts = {
+            host.name: HostSetup(host.name, host.groups, host.vars) for host in found.environment.hosts.values()
+        }
     return found
+
+
+def complete(found: Survey) -> None:
+    """Read the rest: the inventory as it is written, placement, templates, probes, secrets."""
+    request = found.request
+    found.inventory = _inventory(request.project.inventories / request.environment, request.vault_password_file)
+    if found.stack:
+        with found.noting("stack"):
+            found.files = read_stack_files(found.stack)
+    if found.environment:
+        _place(found, found.environment)
 
 
 def _place(found: Survey, environment: Environment) -> None:

@@ -52,6 +52,12 @@ class Rule:
         return check
 
     @property
+    def part(self) -> str:
+        """The part of an environment it is about: the name of its module."""
+        checks = [*self.of_host, *self.of_unreachable, *self.of_setup]
+        return checks[0].__module__.rpartition(".")[2]
+
+    @property
     def offline(self) -> bool:
         """Whether the configuration alone can show it."""
         return bool(self.of_setup)

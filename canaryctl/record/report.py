@@ -46,13 +46,21 @@ def render_comparison_markdown(comparison: Mapping[str, Any]) -> str:
 
 
 def render_junit(document: Document) -> str:
-    """junit.xml: a test case for each probe, contract and metric; inconclusive is an error, skipped is skipped."""
+    """junit.xml: a test case for each probe, contract, metric and finding; inconclusive is an error."""
     suites = ElementTree.Element("testsuites", name=_xml(f"canaryctl {document['command']} {document['environment']}"))
     cases = {
         "probes": [(p["name"], p.get("kind") or "probe", p) for p in document["probes"]],
         "contracts": [(f"{c['image']}: {c['check']}", "contract", c) for c in document["contracts"]],
         "metrics": [(f"{m['name']} {m.get('statistic') or ''}".strip(), "metric", m) for m in _metrics(document)],
     }
+    cases["findings"] = [
+        (
+            f"{f['id']} {f['where']}",
+            "finding",
+            {"verdict": "failed" if holds(f, document) else "skipped", "reason": f["what"]},
+        )
+        for f in document.get("findings") or []
+    ]
     for suite_name, rows in cases.items():
         if rows:
             suites.append(_suite(f"{document['environment']}.{suite_name}", rows, document))
@@ -121,8 +129,16 @@ def gates(document: Document) -> list[str]:
         for row in (*document["probes"], *document["metrics"])
         if _holds_back(row, document)
     ]
+    held += [f"{row['id']} ({row['where']})" for row in document.get("findings") or [] if holds(row, document)]
     held += partly
     return held + ([document["error"]["what"]] if document.get("error") else [])
+
+
+def holds(row: Mapping[str, Any], document: Document) -> bool:
+    """Whether a finding fails the audit it is of."""
+    order = ("info", "warning", "error", "critical")
+    threshold = (document.get("audit") or {}).get("fail_on", "error")
+    return row["ignored"] is None and order.index(row["severity"]) >= order.index(threshold)
 
 
 def _holds_back(row: Mapping[str, Any], document: Document) -> bool:

@@ -37,6 +37,12 @@ def templates() -> jinja2.Environment:
     return environment
 
 
+def warm_up() -> None:
+    """Compile the templates of a run's reports, in time that is spent waiting anyway."""
+    for name in ("report.md.j2", "findings.md.j2", "report.html.j2", "page.html.j2", "parts.html.j2"):
+        templates().get_template(name)
+
+
 def source(name: str) -> str:
     """A template's own text, for what goes into a page as it is."""
     return (files("canaryctl.record") / "templates" / name).read_text(encoding="utf-8")
