@@ -76,8 +76,8 @@ def all_rules() -> dict[str, Rule]:
     """Every rule by id, in the order of the reference."""
     from canaryctl.audit.rules import configuration, connection, docker, gpu, release, system
 
-    _ = connection, system, docker, gpu, release, configuration
-    return dict(_RULES)
+    parts = [module.__name__.rpartition(".")[2] for module in (connection, system, docker, gpu, release, configuration)]
+    return {rule.id: rule for rule in sorted(_RULES.values(), key=lambda rule: parts.index(rule.part))}
 
 
 def unknown_ids(ids: Iterable[str]) -> list[str]:

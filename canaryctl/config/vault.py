@@ -23,8 +23,17 @@ def vault_secrets(loader: Any, vault_password_file: Path | None) -> list[Any]:
     if not (files or identities or constants.DEFAULT_VAULT_PASSWORD_FILE):
         return []
     from ansible.cli import CLI
+    from ansible.parsing.vault import VaultSecretsContext
 
-    return list(CLI.setup_vault_secrets(loader, vault_ids=identities, vault_password_files=files, auto_prompt=False))
+    secrets = CLI.setup_vault_secrets(
+        loader, vault_ids=identities, vault_password_files=files, auto_prompt=False, initialize_context=False
+    )
+    # Ansible lets the passwords be set once in a process; a command may read two environments, or one twice.
+    if (context := VaultSecretsContext.current(optional=True)) is None:
+        VaultSecretsContext.initialize(VaultSecretsContext(secrets))
+    else:
+        context.secrets = secrets
+    return list(secrets)
 
 
 class Vault:
