@@ -1,4 +1,4 @@
-"""The command audit, and its findings as text."""
+"""The command audit."""
 
 from __future__ import annotations
 
@@ -10,13 +10,12 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from canaryctl.audit.severity import Severity
+from canaryctl.cli.findings import print_findings
 from canaryctl.cli.options import choose, takes
-from canaryctl.cli.output import Printer, clean, print_error, print_json, print_result
+from canaryctl.cli.output import Printer, print_error, print_json, print_result
 
 if TYPE_CHECKING:
     from canaryctl.scene import Request
-
-_MOODS = {"critical": "failed", "error": "failed", "warning": "inconclusive", "info": "skipped"}
 
 
 class AuditOutput(StrEnum):
@@ -80,47 +79,3 @@ def _print(document: Mapping[str, Any], output: AuditOutput) -> None:
         print_findings(document, Printer(sys.stdout))
     if document["error"]:
         print_error(document["error"])
-
-
-def print_findings(document: Mapping[str, Any], to: Printer) -> None:
-    """Findings worst first, what changed since the run they are compared with, and the count."""
-    told = document["audit"]
-    for row in document["findings"]:
-        if row["ignored"] is None:
-            _print_finding(row, to)
-    ignored = [row for row in document["findings"] if row["ignored"] is not None]
-    for row in ignored:
-        to.line(f"  {to.symbol('skipped')} ignored {row['id']}  {clean(row['where'])}")
-        to.wrapped(f"{row['what']}; because: {row['ignored']}", 6)
-    if told and told["compared"]:
-        _print_compared(told["compared"], to)
-    counts = [f"{count} {severity}" for severity, count in told["counts"].items() if count] if told else []
-    counts += [f"{len(ignored)} ignored"] if ignored else []
-    to.line()
-    for warning in document["warnings"]:
-        to.wrapped(f"warning: {warning['what']}", 2)
-    if document["simulated"]:
-        to.line("  the GPU of at least one host is a simulation: this proves the plumbing, not the hardware")
-    to.line(f"  {'findings':<10} {', '.join(counts) or 'none'}")
-    to.line(f"  {'verdict':<10} {to.verdict(document['verdict'])} in {document['seconds'] or 0:.1f} s")
-    to.line(f"  {'run':<10} {document['id']}")
-    to.line(f"  {'evidence':<10} {document['directory']}")
-
-
-def _print_finding(row: Mapping[str, Any], to: Printer) -> None:
-    mood = _MOODS[row["severity"]]
-    to.line(f"  {to.symbol(mood)} {to.verdict(row['severity'], 8)} {row['id']}  {clean(row['where'])}")
-    to.wrapped(row["what"], 6)
-    if row["fix"]:
-        to.wrapped(f"fix: {row['fix']}", 6)
-    for line in clean(row["diff"] or "").splitlines():
-        to.line(f"        {line}")
-
-
-def _print_compared(compared: Mapping[str, Any], to: Printer) -> None:
-    to.line()
-    to.line(to.paint(f"  since {compared['run']}", "bold"))
-    for word in ("new", "gone"):
-        for row in compared[word]:
-            to.line(f"    {word:<5} {row['severity']:<8} {row['id']}  {clean(row['where'])}: {clean(row['what'])}")
-    to.line(f"    {len(compared['new'])} new, {len(compared['gone'])} gone, {len(compared['same'])} the same")

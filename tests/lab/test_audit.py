@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -122,10 +123,26 @@ def test_a_mount_that_is_missing_is_found_and_stops_a_deploy(ctl: Ctl, host: Box
         assert "mount-sentinel-missing" in findings(ctl("audit", *chosen))
         host.run("touch /mnt/models/.mounted")
         assert set(findings(ctl("audit", *chosen))) == {"drift-file"}
+        _deploy_while_the_mount_goes(ctl, host, stack)
+        host.run("mount -t tmpfs none /mnt/models && touch /mnt/models/.mounted")
         assert ctl("deploy", *chosen, "--yes").code == 0
         assert findings(ctl("audit", *chosen)) == {}
     finally:
         host.run("umount /mnt/models; rm -rf /mnt/models", check=False)
+
+
+def _deploy_while_the_mount_goes(ctl: Ctl, host: Box, stack: Path) -> None:
+    """The plan saw it; right before start it is looked at again."""
+    backend = host.services()["backend"]
+    host.run(f"docker stop {backend}")
+    watcher = "while ! ls /opt/canaryctl/ktrdr/current/assets/strategies/v3_minimal.yaml; do sleep 0.05; done"
+    with ThreadPoolExecutor(1) as beside:
+        gone = beside.submit(host.run, f"{watcher} >/dev/null 2>&1; umount /mnt/models", timeout=120)
+        done = ctl("deploy", "canary", "--stack", str(stack), "--yes", "--output", "json")
+        gone.result()
+    assert done.code == 6 and "nothing is mounted at /mnt/models" in done.err, done.text[-3000:]
+    assert {stage["name"] for stage in done.document["stages"] if stage["status"] == "changed"} == {"render"}
+    assert "backend" not in host.services(), "nothing was started on an empty directory"
 
 
 def test_a_host_that_is_down_is_a_finding_and_the_others_are_audited(ctl: Ctl, host: Box, tmp_path: Path) -> None:

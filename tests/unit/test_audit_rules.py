@@ -234,7 +234,7 @@ SETUP = Setup(
     "prod",
     inventory=written(
         hosts=HOSTS,
-        group_vars__all="base: /srv\nroot: '{{ base }}/x'\nname: \"{{ other | default('') }}\"\n",
+        group_vars__all="base: /srv\nroot: '{{ base }}/x'\nname: \"{{ other | default('') }}\"\nmax_tokens: 4096\n",
         group_vars__servers="canary_secrets: {A: {file: /run/a}, B: '{{ base }}', C: !vault x}\n",
     ),
     hosts={"one": MINE},
@@ -263,6 +263,7 @@ IN_SETUP: dict[str, list[Setup]] = {
     },
     "secret-in-plain-text": [
         with_files(group_vars__all="ansible_become_password: hunter2\n"),
+        with_files(group_vars__all="db_password: 12345678\n"),
         with_files(group_vars__all="canary_secrets: {DB_URL: 'postgres://u:p@db'}\n"),
         with_files(host_vars__one="registry: {user: me, token: abc}\n"),
         with_files(hosts="servers: {hosts: {one: {ansible_password: hunter2}}}\n"),

@@ -17,7 +17,8 @@ _SECRET = re.compile(
 )
 _KEY_BLOCK = re.compile(r"-----BEGIN [A-Z ]*PRIVATE KEY-----")
 _NO_SECRET = {"", "true", "false", "yes", "no", "null", "none", "~"}
-_STRING = "tag:yaml.org,2002:str"
+_STRING, _NUMBER = "tag:yaml.org,2002:str", "tag:yaml.org,2002:int"
+_PASSWORD = re.compile(r"(^|_)pass(wd|word|phrase)?$", re.I)
 
 INVALID = {
     kind: Rule(f"{kind}-invalid", Severity.CRITICAL, title=title, why=why, fix="Mend it as the message says.")
@@ -158,13 +159,16 @@ def plain_secret(setup: Setup) -> Iterator[Found]:
 
 
 def _is_plain_secret(definition: Definition, scalar: Scalar) -> bool:
+    name = (definition.name, *scalar.path)[-1]
+    if scalar.tag == _NUMBER:  # a token counted in numbers is a limit, not a secret
+        return bool(_PASSWORD.search(name))
     if scalar.tag != _STRING or "{{" in scalar.text or scalar.text.strip().lower() in _NO_SECRET:
         return scalar.tag == _STRING and bool(_KEY_BLOCK.search(scalar.text))
     if _KEY_BLOCK.search(scalar.text):
         return True
     if definition.name == "canary_secrets":  # NAME: value; a mapping names a file or a variable
         return len(scalar.path) == 1
-    return bool(_SECRET.search((definition.name, *scalar.path)[-1]))
+    return bool(_SECRET.search(name))
 
 
 @VAULT.setup
