@@ -1,5 +1,5 @@
 # Each target installs what it needs first (scripts/setup).
-.PHONY: help setup demo test test-quick lint bench-push lab-down clean
+.PHONY: help setup demo test test-quick lint bench-audit bench-push lab-down clean
 
 help:
 	@echo "make demo        a lab, the example's images, one deployment with its verdict"
@@ -8,6 +8,7 @@ help:
 	@echo "make lint        linters only"
 	@echo "make setup       only install what is missing"
 	@echo "make bench-push  how fast images reach hosts, beside other ways (about ten minutes)"
+	@echo "make bench-audit how long audits take, beside Ansible gathering facts (about three minutes)"
 	@echo "make lab-down    remove the demo's and the tests' labs, with their keys and secrets"
 	@echo "make clean       remove caches and .venv"
 
@@ -28,6 +29,9 @@ lint: setup
 
 bench-push: setup
 	.venv/bin/python bench/push.py
+
+bench-audit: setup
+	.venv/bin/python bench/audit.py
 
 lab-down: setup
 	.venv/bin/canaryctl lab down --purge --name default

@@ -40,9 +40,16 @@ class ConfigError(CanaryError):
 
 
 class HostError(CanaryError):
-    """A host could not be reached, authenticated or given sudo (exit 3). `where` is the host's name."""
+    """A host could not be reached, authenticated or given sudo (exit 3). `where` is the host's name.
+
+    `reason` tells kinds apart: unreachable, host-key-unknown, host-key-changed, python, agent, sudo.
+    """
 
     exit_code = 3
+
+    def __init__(self, what: str, where: str = "", hint: str = "", *, reason: str = "unreachable") -> None:
+        super().__init__(what, where, hint)
+        self.reason = reason
 
 
 class ApplyError(CanaryError):

@@ -26,7 +26,7 @@ from canaryctl.errors import (
 from canaryctl.plan.plan import Plan, plan_provision
 from canaryctl.record.run import Listener, Run
 from canaryctl.scene import Request, Scene
-from canaryctl.steps import contracts, evidence, gpus, images, judging, stages
+from canaryctl.steps import contracts, evidence, gpus, images, judging, mounts, stages
 from canaryctl.steps.watching import Watching, watch
 from canaryctl.work import Work
 
@@ -186,8 +186,10 @@ def apply(work: Work, plan: Plan) -> None:
         if hosts := plan.hosts("render"):
             stages.render(work, hosts)
         if hosts := plan.hosts("migrate"):
+            mounts.demand(work, hosts[:1])
             stages.migrate(work, hosts[0])
         if hosts := plan.hosts("start"):
+            mounts.demand(work, hosts)
             stages.start(work, hosts, plan)
     evidence.remember(work, work.run.document["command"])
 

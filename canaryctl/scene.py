@@ -15,14 +15,15 @@ from canaryctl.config.environment import Environment, Host, load_environment, ma
 from canaryctl.config.policy import Policy, load_policies
 from canaryctl.config.project import Project
 from canaryctl.config.secrets import env_file, resolve_secrets
-from canaryctl.config.stack import Stack, load_stack
+from canaryctl.config.stack import Mount, Stack, load_stack
 from canaryctl.config.yamlfile import shown
 from canaryctl.deliver.images import USUAL_PLATFORM, release_images
 from canaryctl.deliver.registry import Registries
 from canaryctl.errors import ConfigError
 from canaryctl.observe import HostFacts, secrets_mac
 from canaryctl.plan.files import StackFiles, read_stack_files
-from canaryctl.plan.gpus import Want, can_offer, reservation, wants_of
+from canaryctl.plan.gpus import Want, devices_for, wants_of
+from canaryctl.plan.mounts import mounts_of
 from canaryctl.plan.plan import Target
 from canaryctl.plan.release import Release, make_release
 from canaryctl.plan.rendering import Rendering, place_services, render_host, template_names
@@ -159,12 +160,10 @@ class Scene:
     def rendering(self, host: str, facts: HostFacts | None = None) -> Rendering:
         """The release on one host; `facts` give its GPUs. Raises ConfigError on a faulty template."""
         gpus = tuple(facts.gpus) if facts else ()
-        device = reservation(facts, self.policies[host]) if facts else None
-        key = (host, gpus, repr((device, facts and can_offer(facts))))
+        devices = devices_for(facts, self.policies[host], self.wants(host))
+        key = (host, gpus, repr(devices))
         if key not in self._renderings:
             files, where = self.files, shown(self.stack.directory / self.stack.compose)
-            given = [want for want in self.wants(host) if device and facts and (want.required or can_offer(facts))]
-            devices = {want.service: device for want in given if device}
             self._renderings[key] = render_host(
                 self.stack, self.release, host, self.names, files.template, files.assets, where, gpus, devices
             )
@@ -174,12 +173,17 @@ class Scene:
         """The services placed on a host that get GPUs."""
         return wants_of(self.stack, self.variant, self.placed.get(host, ()))
 
+    def mounts(self, host: str) -> tuple[Mount, ...]:
+        """The mounts that a host with services must have."""
+        return mounts_of(self.stack.mounts, self.environment.hosts[host].groups)
+
     def targets(self, facts: Mapping[str, HostFacts], nonce: str) -> dict[str, Target]:
         """What every host with services should be, placed hosts that were not observed included."""
         content = self.secrets_file
         digest = secrets_mac(nonce, content) if content else None
         return {
-            host: Target(self.rendering(host, facts.get(host)), self.compose_project, digest) for host in self.placed
+            host: Target(self.rendering(host, facts.get(host)), self.compose_project, digest, self.mounts(host))
+            for host in self.placed
         }
 
     def check_all(self, *, probes: bool = True) -> None:

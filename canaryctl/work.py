@@ -16,6 +16,7 @@ from typing import Any
 from canaryctl import apply as ansible
 from canaryctl.errors import HostError
 from canaryctl.observe import Connections, HostFacts, observe
+from canaryctl.plan.mounts import asked
 from canaryctl.plan.plan import Plan, Target, make_plan
 from canaryctl.record.run import Run
 from canaryctl.scene import Scene
@@ -61,6 +62,7 @@ class Work:
             releases=self._release_directories(),
             nonce=self.nonce,
             become_password=scene.request.become_password,
+            mounts=asked(scene.stack.mounts),
         )
         seconds = time.monotonic() - began
         self.facts = dict(seen.facts)

@@ -9,7 +9,7 @@ from typing import Annotated, NoReturn
 import typer
 
 from canaryctl import __version__
-from canaryctl.cli import contract, deploy, doctor, lab, look, runs
+from canaryctl.cli import audit, contract, deploy, doctor, lab, look, runs
 
 app = typer.Typer(
     name="canaryctl",
@@ -25,6 +25,7 @@ for command in (
     deploy.plan,
     look.build,
     contract.contract,
+    audit.audit,
     deploy.provision,
     deploy.push,
     deploy.render,

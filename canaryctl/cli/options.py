@@ -104,11 +104,13 @@ _ON_REQUEST = {
 }
 
 
-def takes(*names: str) -> Callable[[Callable[..., None]], Callable[..., None]]:
+def takes(
+    *names: str, output: tuple[Any, StrEnum] | None = None
+) -> Callable[[Callable[..., None]], Callable[..., None]]:
     """Make a command on an environment of `body(request, output, **own)`.
 
     The command takes the options that all such commands take, those named here, and the body's own keyword
-    parameters (annotated as typer wants them).
+    parameters (annotated as typer wants them). `output` replaces `--output`: its annotation and default.
     """
 
     def decorate(body: Callable[..., None]) -> Callable[..., None]:
@@ -123,7 +125,8 @@ def takes(*names: str) -> Callable[[Callable[..., None]], Callable[..., None]]:
             output = given.pop("output")
             body(_request(**given), output, **mine)
 
-        shared = _ALWAYS | {name: _ON_REQUEST[name] for name in names}
+        printing = {"output": output} if output else {}
+        shared = _ALWAYS | printing | {name: _ON_REQUEST[name] for name in names}
         parameters = [
             inspect.Parameter(
                 name,

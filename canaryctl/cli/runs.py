@@ -12,6 +12,7 @@ import typer
 
 from canaryctl.cli import options as opt
 from canaryctl.cli.compare import compare
+from canaryctl.cli.findings import print_findings
 from canaryctl.cli.output import Output, Printer, print_json, print_run
 from canaryctl.cli.prune import prune
 
@@ -88,7 +89,10 @@ def show(run: RunArgument = None, output: opt.OutputMode = Output.TEXT, runs: op
         to.paint(f"{document['command']}{of} on {document['environment']}, {document['started'] or 'unknown'}", "bold")
     )
     to.line()
-    print_run(document, to, every_stage=True)
+    if document["audit"]:
+        print_findings(document, to)
+    else:
+        print_run(document, to, every_stage=True)
     for name, image in document["release"]["images"].items():
         to.line(f"  {'image':<10} {name:<14} {human_size(image.get('size')):>8}  {image.get('id', '')}")
     if document["error"]:

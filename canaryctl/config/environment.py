@@ -10,6 +10,7 @@ from typing import Any
 import yaml
 
 from canaryctl.config.project import Project
+from canaryctl.config.vault import vault_secrets
 from canaryctl.config.yamlfile import shown
 from canaryctl.errors import ConfigError
 
@@ -131,7 +132,7 @@ def _ansible(directory: Path, vault_password_file: Path | None) -> tuple[Any, An
     loader = DataLoader()
     loader.set_basedir(str(directory))
     try:
-        _unlock(loader, vault_password_file)
+        loader.set_vault_secrets(vault_secrets(loader, vault_password_file))
         manager = InventoryManager(loader=loader, sources=[str(directory)])
         variables = VariableManager(loader=loader, inventory=manager)
     except AnsibleError as error:
@@ -146,20 +147,6 @@ def _ansible(directory: Path, vault_password_file: Path | None) -> tuple[Any, An
             f"see what Ansible says: ansible-inventory -i {shown(directory)} --list",
         )
     return loader, manager, variables
-
-
-def _unlock(loader: Any, vault_password_file: Path | None) -> None:
-    """Give the loader the vault passwords that the command line or Ansible's configuration names."""
-    from ansible import constants
-
-    files = [str(vault_password_file)] if vault_password_file else []
-    identities = list(constants.DEFAULT_VAULT_IDENTITY_LIST)
-    if not (files or identities or constants.DEFAULT_VAULT_PASSWORD_FILE):
-        return
-    from ansible.cli import CLI
-
-    secrets = CLI.setup_vault_secrets(loader, vault_ids=identities, vault_password_files=files, auto_prompt=False)
-    loader.set_vault_secrets(secrets)
 
 
 def _read(directory: Path, name: str, vault_password_file: Path | None) -> Environment:

@@ -45,6 +45,7 @@ class Policy:
     `gpu_devices`: the GPUs that services get: `all`, how many, or which (numbers as nvidia-smi has them, or UUIDs).
     `gpu_driver`: whether provisioning installs a driver where there is none.
     `busy`, `busy_wait`: what follows where others compute on them, and seconds to wait for these to end.
+    `audit_ignore`: ids of audit rules whose findings do not count, each with the reason.
     `disposable`: whether a baseline may be deployed before the candidate, which migrates its database too.
     """
 
@@ -62,6 +63,7 @@ class Policy:
     busy: str = "refuse"
     busy_wait: float = 600.0
     disposable: bool = False
+    audit_ignore: tuple[tuple[str, str], ...] = ()
 
     def rules(self) -> dict[str, Any]:
         """By which rules a run is judged, as run.json has it."""
@@ -139,6 +141,8 @@ def _judging(host: Host, where: str) -> dict[str, Any]:
         if not isinstance(found["canary_disposable"], bool):
             raise ConfigError(f"canary_disposable of {host.name} is neither true nor false", where, "write true")
         values["disposable"] = found["canary_disposable"]
+    if "canary_audit_ignore" in found:
+        values["audit_ignore"] = _audit_ignore(found["canary_audit_ignore"], host.name, where)
     return values
 
 
@@ -155,3 +159,16 @@ def _gpus(host: Host, where: str) -> dict[str, Any]:
         where,
         "write all, a number of GPUs, or a list of their numbers or UUIDs",
     )
+
+
+def _audit_ignore(given: Any, host: str, where: str) -> tuple[tuple[str, str], ...]:
+    """An exception that nobody can explain is a hole: the reason is required."""
+    for entry in given if isinstance(given, list) else [None]:
+        told = entry if isinstance(entry, Mapping) and set(entry) == {"id", "reason"} else {"id": ""}
+        if not all(isinstance(text, str) and text.strip() for text in told.values()):
+            raise ConfigError(
+                f"canary_audit_ignore of {host} is no list of ids with their reasons",
+                where,
+                'write for example - {id: reboot-required, reason: "kernel update on Sunday"}',
+            )
+    return tuple((str(entry["id"]), str(entry["reason"])) for entry in given)

@@ -4,7 +4,14 @@ from canaryctl.observe.ask import interpreter
 from canaryctl.observe.connection import CommandTimeout, Completed, Connection
 from canaryctl.observe.containers import describe as describe_containers
 from canaryctl.observe.facts import HostFacts, secrets_mac
-from canaryctl.observe.observation import Observation, canary_root, collect, observe, watch_gpus
+from canaryctl.observe.observation import (
+    Observation,
+    canary_root,
+    collect,
+    look_at_mounts,
+    observe,
+    watch_gpus,
+)
 from canaryctl.observe.process import LocalConnection
 from canaryctl.observe.ssh import Connections
 
@@ -20,6 +27,7 @@ __all__ = [
     "collect",
     "describe_containers",
     "interpreter",
+    "look_at_mounts",
     "observe",
     "secrets_mac",
     "watch_gpus",

@@ -15,13 +15,15 @@ from canaryctl.observe.connection import Connection
 
 # The modules of each program, in the order that they need each other.
 PROGRAMS = {
-    "facts": ("docker", "system", "gpuxml", "gpu", "state", "facts"),
+    "facts": ("docker", "system", "mounts", "gpuxml", "gpu", "state", "facts"),
     "collect": ("docker", "collect"),
     "receive": ("docker", "content", "staging", "load", "receive"),
     "pull": ("docker", "pull"),
     "prune": ("docker", "prune"),
     "gpu": ("docker", "system", "gpuxml", "gpu", "gpuwatch"),
+    "mounts": ("docker", "system", "mounts"),
 }
+PROGRAMS["audit"] = (*PROGRAMS["facts"], "audit")
 
 # Python reads a program on standard input to its end; this reads as much as is announced and leaves the rest.
 _READ_PROGRAM = "import sys; i = sys.stdin.buffer; exec(i.read(int(i.readline())))"
@@ -44,6 +46,7 @@ def ask(
             f"there is no {interpreter(host)} on it",
             host.name,
             "Install Python 3.7 or later, or set ansible_python_interpreter.",
+            reason="python",
         )
     try:
         # A login shell may print a greeting before.
@@ -53,6 +56,7 @@ def ask(
             f"the agent failed there (exit {done.code}): {done.complaint or 'no output'}",
             host.name,
             f"Try `{interpreter(host)} --version` on it: Python 3.7 or later is needed.",
+            reason="python" if "SyntaxError" in done.complaint else "agent",
         ) from None
     if not isinstance(answer, dict) or answer.get("agent") != 1:
         raise HostError("the agent's answer is not ours", host.name, "Look for a shell profile that replaces commands.")

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from canaryctl.errors import HostError
+from canaryctl.observe.auditfacts import AuditFacts, MountFacts, parse_audit, parse_mounts
 from canaryctl.observe.gpufacts import GpuFacts, GpuHost, parse_gpu_host, parse_gpus
 from canaryctl.observe.typed import many, one
 
@@ -23,10 +24,11 @@ class OsFacts:
 
 @dataclass(frozen=True)
 class DiskFacts:
-    """Of the file system that holds a path: bytes, and inodes for an unprivileged user."""
+    """Of the file system that holds a path: bytes, and inodes for an unprivileged user (0 in all: it counts none)."""
 
     total: int = 0
     free: int = 0
+    inodes: int = 0
     inodes_free: int = 0
 
 
@@ -158,7 +160,9 @@ class HostFacts:
     ports: tuple[PortFacts, ...] = ()
     gpus: tuple[GpuFacts, ...] = ()
     gpu_host: GpuHost = field(default_factory=GpuHost)
+    mounts: dict[str, MountFacts] = field(default_factory=dict)
     state: StateFacts = field(default_factory=StateFacts)
+    audit: AuditFacts = field(default_factory=AuditFacts)
     errors: dict[str, str] = field(default_factory=dict)
     raw: dict[str, Any] = field(default_factory=dict, repr=False)
 
@@ -213,6 +217,7 @@ class HostFacts:
                 f"sudo is refused for {self.user}: {why}",
                 self.host,
                 "Give --ask-become-pass, allow sudo without a password, or let the user use Docker and canary_root.",
+                reason="sudo",
             )
 
 
@@ -249,6 +254,8 @@ def parse(host: str, document: Mapping[str, Any], *, clock_skew: float = 0) -> H
                 "releases": {name: one(ReleaseFacts, entry) for name, entry in (state.get("releases") or {}).items()},
             },
         ),
+        mounts=parse_mounts(document.get("mounts")),
+        audit=parse_audit(document.get("audit")),
         raw=dict(document),
     )
 

@@ -278,6 +278,7 @@ def _check_key(transport: paramiko.Transport, target: Target, known: list[knownh
             f"its host key is not known: it offers {offers}, and {files} has none for {name}",
             target.host,
             f"Compare the fingerprint with the host's own, then add the key for {name} to {files}.",
+            reason="host-key-unknown",
         )
     entries = "; ".join(
         f"{key.kind} {knownhosts.fingerprint(key.blob)} ({key.where})"
@@ -289,4 +290,5 @@ def _check_key(transport: paramiko.Transport, target: Target, known: list[knownh
         target.host,
         "If the host was really reinstalled, correct that entry after comparing fingerprints; "
         "else somebody may be listening in.",
+        reason="host-key-changed",
     )

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from canaryctl.config.environment import Host
 from canaryctl.errors import HostError
 from canaryctl.observe.ask import ask
+from canaryctl.observe.auditfacts import MountFacts, parse_mounts
 from canaryctl.observe.connection import Connection
 from canaryctl.observe.facts import HostFacts, parse
 from canaryctl.observe.ssh import Connections
@@ -33,20 +34,25 @@ def observe(
     releases: Sequence[str] = (),
     nonce: str,
     become_password: str | None = None,
+    mounts: Sequence[Mapping[str, str]] = (),
+    audit: bool = False,
 ) -> Observation:
     """Ask every host for its facts.
 
     Args:
         releases: release directories whose files are hashed besides the current one's.
         nonce: hex; keys the hash of secrets.env, so that the answer tells nothing to who does not know the content.
+        mounts: `path` and `sentinel` of the mounts to look at.
+        audit: ask for what an audit needs as well, in the same round trip.
     """
     by_name = {host.name: host for host in hosts}
 
     def look(connection: Connection) -> HostFacts:
         host = by_name[connection.host]
-        config = {"stack": stack, "root": canary_root(host), "nonce": nonce, "releases": list(releases)}
+        config: dict[str, Any] = {"stack": stack, "root": canary_root(host), "nonce": nonce, "releases": list(releases)}
+        config |= {"mounts": list(mounts)}
         asked = time.time()
-        document = ask(connection, host, "facts", config, become_password=become_password)
+        document = ask(connection, host, "audit" if audit else "facts", config, become_password=become_password)
         # Sent early in the round trip, so the truth lies between; less than the trip itself is no skew.
         early, late = document["time"] - time.time(), document["time"] - asked
         return parse(host.name, document, clock_skew=0 if early <= 0 <= late else min(early, late, key=abs))
@@ -105,6 +111,15 @@ def watch_gpus(
     found = ask(connection, host, "gpu", config, become_password=become_password)
     keys = ("gpus", "gpu", "containers", "cgroup_driver", "xids", "kernel_log", "reloaded")
     return {key: found[key] for key in keys}
+
+
+def look_at_mounts(
+    connection: Connection, host: Host, mounts: Sequence[Mapping[str, str]], *, become_password: str | None = None
+) -> dict[str, MountFacts]:
+    """What is mounted on a host now, by path."""
+    config = {"root": canary_root(host), "mounts": list(mounts)}
+    answer = ask(connection, host, "mounts", config, become_password=become_password)
+    return parse_mounts(answer["mounts"])
 
 
 def canary_root(host: Host) -> str:

@@ -163,7 +163,7 @@ class OpenSSHConnection(ProcessConnection):
             raise HostError(f"no answer within {limit:g} s", self.host, "Check that it is up and reachable.")
         said = master.stderr.read().decode("utf-8", "replace")
         what, hint = explain(said)
-        raise HostError(what, self.host, hint)
+        raise HostError(what, self.host, hint, reason=_KEY_REASONS.get(what.partition(" (")[0], "unreachable"))
 
     def _listen(self, master: subprocess.Popen[bytes]) -> None:
         assert master.stderr is not None  # noqa: S101  asked for in _start
@@ -218,6 +218,9 @@ _REASONS = (
     (r"Permission denied", "it refuses this user and these keys",
      "Check ansible_user and ansible_ssh_private_key_file, and the user's authorized_keys on the host."),
 )  # fmt: skip
+
+
+_KEY_REASONS = {"its host key is changed": "host-key-changed", "its host key is not known": "host-key-unknown"}
 
 
 def explain(said: str) -> tuple[str, str]:

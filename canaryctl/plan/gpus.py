@@ -76,6 +76,14 @@ def can_offer(facts: HostFacts) -> bool:
     return _cdi_alone(facts) or facts.gpu_host.hook or (docker is not None and "nvidia" in docker.runtimes)
 
 
+def devices_for(facts: HostFacts | None, policy: Policy, wants: Iterable[Want]) -> dict[str, dict[str, Any]]:
+    """What services get, as compose wants it: the required always, the optional where GPUs can be had."""
+    device = reservation(facts, policy) if facts else None
+    if facts is None or device is None:
+        return {}
+    return {want.service: device for want in wants if want.required or can_offer(facts)}
+
+
 def gpu_lacks(facts: HostFacts, policy: Policy, wants: Iterable[Want]) -> list[str]:
     """What a host lacks for its services that require a GPU and provisioning can install."""
     if not any(want.required for want in wants) or _cdi_alone(facts):

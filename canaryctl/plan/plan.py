@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-import ipaddress
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 from canaryctl.config.policy import Policy
-from canaryctl.config.stack import Stack
+from canaryctl.config.stack import Mount, Stack
 from canaryctl.errors import ApplyError, CanaryError, HostError
+from canaryctl.observe.auditfacts import MountFacts
 from canaryctl.observe.facts import ContainerFacts, HostFacts
 from canaryctl.plan.gpus import Want, busy_problems, busy_with, gpu_lacks, gpu_problems, others_on, unchecked, wants_of
+from canaryctl.plan.mounts import mount_faults
+from canaryctl.plan.ports import taken_ports
 from canaryctl.plan.release import ImageFact, Release, content_tag
 from canaryctl.plan.rendering import Rendering
 
@@ -41,11 +43,13 @@ class Target:
     """What one host of an environment should be: its rendering and the keyed digest of its secrets file.
 
     `secrets` is HMAC-SHA256 (hex) of the wanted secrets file under the observation's nonce, or None for no secrets.
+    `mounts` are those that must be there before anything that uses them runs.
     """
 
     rendering: Rendering
     project: str
     secrets: str | None
+    mounts: tuple[Mount, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -108,7 +112,7 @@ def make_plan(
         others = _other_projects(stack, target, seen)
         if others:
             replaces[host] = others
-        problems += _ports(host, target, seen, others)
+        problems += _ports(host, target, seen, others) + mount_problems(host, target, seen.mounts)
         problems += gpu_problems(seen, policies[host], wants)
         notes += unchecked(seen, policies[host], wants)
         left_alone += others_on(seen, stack.stack)
@@ -388,47 +392,25 @@ def _fresh_database(stack: Stack, targets: Mapping[str, Target], facts: Mapping[
     return ""
 
 
-def _ports(host: str, target: Target, facts: HostFacts, others: tuple[str, ...]) -> list[CanaryError]:
+def mount_problems(host: str, target: Target, seen: Mapping[str, MountFacts]) -> list[ApplyError]:
+    """Declared mounts that a host lacks: whatever ran there would use an empty directory of its own instead."""
+    return [
+        ApplyError(fault.what, hint=fault.hint, stage="migrate", host=host)
+        for fault in mount_faults(target.mounts, seen)
+    ]
+
+
+def _ports(host: str, target: Target, facts: HostFacts, others: tuple[str, ...]) -> list[ApplyError]:
     """Ports the release publishes that something else holds. Ours, and those of a project it replaces, do not count."""
-    own = {target.project, *others}
-    ours = {(p.address, p.port) for c in facts.containers if c.project in own for p in c.ports if p.port}
-    problems: list[CanaryError] = []
-    for address, port, service in target.rendering.ports:
-        for taken in facts.ports:
-            if taken.port != port or not _overlap(address, taken.address):
-                continue
-            if any(number == port and _overlap(held, taken.address) for held, number in ours):
-                continue
-            holder = _holder(facts, port) or taken.process or "another process"
-            problems.append(
-                ApplyError(
-                    f"port {port} of service {service} is already taken on the host by {holder}",
-                    hint="stop what holds it, or publish another port",
-                    stage="start",
-                    host=host,
-                )
-            )
-            break
-    return problems
-
-
-def _holder(facts: HostFacts, port: int) -> str:
-    names = [c.name for c in facts.containers for p in c.ports if p.port == port]
-    return f"container {names[0]}" if names else ""
-
-
-def _overlap(first: str, second: str) -> bool:
-    """Whether two listening addresses collide: the same, or one of them stands for all."""
-    return first == second or _any(first) or _any(second)
-
-
-def _any(address: str) -> bool:
-    if address in ("", "*"):
-        return True
-    try:
-        return ipaddress.ip_address(address).is_unspecified
-    except ValueError:
-        return False
+    return [
+        ApplyError(
+            f"port {port} of service {service} is already taken on the host by {holder}",
+            hint="stop what holds it, or publish another port",
+            stage="start",
+            host=host,
+        )
+        for port, service, holder in taken_ports(target.rendering.ports, facts, {target.project, *others})
+    ]
 
 
 def _notes(stack: Stack, targets: Mapping[str, Target]) -> list[str]:

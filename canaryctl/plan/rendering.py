@@ -146,15 +146,21 @@ def render_host(
         text = yaml.safe_dump(compose, sort_keys=False, width=1000)
     files: dict[str, bytes] = {"compose.yml": text.encode()}
     files |= {f"assets/{path}": content for path, content in assets.items()}
-    identity = canonical({"environment": names["environment"], **{path: sha256(c) for path, c in files.items()}})
+    suffix = rendering_suffix(str(names["environment"]), {path: sha256(content) for path, content in files.items()})
     files["release.json"] = _release_json(release, str(names["environment"]), services)
     return Rendering(
         host=host,
-        directory=f"{release.id}-{sha256(identity)[:8]}",
+        directory=f"{release.id}-{suffix}",
         services=services,
         files=files,
         ports=tuple(_published(compose)),
     )
+
+
+def rendering_suffix(environment: str, hashes: Mapping[str, str]) -> str:
+    """The end of a release directory's name: 8 hex digits over the environment and its files, release.json apart."""
+    kept = {path: digest for path, digest in hashes.items() if path != "release.json"}
+    return sha256(canonical({"environment": environment, **kept}))[:8]
 
 
 def _release_json(release: Release, environment: str, services: tuple[str, ...]) -> bytes:

@@ -59,6 +59,8 @@ def new_document(**known: Any) -> dict[str, Any]:
         "containers": [],
         "logs": {},
         "comparison": None,
+        "findings": [],
+        "audit": None,
         "notes": [],
         "warnings": [],
         "left_alone": [],

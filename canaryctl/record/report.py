@@ -33,6 +33,12 @@ def render_markdown(document: Document) -> str:
     return _tidy(text)
 
 
+def render_findings_markdown(document: Document) -> str:
+    """An audit's findings, ready to paste into an issue."""
+    title = f"# Audit of {document['environment']}: {document['verdict']}\n\n"
+    return _tidy(title + templates().get_template("findings.md.j2").render(run=document))
+
+
 def render_comparison_markdown(comparison: Mapping[str, Any]) -> str:
     """Two runs side by side (`compare`), ready to paste into a hand-off."""
     text = templates().get_template("compare.md.j2").render(comparison=comparison, tables=tables(comparison))
@@ -40,13 +46,21 @@ def render_comparison_markdown(comparison: Mapping[str, Any]) -> str:
 
 
 def render_junit(document: Document) -> str:
-    """junit.xml: a test case for each probe, contract and metric; inconclusive is an error, skipped is skipped."""
+    """junit.xml: a test case for each probe, contract, metric and finding; inconclusive is an error."""
     suites = ElementTree.Element("testsuites", name=_xml(f"canaryctl {document['command']} {document['environment']}"))
     cases = {
         "probes": [(p["name"], p.get("kind") or "probe", p) for p in document["probes"]],
         "contracts": [(f"{c['image']}: {c['check']}", "contract", c) for c in document["contracts"]],
         "metrics": [(f"{m['name']} {m.get('statistic') or ''}".strip(), "metric", m) for m in _metrics(document)],
     }
+    cases["findings"] = [
+        (
+            f"{f['id']} {f['where']}",
+            "finding",
+            {"verdict": "failed" if holds(f, document) else "skipped", "reason": f["what"]},
+        )
+        for f in document.get("findings") or []
+    ]
     for suite_name, rows in cases.items():
         if rows:
             suites.append(_suite(f"{document['environment']}.{suite_name}", rows, document))
@@ -117,8 +131,16 @@ def gates(document: Document) -> list[str]:
         for row in (*document["probes"], *document["metrics"])
         if _holds_back(row, document)
     ]
+    held += [f"{row['id']} ({row['where']})" for row in document.get("findings") or [] if holds(row, document)]
     held += partly
     return held + ([document["error"]["what"]] if document.get("error") else [])
+
+
+def holds(row: Mapping[str, Any], document: Document) -> bool:
+    """Whether a finding fails the audit it is of."""
+    order = ("info", "warning", "error", "critical")
+    threshold = (document.get("audit") or {}).get("fail_on", "error")
+    return row["ignored"] is None and order.index(row["severity"]) >= order.index(threshold)
 
 
 def _holds_back(row: Mapping[str, Any], document: Document) -> bool:

@@ -39,6 +39,7 @@ def templates() -> jinja2.Environment:
         bound=bound_words,
         cell=cell,
         figure=figure,
+        indented=indented,
         result=result,
         size=human_size,
         seconds=human_seconds,
@@ -46,6 +47,12 @@ def templates() -> jinja2.Environment:
         pretty=pretty,
     )
     return environment
+
+
+def warm_up() -> None:
+    """Compile the templates of a run's reports, in time that is spent waiting anyway."""
+    for name in ("report.md.j2", "findings.md.j2", "report.html.j2", "page.html.j2", "parts.html.j2"):
+        templates().get_template(name)
 
 
 def _compiled() -> jinja2.BytecodeCache | None:
@@ -75,6 +82,12 @@ def cell(value: Any) -> str:
     text = re.sub(r"[\x00-\x1f\x7f-\x9f]", "\ufffd", text)
     text = re.sub(r"([\\`*|])", r"\\\1", text)
     return text.replace("<", "&lt;").replace("](", "]\\(")
+
+
+def indented(text: Any) -> str:
+    """Text as a Markdown code block: lines that are code whatever they hold."""
+    kept = re.sub(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]", "\ufffd", str(text))
+    return "\n".join(f"    {line}" for line in kept.split("\n"))
 
 
 def result(row: Mapping[str, Any] | None) -> str:

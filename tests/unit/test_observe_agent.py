@@ -40,8 +40,8 @@ def test_the_facts_program_answers_for_this_machine(tmp_path: Path) -> None:
     document = json.loads(done.stdout)
     expected = {
         "agent", "time", "hostname", "user", "uid", "become", "become_reason", "os", "kernel", "arch", "python", "cpu",
-        "memory", "disks", "docker", "compose", "images", "containers", "volumes", "ports", "gpus", "gpu", "state",
-        "errors",
+        "memory", "disks", "docker", "compose", "images", "containers", "volumes", "ports", "gpus", "gpu", "mounts",
+        "state", "errors",
     }  # fmt: skip
     assert set(document) == expected
     assert document["memory"]["total"] > 0 and str(tmp_path) in document["disks"]

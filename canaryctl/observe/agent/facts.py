@@ -20,6 +20,7 @@ from canaryctl.observe.agent.docker import (
     ours,
 )
 from canaryctl.observe.agent.gpu import about_gpus, start_gpu_programs
+from canaryctl.observe.agent.mounts import about_mounts, start_mounts
 from canaryctl.observe.agent.state import about_state
 from canaryctl.observe.agent.system import (
     ARCHITECTURES,
@@ -55,6 +56,7 @@ def observe_host(config: dict[str, Any], become: str, reason: str) -> dict[str, 
     # Programs first, so that they run while the rest is read.
     compose = section("compose", start_compose, None)
     asked = section("gpus", start_gpu_programs, {})
+    mounts = section("mounts", lambda: start_mounts(config.get("mounts", [])), [])
     uname = os.uname()
     document: dict[str, Any] = {
         "agent": 1,
@@ -90,6 +92,7 @@ def observe_host(config: dict[str, Any], become: str, reason: str) -> dict[str, 
         document["volumes"] = section("volumes", lambda: about_volumes(daemon), [])
     paths = ["/", (document["docker"] or {}).get("root") or "", config["root"]]
     document["disks"] = section("disks", lambda: {path: about_disk(path) for path in paths if path}, {})
+    document["mounts"] = section("mounts", lambda: about_mounts(mounts), [])
     document["state"] = about_state(config, errors)
     document["compose"] = section("compose", lambda: compose and {"version": compose.answer(5).lstrip("v")}, None)
     document["gpus"], document["gpu"] = section("gpus", lambda: about_gpus(asked, errors), ([], {}))

@@ -53,6 +53,7 @@ def about_disk(path: str) -> dict[str, int]:
     return {
         "total": found.f_blocks * found.f_frsize,
         "free": found.f_bavail * found.f_frsize,
+        "inodes": found.f_files,
         "inodes_free": found.f_favail,
     }
 

@@ -1,0 +1,184 @@
+"""Rules about the machine itself and its declared mounts."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from canaryctl.audit.model import Found, HostSetup, Severity
+from canaryctl.audit.registry import Rule
+from canaryctl.audit.versions import version_tuple
+from canaryctl.config.sizes import show_size
+from canaryctl.observe.facts import HostFacts
+from canaryctl.plan.mounts import mount_faults
+
+# What the Ansible that canaryctl brings needs on hosts.
+OLDEST_PYTHON = (3, 8)
+# Releases that are tested or maintained by their distribution; RHEL's family is used as it is, not provisioned.
+SUPPORTED_OS = {"debian": (12,), "ubuntu": (22, 4), "rhel": (8,), "rocky": (8,), "almalinux": (8,), "centos": (9,)}
+DISK_SHARE, DISK_BYTES, DISK_FULL = 0.05, 2 * 10**9, 500 * 10**6
+INODE_SHARE = 0.05
+SKEW, SKEW_ERROR = 2.0, 60.0  # seconds
+
+PYTHON_OLD = Rule(
+    "python-too-old",
+    Severity.ERROR,
+    title="The host's Python is too old for Ansible",
+    why="Observation still works, but every stage that changes the host runs through Ansible and would fail.",
+    fix="Install Python 3.8 or later, and name it in ansible_python_interpreter where it is not the default.",
+)
+OS_UNSUPPORTED = Rule(
+    "os-unsupported",
+    Severity.WARNING,
+    title="The operating system is not one that canaryctl supports",
+    why="Provisioning knows its packages for supported systems only, and nothing else is tested.",
+    fix="Use Debian 12 or Ubuntu 22.04 or later (RHEL 8's family where Docker is installed already).",
+)
+DISK_LOW = Rule(
+    "disk-low",
+    Severity.WARNING,
+    title="A file system is nearly full",
+    why="The next push, log or database write may fail, and a full disk takes running services down.",
+    fix="Free space: docker system df shows what Docker holds, journalctl --disk-usage what the journal does.",
+)
+INODES_LOW = Rule(
+    "inodes-low",
+    Severity.WARNING,
+    title="A file system is running out of inodes",
+    why="No file can be created without one, however many bytes are free.",
+    fix="Remove directories of many small files: find PATH -xdev -type d -size +1M finds them.",
+)
+CLOCK_SKEW = Rule(
+    "clock-skew",
+    Severity.WARNING,
+    title="The clock differs from this machine's",
+    why="Tokens, certificates, TTLs and logs of several hosts disagree when clocks do.",
+    fix="Enable time synchronisation on the host: timedatectl set-ntp true.",
+)
+REBOOT_REQUIRED = Rule(
+    "reboot-required",
+    Severity.WARNING,
+    title="The host waits for a reboot",
+    why="Updates that are installed are not in use yet, and the reboot will come at somebody else's time.",
+    fix="Reboot it in a maintenance window, then deploy or audit again.",
+)
+MOUNT_MISSING = Rule(
+    "mount-missing",
+    Severity.ERROR,
+    title="A declared mount is absent",
+    why="Docker would put an empty directory in its place, and services would run on nothing.",
+    fix="Mount it, and make it permanent in /etc/fstab or a systemd mount unit.",
+)
+MOUNT_FSTYPE = Rule(
+    "mount-fstype",
+    Severity.ERROR,
+    title="A declared mount is of another file system type",
+    why="What is mounted is not what the stack expects, whatever its path says.",
+    fix="Mount the right file system, or correct the stack's mounts.",
+)
+MOUNT_SENTINEL = Rule(
+    "mount-sentinel-missing",
+    Severity.ERROR,
+    title="A declared mount lacks its sentinel file",
+    why="Something is mounted, but not the data that the stack was written for.",
+    fix="Mount the right file system, or put the sentinel file into it.",
+)
+MOUNT_ROOM = Rule(
+    "mount-room",
+    Severity.ERROR,
+    title="A declared mount has less room than the stack needs",
+    why="Services would fail while writing, in the middle of their work.",
+    fix="Free space on it, or lower min_free in the stack file.",
+)
+
+
+@PYTHON_OLD.host
+def python_old(facts: HostFacts, mine: HostSetup) -> Iterator[Found]:
+    """The interpreter that Ansible would use as well."""
+    if facts.python and version_tuple(facts.python) < OLDEST_PYTHON:
+        needed = ".".join(map(str, OLDEST_PYTHON))
+        yield Found(f"Python is {facts.python}, Ansible needs {needed} or later", subject="python")
+
+
+@OS_UNSUPPORTED.host
+def os_unsupported(facts: HostFacts, mine: HostSetup) -> Iterator[Found]:
+    """Distribution and release."""
+    oldest = SUPPORTED_OS.get(facts.os.id)
+    name = facts.os.pretty or facts.os.id
+    # Debian's unreleased versions have no number; they are newer than any that is too old.
+    if facts.os.id and (oldest is None or (facts.os.version_id and version_tuple(facts.os.version_id) < oldest)):
+        yield Found(f"{name} is not supported", subject="os")
+
+
+@DISK_LOW.host
+def disk_low(facts: HostFacts, mine: HostSetup) -> Iterator[Found]:
+    """Each file system once, though several paths lie in it."""
+    seen: set[tuple[int, int]] = set()
+    for path, disk in facts.disks.items():
+        if not disk.total or (disk.total, disk.free) in seen:
+            continue
+        seen.add((disk.total, disk.free))
+        if disk.free < DISK_BYTES or disk.free < DISK_SHARE * disk.total:
+            full = disk.free < DISK_FULL
+            what = f"{show_size(disk.free)} of {show_size(disk.total)} are free at {path}"
+            yield Found(what, subject=path, severity=Severity.ERROR if full else None)
+
+
+@INODES_LOW.host
+def inodes_low(facts: HostFacts, mine: HostSetup) -> Iterator[Found]:
+    """File systems that count none (btrfs) say 0 of 0."""
+    seen: set[tuple[int, int]] = set()
+    for path, disk in facts.disks.items():
+        if disk.inodes and (disk.inodes, disk.inodes_free) not in seen:
+            seen.add((disk.inodes, disk.inodes_free))
+            if disk.inodes_free < INODE_SHARE * disk.inodes:
+                severity = None if disk.inodes_free else Severity.ERROR
+                what = f"{disk.inodes_free} of {disk.inodes} inodes are free at {path}"
+                yield Found(what, subject=path, severity=severity)
+
+
+@CLOCK_SKEW.host
+def clock_skew(facts: HostFacts, mine: HostSetup) -> Iterator[Found]:
+    """Beyond what the round trip itself explains."""
+    skew = facts.clock_skew
+    if abs(skew) > SKEW:
+        direction = "ahead of" if skew > 0 else "behind"
+        severity = Severity.ERROR if abs(skew) > SKEW_ERROR else None
+        yield Found(f"its clock is {abs(skew):.1f} s {direction} this machine's", subject="clock", severity=severity)
+
+
+@REBOOT_REQUIRED.host
+def reboot_required(facts: HostFacts, mine: HostSetup) -> Iterator[Found]:
+    """As the distribution's packages say."""
+    if facts.audit.reboot is not None:
+        for_what = f" for {', '.join(facts.audit.reboot[:5])}" if facts.audit.reboot else ""
+        yield Found(f"a reboot is required{for_what}", subject="reboot")
+
+
+def _mounts(kind: str, facts: HostFacts, mine: HostSetup) -> Iterator[Found]:
+    for fault in mount_faults(mine.mounts, facts.mounts):
+        if fault.kind == kind:
+            yield Found(fault.what, subject=fault.path, fix=fault.hint)
+
+
+@MOUNT_MISSING.host
+def mount_missing(facts: HostFacts, mine: HostSetup) -> Iterator[Found]:
+    """Nothing mounted there, or a server that does not answer."""
+    return _mounts("absent", facts, mine)
+
+
+@MOUNT_FSTYPE.host
+def mount_fstype(facts: HostFacts, mine: HostSetup) -> Iterator[Found]:
+    """Something else mounted there."""
+    return _mounts("fstype", facts, mine)
+
+
+@MOUNT_SENTINEL.host
+def mount_sentinel(facts: HostFacts, mine: HostSetup) -> Iterator[Found]:
+    """The right kind of file system without the data."""
+    return _mounts("sentinel", facts, mine)
+
+
+@MOUNT_ROOM.host
+def mount_room(facts: HostFacts, mine: HostSetup) -> Iterator[Found]:
+    """Too little room on it."""
+    return _mounts("room", facts, mine)
