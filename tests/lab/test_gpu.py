@@ -39,43 +39,26 @@ PROBES = """\
   status: {url: "http://{{ address }}:PORT/status", until: done, timeout: 20s}
 - {name: Used, kind: gpu, on: web, during: Job, tags: [job]}
 """
-SET_UP = """\
-set -e
-export DEBIAN_FRONTEND=noninteractive
-command -v docker >/dev/null || { apt-get update -q; apt-get install -y -q docker.io docker-compose; }
-install -d /etc/apt/keyrings
-printf 'Types: deb\\nURIs: file:/srv/canaryctl-lab/apt\\nSuites: /\\nSigned-By: /etc/apt/keyrings/simulator.asc\\n' \
-  >/etc/apt/sources.list.d/simulator.sources
-apt-get update -q && apt-get install -y -q canaryctl-gpu-simulator nvidia-container-toolkit
-cp /etc/docker/daemon.json /root/daemon.json.before 2>/dev/null || true
-nvidia-ctk runtime configure --runtime=docker
-systemctl restart docker
-canaryctl-gpu-simulator set healthy 1
-"""
-TAKE_DOWN = """\
-apt-get purge -y -q canaryctl-gpu-simulator 'nvidia-container-toolkit*' 'libnvidia-container*'
-rm -f /etc/apt/sources.list.d/simulator.sources /etc/apt/keyrings/simulator.asc /etc/docker/daemon.json
-mv /root/daemon.json.before /etc/docker/daemon.json 2>/dev/null
-systemctl restart docker
-"""
-# The example's GPU worker may be on the same host.
-SHARED = {"all": {"canary_busy": "proceed"}}
 LOG = "/var/log/canaryctl-gpu-simulator/kernel.log"
 
 
 @pytest.fixture(scope="module")
 def gpu_host(lab_env: dict[str, str], box: Callable[[str], Box]) -> Iterator[Box]:
-    """canary-1 with the simulator, which a host that had none loses again."""
+    """canary-1, which has a simulated GPU and its driver; the toolkit comes by provisioning."""
     host = box("canary-1")
-    there = "yes" in host.run("command -v nvidia-ctk >/dev/null && echo yes || true")
-    if not there:
-        key = (labs.require(LAB).directory / "simulator/key.asc").read_text()
-        host.run(f"install -d /etc/apt/keyrings; cat >/etc/apt/keyrings/simulator.asc <<'KEY'\n{key}\nKEY")
-        host.run(SET_UP, timeout=240)
     yield host
-    host.run(f"canaryctl-gpu-simulator set healthy 1; rm -f {LOG}", check=False)
-    if not there:
-        host.run(TAKE_DOWN, check=False)
+    host.run(f"canaryctl-gpu-simulator set healthy 1; rm -f {LOG}")
+
+
+def policy(busy: str) -> dict[str, dict[str, str]]:
+    """The lab's toolkit, and what to do where others use the GPU: the example's worker may, on the same host."""
+    return {
+        "all": {
+            "canary_busy": busy,
+            "nvidia_container_toolkit_repository_url": "file:/srv/canaryctl-lab/apt",
+            "nvidia_container_toolkit_repository_key": (labs.require(LAB).directory / "simulator/key.asc").read_text(),
+        }
+    }
 
 
 @pytest.fixture(scope="module")
@@ -90,7 +73,7 @@ def toy(
     made.edit("compose.yml.j2", "[data:/data]", '[data:/data, "./assets/server.py:/app/server.py:ro"]')
     made.write("server.py", SERVER)
     made.write("probes.yml", PROBES.replace("PORT", "18191"))
-    made.environment("one", "canary-1", variables=SHARED)
+    made.environment("one", "canary-1", variables=policy("proceed"))
     try:
         yield made, made.deploy("one")
     finally:
@@ -147,14 +130,14 @@ def test_gpus_that_others_use_refuse_a_deploy_and_are_left_alone(toy: tuple[Toy,
     image = gpu_host.run("docker inspect -f '{{.Config.Image}}' toygpu-one-web-1").strip()
     gpu_host.run(f"docker run -d --name theirs --gpus all --entrypoint sleep {image} 600")
     back = project.edit("server.py", "import http.server", "import  http.server")
-    project.environment("one", "canary-1")
+    project.environment("one", "canary-1", variables=policy("refuse"))
     try:
         tells(project.run("deploy", "one", "--yes"), 6, "are in use: canary-1: process", "in container theirs on GPU 0")
-        project.environment("one", "canary-1", variables=SHARED)
+        project.environment("one", "canary-1", variables=policy("proceed"))
         done = project.deploy("one", "--only", "state")
     finally:
         gpu_host.run("docker rm -f theirs")
-        project.environment("one", "canary-1", variables=SHARED)
+        project.environment("one", "canary-1", variables=policy("proceed"))
         back()
     assert done.code == 0, done.text[-2000:]
     left = " ".join(done.document["left_alone"])
