@@ -123,6 +123,13 @@ def options(box: Box) -> dict[str, Any]:
     return found
 
 
+def user_sets(box: Box, key: str, value: object) -> dict[str, Any]:
+    """An option of the user's own gets into daemon.json; returns all there are then."""
+    mine = options(box) | {key: value}
+    box.run(f"cat >/etc/docker/daemon.json <<'E'\n{json.dumps(mine)}\nE")
+    return mine
+
+
 def started(box: Box) -> str:
     """When Docker was started."""
     return box.run("systemctl show docker -p ExecMainStartTimestampMonotonic")
@@ -153,8 +160,7 @@ def test_containers_are_given_the_gpu(ready: Box, how: str) -> None:
 
 
 def test_a_second_run_changes_nothing_and_keeps_what_a_user_set(ready: Box, play: Play) -> None:
-    mine = options(ready) | {"max-concurrent-downloads": 7}
-    ready.run(f"cat >/etc/docker/daemon.json <<'E'\n{json.dumps(mine)}\nE")
+    mine = user_sets(ready, "max-concurrent-downloads", 7)
     before = started(ready)
     again = play()
     assert (again.code, again.changed) == (0, 0), again.text[-4000:]
@@ -319,6 +325,7 @@ def test_options_of_docker_are_merged_and_taken_back(ready: Box, play: Play) -> 
 
 
 def test_both_roles_undo_what_they_did_and_nothing_else(ready: Box, play: Play) -> None:
+    user_sets(ready, "max-concurrent-downloads", 7)
     gone = play(TOOLKIT, nvidia_container_toolkit_state="absent")
     assert gone.code == 0, gone.text[-3000:]
     assert options(ready) == {"max-concurrent-downloads": 7}
