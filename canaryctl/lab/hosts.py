@@ -67,6 +67,15 @@ def admit(lab: Lab, host: str, public_key: str) -> None:
     docker("cp", "-", f"{lab.hosts[host].container}:/", stdin=archive(files))
 
 
+def keys_alone(container: str) -> None:
+    """Let users log in by key alone, as an audit wants a server to be."""
+    rules = {"etc/ssh/sshd_config.d/logins.conf": "PasswordAuthentication no\nPermitRootLogin no\n"}
+    docker("cp", "-", f"{container}:/", stdin=archive(rules))
+    docker(
+        "exec", container, "systemctl", "reload", "ssh.service", check=False
+    )  # sshd reads it at its start in any case
+
+
 def archive(files: Mapping[str, str | bytes]) -> bytes:
     """A tar of files, owned by root, readable by all (sshd accepts root's authorized_keys)."""
     out = io.BytesIO()

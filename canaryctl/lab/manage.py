@@ -58,7 +58,8 @@ def up(
         public_key = state.ensure_key(lab)
         state.ensure_secrets(name, secrets or {})
         _heal(lab, found, public_key, say)
-        simulator.serve(lab, say)
+        for container in simulator.serve(lab, say):
+            box.keys_alone(container)
     return lab
 
 

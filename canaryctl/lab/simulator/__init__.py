@@ -34,8 +34,10 @@ _PACKAGES = Path(__file__).with_name("packages")
 _PRIVATE = "key.private.asc"
 
 
-def serve(lab: Lab, say: Say) -> None:
+def serve(lab: Lab, say: Say) -> set[str]:
     """Make sure that every host of the lab carries the signed repository of this version's packages.
+
+    Returns the containers that did not: new ones, and those that an earlier version made.
 
     Raises:
         ConfigError: Docker cannot build it.
@@ -49,10 +51,12 @@ def serve(lab: Lab, say: Say) -> None:
         served = set()
     listed = docker("ps", "--no-trunc", "--format", "{{.Names}} {{.ID}}", "--filter", f"label=canaryctl.lab={lab.name}")
     running = dict(line.split() for line in listed.splitlines())
+    lacking = {name for name, identity in running.items() if identity not in served}
     if set(running.values()) != served:
-        _carry({name for name, identity in running.items() if identity not in served}, lab, directory / "repository")
+        _carry(lacking, lab, directory / "repository")
         record = {"recipe": recipe, "containers": sorted(running.values())}
         state.write(directory / "served.json", json.dumps(record) + "\n")
+    return lacking
 
 
 def _carry(containers: Set[str], lab: Lab, repository: Path) -> None:
