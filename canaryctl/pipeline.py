@@ -187,7 +187,7 @@ def apply(work: Work, plan: Plan) -> None:
             stages.render(work, hosts)
         if hosts := plan.hosts("migrate"):
             mounts.demand(work, hosts[:1])
-            stages.migrate(work, hosts[0])
+            stages.migrate(work, hosts[0], plan)
         if hosts := plan.hosts("start"):
             mounts.demand(work, hosts)
             stages.start(work, hosts, plan)

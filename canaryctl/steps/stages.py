@@ -38,11 +38,11 @@ def render(work: Work, hosts: Sequence[str]) -> None:
     _ansible(work, "render", hosts, _stage_variables(work, hosts))
 
 
-def migrate(work: Work, host: str) -> None:
+def migrate(work: Work, host: str, plan: Plan) -> None:
     """Run the migration once, with the database up and everything else as it was."""
     databases = work.scene.stack.migrations.databases if work.scene.stack.migrations else ()
     hosts = [h for h in work.facts if h == host or set(databases) & set(work.scene.placed.get(h, ()))]
-    _ansible(work, "migrate", hosts, _stage_variables(work, hosts))
+    _ansible(work, "migrate", hosts, _stage_variables(work, hosts, plan))
 
 
 def start(work: Work, hosts: Sequence[str], plan: Plan) -> None:

@@ -14,6 +14,7 @@ from typing import Any
 import jsonschema
 import pytest
 from conftest import CTL, FOUR_ROWS, ROOT, Box, Ctl, Result
+from toy import MIGRATIONS, Toy
 
 import canaryctl.record
 
@@ -228,3 +229,23 @@ def test_the_kinds_that_look_at_containers_hold_of_the_example(canary: Result, c
     )
     done = ctl("probe", "canary", "--probes", str(probes), "--output", "json")
     assert done.rows == dict.fromkeys(("Backend Container", "Worker Log", "Schema"), "passed"), done.text[-3000:]
+
+
+def test_another_environment_takes_the_place_of_the_one_that_is_there(
+    ctl: Ctl, box: Callable[[str], Box], tmp_path: Path
+) -> None:
+    """Both publish the same port, and the second needs it before its migration: its database is the service itself."""
+    toy = Toy(tmp_path, "toyplace", 18881, ctl, box)
+    with (toy.folder / "stack.yml").open("a") as stack:
+        stack.write(MIGRATIONS + "  database: web\n")
+    for name in ("before", "after"):
+        toy.environment(name, "canary-1")
+    try:
+        assert toy.deploy("before").code == 0
+        done = toy.deploy("after")
+        assert done.code == 0, done.text[-2000:]
+        assert any(change["reason"] == "replaces toyplace-before" for change in done.document["plan"]["changes"])
+        names = box("canary-1").run("docker ps -a --filter name=^toyplace- --format '{{.Names}}'").split()
+        assert names == ["toyplace-after-web-1"]
+    finally:
+        toy.clean()
