@@ -206,3 +206,16 @@ def test_a_service_that_gets_a_gpu_reserves_it_and_keeps_the_rest_as_compose_rea
 def test_a_service_that_asks_for_devices_in_a_way_of_its_own_is_left_as_it_is(tmp_path: Path, own: str) -> None:
     template = f"services:\n  db:  # mine\n    image: x\n    {own}\n"
     assert with_devices(tmp_path, template).compose == template
+
+
+def test_a_service_knows_its_named_volumes(tmp_path: Path) -> None:
+    text = """\
+services:
+  db: {image: x, volumes: ["data:/var/lib/db", "./assets:/a:ro", {type: volume, source: kept, target: /k}]}
+  web: {image: y, volumes: ["/srv:/srv"]}
+  gpu: {image: z}
+volumes: {data: {}, kept: {name: kept-for-ever}}
+"""
+    from canaryctl.plan.rendering import _compose_document, _named_volumes
+
+    assert _named_volumes(_compose_document(text, "f", "h")) == {"db": ("data", "kept-for-ever")}
