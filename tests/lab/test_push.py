@@ -20,6 +20,12 @@ HOST = "canary-1"
 INCOMING = "/opt/canaryctl/.incoming"
 
 
+@pytest.fixture(autouse=True)
+def nothing_staged(box: Callable[[str], Box]) -> None:
+    """A push that another test interrupted leaves layers on the host, as it should."""
+    box(HOST).run(f"rm -rf {INCOMING}")
+
+
 @pytest.fixture(scope="module")
 def overlay(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[str, int], str]]:
     """Build an image on top of the backend's with one layer of random bytes; its reference."""
