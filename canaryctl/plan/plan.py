@@ -357,7 +357,10 @@ def _fresh_database(stack: Stack, targets: Mapping[str, Target], facts: Mapping[
     for host in hosts:
         project = targets[host].project
         since = float((facts[host].state.migrated or {}).get("time") or 0)
-        volumes = [volume for volume in facts[host].volumes if volume.project == project]
+        keys = [key for database in databases for key in targets[host].rendering.volumes.get(database, ())]
+        names = {*keys, *(f"{project}_{key}" for key in keys)}
+        # Where the database's volumes have no name, any of the project's may be one.
+        volumes = [v for v in facts[host].volumes if (v.name in names if names else v.project == project)]
         if not volumes:
             return "the database has no volume yet"
         if any((volume.created or 0) > since for volume in volumes):

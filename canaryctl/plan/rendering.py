@@ -6,7 +6,7 @@ import json
 import re
 import traceback
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import yaml
@@ -21,7 +21,8 @@ from canaryctl.plan.release import Release, canonical, sha256
 class Rendering:
     """The files of one host's release directory, and the services that run there.
 
-    `directory` is the name under `releases/`: the release's id and the first 8 of the rendering's hash.
+    `directory` is the name under `releases/`: the release's id and the first 8 of the rendering's hash. `volumes` has each
+    service's named ones: their names where the file gives them, else their keys.
     """
 
     host: str
@@ -29,6 +30,7 @@ class Rendering:
     services: tuple[str, ...]
     files: Mapping[str, bytes]
     ports: tuple[tuple[str, int, str], ...]
+    volumes: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
     @property
     def compose(self) -> str:
@@ -147,6 +149,7 @@ def render_host(
         services=services,
         files=files,
         ports=tuple(_published(compose)),
+        volumes=_named_volumes(compose),
     )
 
 
@@ -252,4 +255,18 @@ def _published(compose: Mapping[str, Any]) -> list[tuple[str, int, str]]:
                 address = (match["address"] or "").strip("[]")
                 last = int(match["last"] or match["first"])
                 found += [(address, number, name) for number in range(int(match["first"]), last + 1)]
+    return found
+
+
+def _named_volumes(compose: Mapping[str, Any]) -> dict[str, tuple[str, ...]]:
+    told = compose.get("volumes") or {}
+    found: dict[str, tuple[str, ...]] = {}
+    for service, block in compose["services"].items():
+        keys = []
+        for entry in (block or {}).get("volumes") or ():
+            source = entry.get("source") if isinstance(entry, dict) else str(entry).partition(":")[0]
+            if source in told:
+                keys.append(str((told[source] or {}).get("name") or source))
+        if keys:
+            found[service] = tuple(keys)
     return found

@@ -334,6 +334,15 @@ class TestMigration:
         volumes = [*document()["volumes"], {"name": "x", "created": 2000.0, "project": "other"}]
         assert plan_of(document(volumes=volumes)).changes == ()
 
+    def test_a_new_volume_of_another_service_does_not_count(self) -> None:
+        rendering = replace(TARGET.rendering, volumes={"db": ("data",), "web": ("uploads",)})
+        newer = {"name": "shop-prod_uploads", "created": 2000.0, "project": "shop-prod"}
+        target = replace(TARGET, rendering=rendering)
+        assert plan_of(document(volumes=[*document()["volumes"], newer]), target).changes == ()
+        fresh = [{**newer, "name": "shop-prod_data"}]
+        (change,) = plan_of(document(volumes=fresh), target).changes
+        assert change.reason == "a volume is newer than the last migration"
+
     def test_a_stack_without_migrations_never_migrates(self) -> None:
         stack = STACK.model_copy(update={"migrations": None})
         assert plan_of(document(**state(migrated=None)), stack=stack).changes == ()

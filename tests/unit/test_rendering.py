@@ -165,3 +165,16 @@ def test_published_ports_in_every_form(tmp_path: Path, ports: object, found: lis
     template = "services:\n  web: {ports: " + repr(ports).replace("'", '"') + "}\n"
     seen = rendering(make_stack(tmp_path), make_environment(), "two", template).ports
     assert [(address, port) for address, port, _ in seen] == found
+
+
+def test_a_service_knows_its_named_volumes(tmp_path: Path) -> None:
+    text = """\
+services:
+  db: {image: x, volumes: ["data:/var/lib/db", "./assets:/a:ro", {type: volume, source: kept, target: /k}]}
+  web: {image: y, volumes: ["/srv:/srv"]}
+  gpu: {image: z}
+volumes: {data: {}, kept: {name: kept-for-ever}}
+"""
+    from canaryctl.plan.rendering import _compose_document, _named_volumes
+
+    assert _named_volumes(_compose_document(text, "f", "h")) == {"db": ("data", "kept-for-ever")}
