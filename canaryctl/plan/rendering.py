@@ -21,8 +21,8 @@ from canaryctl.plan.release import Release, canonical, sha256
 class Rendering:
     """The files of one host's release directory, and the services that run there.
 
-    `directory` is the name under `releases/`: the release's id and the first 8 of the rendering's hash. `volumes` has each
-    service's named ones: their names where the file gives them, else their keys.
+    `directory` is the name under `releases/`: the release's id and the first 8 of the rendering's hash. `volumes` has
+    each service's named ones: their names where the file gives them, else their keys.
     """
 
     host: str
