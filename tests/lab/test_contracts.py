@@ -302,7 +302,17 @@ def test_a_contract_that_cannot_be_judged_stops_as_well_but_blames_nobody(
 GPU = "{tag: \"%s\", contract: {commands: [{run: '%s', where: gpu}]}}"
 
 
-def test_a_check_that_needs_a_gpu_is_skipped_where_there_is_none(served: dict[str, Any], toy: Toy) -> None:
+@pytest.fixture
+def no_gpu(box: Callable[[str], Box]) -> Iterator[None]:
+    """The host's simulated GPU has no driver: nothing there tells of a GPU that works."""
+    box(HOST).run("canaryctl-gpu-simulator set no-driver")
+    yield
+    box(HOST).run("canaryctl-gpu-simulator set healthy")
+
+
+def test_a_check_that_needs_a_gpu_is_skipped_where_there_is_none(
+    served: dict[str, Any], toy: Toy, no_gpu: None
+) -> None:
     back = toy.edit("stack.yml", toy_image(toy), GPU % ("oath-rootly:test", "true"))
     try:
         done = toy.run("push", "one", "--yes", "--output", "json")
@@ -313,17 +323,8 @@ def test_a_check_that_needs_a_gpu_is_skipped_where_there_is_none(served: dict[st
     assert rows["command true"]["verdict"] == "skipped" and HOST in rows["command true"]["reason"]
 
 
-@pytest.fixture
-def gpu(box: Callable[[str], Box]) -> Iterator[None]:
-    """The host's nvidia-smi lists a GPU; runs say that it is simulated."""
-    program = "#!/bin/sh\\necho 0, Lab GPU, GPU-1, 81920, 550.1\\n"
-    box(HOST).run(f"printf '{program}' > /usr/local/bin/nvidia-smi && chmod +x /usr/local/bin/nvidia-smi")
-    yield
-    box(HOST).run("rm -f /usr/local/bin/nvidia-smi")
-
-
 def test_a_check_on_the_gpu_host_stops_before_anything_starts(
-    served: dict[str, Any], toy: Toy, gpu: None, box: Callable[[str], Box]
+    served: dict[str, Any], toy: Toy, box: Callable[[str], Box]
 ) -> None:
     before = toy.state(HOST)
     back = toy.edit("stack.yml", toy_image(toy), GPU % ("oath-bare:test", "echo no CUDA here; exit 9"))
