@@ -17,6 +17,9 @@ from canaryctl.lab.state import Lab
 
 USER = "ops"
 _BOOT_SECONDS = 60
+# As an audit wants a server to be.
+_LOGINS = "etc/ssh/sshd_config.d/logins.conf"
+_BY_KEY = "PasswordAuthentication no\nPermitRootLogin no\n"
 
 # What systemd and an inner Docker need. Where a machine lacks SYS_RESOURCE, older Dockers fail to give it with ALL, and
 # newer ones, whose ALL leaves it out, fail to drop it.
@@ -63,17 +66,14 @@ def create(lab: Lab, host: str, image: str, public_key: str, cgroup_version: str
 def admit(lab: Lab, host: str, public_key: str) -> None:
     """Put the lab's key and the marker that says what this host is into its container."""
     marker = json.dumps({"lab": lab.name, "host": host}) + "\n"
-    files = {f"home/{USER}/.ssh/authorized_keys": f"{public_key}\n", "etc/canaryctl-lab": marker}
+    files = {f"home/{USER}/.ssh/authorized_keys": f"{public_key}\n", "etc/canaryctl-lab": marker, _LOGINS: _BY_KEY}
     docker("cp", "-", f"{lab.hosts[host].container}:/", stdin=archive(files))
 
 
 def keys_alone(container: str) -> None:
-    """Let users log in by key alone, as an audit wants a server to be."""
-    rules = {"etc/ssh/sshd_config.d/logins.conf": "PasswordAuthentication no\nPermitRootLogin no\n"}
-    docker("cp", "-", f"{container}:/", stdin=archive(rules))
-    docker(
-        "exec", container, "systemctl", "reload", "ssh.service", check=False
-    )  # sshd reads it at its start in any case
+    """Let users log in by key alone on a running host that an earlier version made; returns when sshd is back."""
+    script = f"test -e /{_LOGINS} || {{ printf '{_BY_KEY}' >/{_LOGINS}; systemctl restart ssh.service; }}"
+    docker("exec", container, "sh", "-c", script)
 
 
 def archive(files: Mapping[str, str | bytes]) -> bytes:
