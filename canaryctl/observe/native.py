@@ -128,12 +128,12 @@ def _feed(channel: paramiko.Channel, chunks: Iterable[bytes], trouble: list[Base
             while view:
                 try:
                     sent = channel.send(view[:CHUNK])  # type: ignore[arg-type, unused-ignore]
-                except OSError:
+                except (OSError, EOFError, paramiko.SSHException):  # paramiko has a word of its own for each moment
                     sent = 0
                 if not sent:
                     return  # the command stopped reading: its exit code and words say why
                 view = view[sent:]
-        with contextlib.suppress(OSError):
+        with contextlib.suppress(OSError, EOFError, paramiko.SSHException):
             channel.shutdown_write()
     except BaseException as error:  # of the chunks: it belongs to whoever gave them
         trouble.append(error)
