@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from canaryctl import __version__
+from canaryctl.config.caches import cache_home
 from canaryctl.config.contract import Contract
 from canaryctl.contract.results import Row
 
@@ -27,8 +28,7 @@ class Cache:
 
     def __init__(self, folder: Path | None = None, *, read: bool = True) -> None:
         self._reads = read
-        base = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
-        self.folder = folder or base / "canaryctl" / "contracts"
+        self.folder = folder or cache_home("contracts")
 
     @staticmethod
     def key(identity: str, contract: Contract, secrets: Sequence[str], place: str = "") -> str:

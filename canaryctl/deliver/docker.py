@@ -10,6 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from canaryctl.config.caches import cache_home
 from canaryctl.config.stack import Build, Stack
 from canaryctl.config.yamlfile import shown
 from canaryctl.deliver.source import overlay_store
@@ -87,7 +88,7 @@ def _names_manifests(document: Mapping[str, Any]) -> bool:
 
 def _config_digest(image: str) -> str:
     """The config digest behind a manifest digest, from the archive Docker saves; kept, since it never changes."""
-    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "canaryctl" / "identities"
+    cache = cache_home("identities")
     kept = cache / image.removeprefix("sha256:")
     if kept.is_file():
         return kept.read_text().strip()

@@ -14,6 +14,7 @@ from pathlib import Path
 from threading import Event, Lock
 from typing import IO, Any
 
+from canaryctl.config.caches import cache_home
 from canaryctl.deliver.packing import Packed, Packing
 from canaryctl.deliver.source import chain_ids, overlay_store, saved, unpacked
 from canaryctl.errors import ApplyError, CanaryError, ConfigError
@@ -29,7 +30,7 @@ class Layers:
 
     def __init__(self, images: Iterable[ImageFact]) -> None:
         self._images = [image for image in images if image.local]
-        self._home = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "canaryctl" / "layers"
+        self._home = cache_home("layers")
         self._home.mkdir(parents=True, exist_ok=True, mode=0o700)
         self._store = overlay_store(self._images)
         self._chains = {d: c for i in self._images for d, c in zip(i.layers, chain_ids(i.layers), strict=True)}

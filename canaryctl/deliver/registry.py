@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from canaryctl.config.caches import cache_home
 from canaryctl.config.reference import Reference
 from canaryctl.deliver.credentials import Credential, find_credential
 from canaryctl.deliver.distribution import INDEXES, RegistryClient, UnreachableError
@@ -158,7 +159,7 @@ def _object(reference: Reference, kind: str, name: str, fetch: Fetch) -> tuple[b
     """A manifest or blob; one that is named by its hash comes from this machine where it was read before."""
     kept = None
     if name.startswith("sha256:"):
-        home = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "canaryctl" / "manifests"
+        home = cache_home("manifests")
         kept = home / name.removeprefix("sha256:")
         if kept.is_file() and _digest(content := kept.read_bytes()) == name:
             return content, ""

@@ -8,9 +8,9 @@ import os
 import re
 from collections.abc import Mapping
 from importlib.resources import files
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from canaryctl.config.caches import cache_home
 from canaryctl.record.words import bound_words, figure, flaky_words, human_ms, human_seconds, human_size
 
 if TYPE_CHECKING:
@@ -59,7 +59,7 @@ def _compiled() -> jinja2.BytecodeCache | None:
     """Where compiled templates are kept: compiling them takes longer than all else a short command does."""
     import jinja2
 
-    home = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "canaryctl" / "templates"
+    home = cache_home("templates")
     try:
         home.mkdir(parents=True, exist_ok=True, mode=0o700)
     except OSError:
