@@ -10,6 +10,7 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -23,10 +24,11 @@ from canaryctl.errors import (
     UnjudgedError,
     worst_exit,
 )
-from canaryctl.plan.plan import Plan, plan_provision
+from canaryctl.plan.back import Back, back_to, choose_release
+from canaryctl.plan.plan import Change, Plan, plan_provision
 from canaryctl.record.run import Listener, Run
 from canaryctl.scene import Request, Scene
-from canaryctl.steps import contracts, evidence, gpus, images, judging, mounts, stages
+from canaryctl.steps import contracts, evidence, gpus, images, judging, mounts, rolling, stages
 from canaryctl.steps.watching import Watching, watch
 from canaryctl.work import Work
 
@@ -121,6 +123,25 @@ def down(request: Request, listeners: Sequence[Listener], *, volumes: bool) -> D
     return work.run.document
 
 
+def rollback(request: Request, to: str | None, listeners: Sequence[Listener], confirm: Confirm) -> Document:
+    """Bring back the newest other release that passed here, or the one whose id begins with `to`, and judge it."""
+    with recorded("rollback", request, listeners) as work:
+        evidence.know_secrets(work, needed=False)
+        work.observe()
+        work.demand_all_hosts()
+        environment, stack = work.scene.environment.name, work.scene.stack.stack
+        back = back_to(choose_release(work.facts, environment, to), work.facts, environment, stack)
+        before, now = rolling.revisions(work, back)
+        rolling.enter(work, back)
+        rolling.demand_images(work, back)
+        if reason := rolling.schema_in_the_way(work, before, now):
+            raise ApplyError(reason, environment, rolling.HOW_ON, stage="rollback")
+        judging.check_probes(work)
+        demand_agreement(Plan(work_changes(work)), confirm)
+        return_to(work, back)
+    return work.run.document
+
+
 def show_plan(request: Request, only: str | None = None) -> Document:
     """What a deploy, or one stage of it, would change: `plan`, `release`, `notes` and `diffs`. Leaves no run."""
     with unrecorded(request) as work:
@@ -168,6 +189,8 @@ def bring(work: Work, agree: Callable[[Plan], None]) -> None:
     apply(work, plan)
     judge(work)
     evidence.remember(work, "verdict", judging.proven(work))
+    if work.verdict == "failed" and work.run.document["role"] != "baseline":  # the candidate takes its place
+        after_failure(work)
     if plan.changes and work.verdict == "passed":
         with work.run.changing():
             images.prune(work)
@@ -214,17 +237,15 @@ def record_plan(work: Work, plan: Plan, *, earlier: bool = False) -> None:
 
 
 def judge(work: Work, watching: Watching | None = None) -> None:
-    """Probe, bring the evidence home, and act on a failed verdict."""
+    """Probe, and bring the evidence home."""
     evidence.read_migration(work)
     work.verdict = watch(work, watching) if watching else judging.probe(work)
     evidence.collect(work)
-    if work.verdict == "failed" and work.run.document["role"] != "baseline":  # the candidate takes its place
-        after_failure(work)
 
 
 def after_failure(work: Work) -> None:
     """What the environment's policy wants once a release has failed on it. Evidence has been collected by now."""
-    if not work.run.document["changed_from"]:
+    if not work.run.document["changed_from"] or work.run.document["command"] == "rollback":
         return
     policy = work.scene.policy.on_failure
     if policy == "down":
@@ -232,9 +253,66 @@ def after_failure(work: Work) -> None:
         stages.down(work, volumes=False)
         work.observe(again=True)
     elif policy == "rollback":
-        work.run.note("canary_on_failure is rollback, which is not built yet: the hosts keep what they have")
+        roll_back(work)
+        work.observe(again=True)
     else:
         work.run.note("canary_on_failure is keep: the hosts keep what they have")
+
+
+def roll_back(work: Work) -> None:
+    """Take the hosts back to what they served before this run, in a run of its own that judges what serves then."""
+    back = rolling.way_back(work)
+    if back is None:
+        work.run.note("nothing was rolled back: the run touched nothing that serves")
+        return
+    if any(stage["name"] == "migrate" for stage in work.run.document["stages"]):
+        moved = work.run.document["migrations"]
+        if reason := rolling.schema_in_the_way(work, moved["before"], moved["after"]):
+            work.run.warn(f"not rolled back: {reason}", work.scene.environment.name, rolling.HOW_ON)
+            return
+    request = replace(work.scene.request, only=(), skip=(), images={}, variant=None)
+    with recorded("rollback", request, work.listeners) as again:
+        again.gone = {(gap["host"], gap["service"]): gap["from"] for gap in work.run.document["gaps"]}
+        evidence.know_secrets(again, needed=False)
+        again.observe()
+        back = rolling.reachable(back, again)
+        rolling.enter(again, back)
+        again.run.note(f"follows the failed {work.run.document['command']} {work.run.id}")
+        rolling.demand_images(again, back)
+        return_to(again, back)
+    done = again.run.document
+    work.run.set("rollback", rolling.summary(done))
+    if done["verdict"] == "passed":
+        work.run.note(f"rolled back to {(back.id or 'nothing')[:12]}: {rolling.gap_words(done['gaps'])}")
+    else:
+        said = done["error"] or {"what": "its probes did not pass", "hint": ""}
+        work.run.warn(f"the rollback ended {done['verdict']}: {said['what']}", done["directory"], said["hint"])
+
+
+def return_to(work: Work, back: Back) -> None:
+    """Make an earlier release serve again, and judge it where it is this environment's."""
+    try:
+        with work.run.changing():
+            rolling.go(work, back)
+    except CanaryError:
+        evidence.remember(work, "rollback", "failed")
+        raise
+    if back.release.get("environment") != work.scene.environment.name:
+        work.run.note(
+            f"{back.release['environment']} serves again; its probes are its own"
+            if back.release
+            else "nothing served before: what the run had made was removed, images apart, which the next try needs"
+        )
+        evidence.collect(work)
+        evidence.remember(work, "rollback")
+        return
+    judge(work)
+    evidence.remember(work, "rollback", judging.proven(work))
+
+
+def work_changes(work: Work) -> tuple[Change, ...]:
+    """The recorded plan's changes."""
+    return tuple(Change(**change) for change in work.run.document["plan"]["changes"])
 
 
 def demand_possible(problems: Sequence[CanaryError]) -> None:
@@ -288,6 +366,7 @@ def recorded(command: str, request: Request, listeners: Sequence[Listener], role
             runs = Path(leaving.enter_context(tempfile.TemporaryDirectory(prefix="canaryctl-")))
         run = _open(scene, command, listeners, runs, role)
         work = leaving.enter_context(Work(scene, run))
+        work.listeners = listeners
         try:
             try:
                 yield work

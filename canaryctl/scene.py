@@ -53,6 +53,7 @@ class Request:
     become_password: str | None = field(default=None, repr=False)
     only: tuple[str, ...] = ()
     skip: tuple[str, ...] = ()
+    restore_database: bool = False
 
 
 class Scene:

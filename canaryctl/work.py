@@ -9,7 +9,7 @@ import secrets
 import shutil
 import tempfile
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +18,7 @@ from canaryctl.errors import HostError
 from canaryctl.observe import Connections, HostFacts, observe
 from canaryctl.plan.mounts import asked
 from canaryctl.plan.plan import Plan, Target, make_plan
-from canaryctl.record.run import Run
+from canaryctl.record.run import Listener, Run
 from canaryctl.scene import Scene
 
 
@@ -32,6 +32,10 @@ class Work:
         self.baseline: Mapping[str, Any] | None = None  # run.json of the run this one is measured by
         self.facts: dict[str, HostFacts] = {}
         self.served_before: dict[str, str | None] = {}
+        self.before: dict[str, HostFacts] = {}  # as first observed
+        self.listeners: Sequence[Listener] = ()
+        # When services stopped serving for a release that then failed: (host, service) to an epoch by the host's clock.
+        self.gone: dict[tuple[str, str], float] = {}
         self.targets: dict[str, Target] = {}
         self.names: dict[str, Any] = {}
         self.failures: dict[str, HostError] = {}
@@ -71,6 +75,7 @@ class Work:
         for host, facts in seen.facts.items():
             if again or host not in self.served_before:
                 self.run.host_file(host, "facts.after.json" if again else "facts.before.json", without_mac(facts.raw))
+            self.before.setdefault(host, facts)
             self.served_before.setdefault(host, (facts.state.current_release or {}).get("id"))
             self.run.event("stage.finished", stage="observe", host=host, status="ok", seconds=seconds)
         for host, failure in seen.failures.items():

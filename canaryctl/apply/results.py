@@ -15,7 +15,11 @@ Status = Literal["ok", "changed", "skipped", "failed", "unreachable"]
 
 @dataclass(frozen=True)
 class StageResult:
-    """One stage on one host. `seconds` is the time its tasks took there; `detail` holds a failure's structured part."""
+    """One stage on one host. `seconds` is the time its tasks took there; `detail` holds a failure's structured part.
+
+    `gaps` has when each started service stopped serving (`from`; None: it did not serve) and when it served again
+    (`until`; None: not yet), epoch by the host's clock.
+    """
 
     stage: str
     host: str
@@ -23,6 +27,7 @@ class StageResult:
     seconds: float
     message: str = ""
     detail: dict[str, Any] | None = None
+    gaps: dict[str, dict[str, float | None]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -67,6 +72,7 @@ class _HostTally:
     seconds: float = 0.0
     message: str = ""
     detail: dict[str, Any] | None = None
+    gaps: dict[str, dict[str, float | None]] = field(default_factory=dict)
 
 
 def unified(diff: Any) -> str:
@@ -129,6 +135,7 @@ class Tally:
     def _note(self, host: str, status: Status, seconds: float, task: str, result: Mapping[str, Any]) -> None:
         tally = self._hosts.setdefault(host, _HostTally())
         tally.seconds += seconds
+        tally.gaps |= result.get("canary_gaps") or {}
         if shown := unified(result.get("diff")):
             self.diffs[host] = self.diffs.get(host, "") + shown
         if status == "unreachable":
@@ -170,6 +177,7 @@ class Tally:
                 round(tally.seconds, 3),
                 tally.message or (left_out if tally.status == "skipped" else ""),
                 tally.detail,
+                tally.gaps,
             )
             for host, tally in self._hosts.items()
         }

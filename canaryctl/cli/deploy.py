@@ -134,6 +134,22 @@ def collect(request: Request, output: Output) -> None:
     _run(output, lambda listeners: pipeline.collect(request, listeners))
 
 
+@takes("runs", "probes", "yes", "restore_database")
+def rollback(
+    request: Request,
+    output: Output,
+    *,
+    to: Annotated[
+        str | None,
+        typer.Option("--to", metavar="RELEASE", help="The release's id, or its beginning.", show_default=False),
+    ] = None,
+) -> None:
+    """Bring back the newest other release that passed on an environment, and judge it."""
+    from canaryctl import pipeline
+
+    _run(output, lambda listeners: pipeline.rollback(request, to, listeners, _confirm(request.yes, output)))
+
+
 @takes("runs", "yes")
 def down(request: Request, output: Output) -> None:
     """Stop an environment's services and remove their containers. Data and images stay."""

@@ -35,6 +35,7 @@ for command in (
     deploy.collect,
     look.status,
     look.logs,
+    deploy.rollback,
     deploy.down,
     doctor.doctor,
 ):

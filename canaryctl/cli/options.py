@@ -97,6 +97,15 @@ _ON_REQUEST = {
         ],
         False,
     ),
+    "restore_database": (
+        Annotated[
+            bool,
+            typer.Option(
+                "--restore-database", help="Going back, restore the database's backup; what was written since is lost."
+            ),
+        ],
+        False,
+    ),
     "no_contract": (
         Annotated[bool, typer.Option("--no-contract", help="Do not check the images' contracts; the report says so.")],
         False,
@@ -162,6 +171,7 @@ def _request(
     yes: bool = False,
     no_contract: bool = False,
     allow_docker_restart: bool = False,
+    restore_database: bool = False,
     verbose: int = 0,
     vault_password_file: Path | None = None,
     ask_become_pass: bool = False,
@@ -187,6 +197,7 @@ def _request(
         yes=yes,
         contracts=not no_contract,
         allow_docker_restart=allow_docker_restart,
+        restore_database=restore_database,
         verbosity=verbose,
         vault_password_file=vault_password_file,
         become_password=typer.prompt("sudo password", hide_input=True, err=True) if ask_become_pass else None,

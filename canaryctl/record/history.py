@@ -39,11 +39,13 @@ def history_line(
     verdict: str | None,
     run: str,
     role: str | None = None,
+    revision: str | None = None,
     time: str | None = None,
 ) -> dict[str, Any]:
     """A line of the history; `before` and `after` are release ids and become its `from` and `to`.
 
-    `role` is in the line where there is one: what passed as a baseline is neither promoted nor rolled back to.
+    `revision` is the database's, in the line where it is known. `role` is in the line where there is one: what passed
+    as a baseline is neither promoted nor rolled back to.
     """
     line = {
         "time": time or now(),
@@ -55,7 +57,7 @@ def history_line(
         "verdict": verdict,
         "run": run,
     }
-    return line if role is None else {**line, "role": role}
+    return line | {key: value for key, value in {"role": role, "revision": revision}.items() if value is not None}
 
 
 def append_command(root: str, stack: str, sudo: bool) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shlex
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -69,6 +69,7 @@ def remember(work: Work, what: str, verdict: str | None = None) -> None:
             verdict=verdict,
             run=work.run.id,
             role=work.run.document["role"],
+            revision=work.run.document["release"]["migration"],
         )
         root = work.scene.environment.hosts[host].root
         history.append(connection, root, work.scene.stack.stack, line, sudo=work.facts[host].sudo)
@@ -98,6 +99,16 @@ def serving(work: Work) -> str:
         release = facts.state.current[:12] if facts.state.current else "no release"
         said.append(f"{host}: {release}, running {', '.join(running) or 'nothing'}")
     return "; ".join(said)
+
+
+def record_gaps(work: Work, host: str, gaps: Mapping[str, Mapping[str, float | None]]) -> None:
+    """Add to the record which services did not serve for how long while a release started."""
+    for service, gap in gaps.items():
+        began, until = work.gone.get((host, service)) or gap["from"], gap["until"]
+        if began is not None:
+            seconds = None if until is None else round(until - began, 2)
+            entry = {"host": host, "service": service, "from": began, "until": until, "seconds": seconds}
+            work.run.document["gaps"].append(entry)
 
 
 def record_migration(work: Work, stats: dict[str, Any]) -> None:

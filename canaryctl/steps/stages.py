@@ -59,6 +59,14 @@ def down(work: Work, *, volumes: bool) -> None:
     _ansible(work, "down", hosts, variables)
 
 
+def rollback(work: Work, entries: Mapping[str, Mapping[str, Any]]) -> None:
+    """Bring an earlier release back, or remove what a first one made; `entries` are as rollback.yml takes them."""
+    variables = _stage_variables(work, list(entries))
+    for host, entry in entries.items():
+        variables["canary_hosts"][host] = dict(entry)
+    _ansible(work, "rollback", list(entries), variables)
+
+
 def _stage_variables(work: Work, hosts: Sequence[str], plan: Plan | None = None) -> dict[str, Any]:
     scene = work.scene
     entries: dict[str, Any] = {}
@@ -148,6 +156,7 @@ def _ansible(work: Work, stage: str, hosts: Sequence[str], variables: dict[str, 
     )
     for host, result in done.results.items():
         work.run.stage(stage, host, result.status, result.seconds, began, message=result.message, detail=result.detail)
+        evidence.record_gaps(work, host, result.gaps)
     if stage == "migrate":
         evidence.record_migration(work, done.stats.get("canary_migration_result") or {})
     _raise_for(work, stage, done.results)

@@ -3,7 +3,9 @@
 
 from __future__ import annotations
 
+import json
 import re
+import time
 from pathlib import Path
 
 from ansible.module_utils.basic import AnsibleModule
@@ -54,6 +56,11 @@ EXAMPLES = r"""
 """
 
 RETURN = r"""
+canary_gaps:
+  description: Per service, when it stopped serving and when it served again by this host's clock, in seconds since
+    1970; C(from) is null for one that did not serve before, C(until) for one that has not become healthy.
+  returned: always
+  type: dict
 canary_failure:
   description: On failure, compose's own words and per service that is not well its state, health output and log tail.
   returned: failure
@@ -83,21 +90,56 @@ def main() -> None:
         if module.check_mode:
             module.exit_json(**foresee(base, wanted))
         before = {c["Id"]: c["State"]["StartedAt"] for c in inspect(wanted["project"])}
+        began = time.time()
         argv = [*base, "up", "--detach", "--wait", "--wait-timeout", str(wanted["wait_timeout"])]
         argv += ["--no-build", "--pull", "never"]
         argv += ["--remove-orphans"] if wanted["recreate"] else ["--no-recreate"]
         code, _, stderr = run([*argv, *wanted["services"]], wanted["wait_timeout"] + 60)
         after = inspect(wanted["project"])
         changed = before != {c["Id"]: c["State"]["StartedAt"] for c in after}
+        down = gaps(events_since(began, wanted["project"])) if changed else {}
         if code:
             failure = diagnose(base, wanted["services"], after)
             failure["message"] = NOISE.sub("", complaint(stderr)) or f"docker compose up ended with code {code}"
-            module.fail_json(msg=summary(failure), changed=changed, canary_failure=failure)
+            module.fail_json(msg=summary(failure), changed=changed, canary_failure=failure, canary_gaps=down)
     except Abandoned:
         module.fail_json(msg="interrupted: the connection to this host was closed")
     except OSError as error:
         module.fail_json(msg=f"Docker does not answer: {error}")
-    module.exit_json(changed=changed)
+    module.exit_json(changed=changed, canary_gaps=down)
+
+
+def events_since(began: float, project: str) -> list[dict]:
+    """What befell the containers of a compose project, oldest first."""
+    # Docker takes whole seconds here, so the first one may hold what came before.
+    argv = ["docker", "events", "--since", str(int(began)), "--until", str(int(time.time()) + 1)]
+    argv += ["--filter", f"label=com.docker.compose.project={project}", "--filter", "type=container"]
+    code, out, _ = run([*argv, "--format", "{{json .}}"], 30)
+    found = [json.loads(line) for line in out.splitlines() if line.startswith("{")] if code == 0 else []
+    return [event for event in found if event["timeNano"] >= began * 1e9]
+
+
+def gaps(events: list[dict]) -> dict:
+    """From a service's first stop to its next health, or next start where it has no health check."""
+    found: dict = {}
+    checked = {name_of(event) for event in events if event["Action"].startswith("health_status")}
+    for event in events:
+        service, moment, what = name_of(event), event["timeNano"] / 1e9, event["Action"]
+        if not service:
+            continue
+        serves = what == "health_status: healthy" if service in checked else what == "start"
+        if what in ("kill", "die", "stop"):
+            gap = found.setdefault(service, {"from": moment, "until": None})
+            gap["until"] = None
+        elif serves and found.setdefault(service, {"from": None, "until": None})["until"] is None:
+            found[service]["until"] = moment
+    return found
+
+
+def name_of(event: dict) -> str:
+    """The compose service that an event is about; '' for one-off containers, which serve nobody."""
+    labels = event["Actor"]["Attributes"]
+    return "" if labels.get("com.docker.compose.oneoff") == "True" else labels.get("com.docker.compose.service", "")
 
 
 def foresee(base: list[str], wanted: dict) -> dict:

@@ -1,0 +1,240 @@
+"""The way back: which release hosts return to after a bad one, and what that takes on each. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from canaryctl.errors import ConfigError
+from canaryctl.observe.facts import HostFacts
+from canaryctl.plan.plan import Change
+
+SHORT = 12
+_FEWEST = 4  # digits of a release's id that an operator may give
+
+
+@dataclass(frozen=True)
+class Created:
+    """What a run made on a host that served nothing before: container ids, volume names, files below the stack's."""
+
+    containers: tuple[str, ...] = ()
+    volumes: tuple[str, ...] = ()
+    files: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Step:
+    """What one host goes back to: a release's `directory`, or nothing (None), where `created` is removed.
+
+    `project` is the compose project that serves then; `replaces` are those that stop for it. `images` are those of the
+    services placed there: name, `id` and `tag` as in release.json.
+    """
+
+    host: str
+    directory: str | None
+    project: str
+    services: tuple[str, ...] = ()
+    replaces: tuple[str, ...] = ()
+    images: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    created: Created = Created()
+
+    def missing(self, facts: HostFacts) -> list[str]:
+        """Names of the images that the host has not, whole, under their tags."""
+        return [
+            name
+            for name, image in self.images.items()
+            if not (facts.has_image(image["id"]) and any(image["tag"] in there.tags for there in facts.images))
+        ]
+
+
+@dataclass(frozen=True)
+class Back:
+    """The whole way back. `release` is the release.json that will serve again, {} where nothing will."""
+
+    release: Mapping[str, Any]
+    steps: Mapping[str, Step]
+
+    @property
+    def id(self) -> str | None:
+        """The release's id."""
+        return str(self.release["id"]) if self.release else None
+
+    def changes(self, current: Mapping[str, str | None]) -> list[Change]:
+        """The plan, in words; `current` is each host's release directory now."""
+        found = []
+        for host, step in self.steps.items():
+            was = (current.get(host) or "nothing")[:SHORT]
+            if step.directory is None:
+                made = (
+                    f"{len(step.created.containers)} containers, {len(step.created.volumes)} volumes, "
+                    f"{len(step.created.files)} files"
+                )
+                found.append(
+                    Change(host, "rollback", f"remove {made}", "this run made them, and nothing served before")
+                )
+            else:
+                found.append(Change(host, "rollback", f"make {step.directory[:SHORT]} current", f"{was} is current"))
+        return found
+
+
+def choose_release(facts: Mapping[str, HostFacts], environment: str, wanted: str | None) -> str:
+    """Id of the release to go back to: the newest that passed here and is not served, or the one that `wanted` begins.
+
+    Raises:
+        ConfigError: there is none, or `wanted` fits several or is served already.
+    """
+    served = {(seen.state.current_release or {}).get("id") for seen in facts.values()} - {None}
+    only = next(iter(served)) if len(served) == 1 else None
+    passed = passed_releases(facts.values(), environment)
+    if wanted is not None:
+        return _named(facts, environment, wanted, only)
+    found = next((release for release in passed if release != only), None)
+    if found is None:
+        raise ConfigError(
+            f"there is no other release that passed on {environment}",
+            environment,
+            f"name one with --to; on the hosts are: {_listed(known_releases(facts.values(), environment) - {only})}",
+        )
+    return found
+
+
+def passed_releases(facts: Iterable[HostFacts], environment: str) -> list[str]:
+    """Ids of the releases that passed in an environment with all of its probes, newest first; no baselines."""
+    lines = [line for seen in facts for line in seen.state.history if isinstance(line, dict)]
+    lines.sort(key=lambda line: str(line.get("time")), reverse=True)
+    ids = [
+        str(line["to"])
+        for line in lines
+        if line.get("verdict") == "passed"
+        and line.get("environment") == environment
+        and line.get("to")
+        and line.get("role") != "baseline"
+    ]
+    return list(dict.fromkeys(ids))
+
+
+def known_releases(facts: Iterable[HostFacts], environment: str) -> set[str]:
+    """Ids of an environment's releases whose files are on any host."""
+    return {
+        str(there.release["id"])
+        for seen in facts
+        for there in seen.state.releases.values()
+        if there.release and there.release.get("environment") == environment
+    }
+
+
+def _named(facts: Mapping[str, HostFacts], environment: str, wanted: str, served: str | None) -> str:
+    known = known_releases(facts.values(), environment)
+    found = sorted(release for release in known if release.startswith(wanted)) if len(wanted) >= _FEWEST else []
+    if len(found) != 1:
+        what = f"'{wanted}' begins {len(found)} releases" if found else f"no release here begins with '{wanted}'"
+        raise ConfigError(what, "--to", f"at least {_FEWEST} digits of one of: {_listed(known)}")
+    if found[0] == served:
+        raise ConfigError(f"release {found[0][:SHORT]} is served already", environment, "see: canaryctl status ENV")
+    return found[0]
+
+
+def _listed(releases: Iterable[str | None]) -> str:
+    return ", ".join(sorted(release[:SHORT] for release in releases if release)) or "none"
+
+
+def back_to(release: str, facts: Mapping[str, HostFacts], environment: str, stack: str) -> Back:
+    """The way back to a release of this environment, whose files hosts keep.
+
+    Raises:
+        ConfigError: a host has not got it any more.
+    """
+    steps: dict[str, Step] = {}
+    document: Mapping[str, Any] = {}
+    for host, seen in facts.items():
+        mine = [
+            (name, there.release)
+            for name, there in seen.state.releases.items()
+            if there.release and there.release.get("id") == release and there.release.get("environment") == environment
+        ]
+        if not mine:
+            if not (seen.state.current_release or seen.projects(stack)):
+                continue  # nothing of the stack is on it
+            raise ConfigError(
+                f"release {release[:SHORT]} is not on {host} any more",
+                host,
+                "name another one with --to, leave the host out with --limit, or deploy the release's images again",
+            )
+        directory, document = mine[0]  # the newest first
+        steps[host] = _step(host, directory, document, seen, stack)
+    return Back(document, steps)
+
+
+def back_from(
+    before: Mapping[str, HostFacts], now: Mapping[str, HostFacts], hosts: Iterable[str], environment: str, stack: str
+) -> Back:
+    """The way back to what each of `hosts` served `before` a run; where that was nothing, what the run made goes."""
+    steps: dict[str, Step] = {}
+    document: Mapping[str, Any] = {}
+    for host in hosts:
+        was, seen = before[host], now[host]
+        current = was.state.current_release
+        if current and was.state.current:
+            document = current if current.get("environment") == environment or not document else document
+            steps[host] = _step(host, was.state.current, current, seen, stack)
+        else:
+            project = f"{stack}-{environment}"
+            steps[host] = Step(host, None, project, created=_created(was, seen, project))
+    return Back(document, steps)
+
+
+def _step(host: str, directory: str, document: Mapping[str, Any], seen: HostFacts, stack: str) -> Step:
+    project = f"{stack}-{document.get('environment')}"
+    services = tuple(document.get("placed") or ())
+    names = {document["services"][service] for service in services}
+    return Step(
+        host,
+        directory,
+        project,
+        services,
+        replaces=tuple(other for other in seen.projects(stack) if other != project and _ours(seen, other, stack)),
+        images={name: image for name, image in document["images"].items() if name in names},
+    )
+
+
+def _ours(seen: HostFacts, project: str, stack: str) -> bool:
+    """Whether a compose project runs from this stack's releases: the name alone may be another stack's."""
+    return any(f"/{stack}/releases/" in c.config_files for c in seen.containers if c.project == project)
+
+
+def _created(was: HostFacts, seen: HostFacts, project: str) -> Created:
+    known = {container.id for container in was.containers}
+    volumes = {volume.name for volume in was.volumes}
+    state = {
+        "current": (was.state.current, seen.state.current),
+        "secrets.env": (was.state.secrets, seen.state.secrets),
+        "migrated.json": (was.state.migrated, seen.state.migrated),
+    }
+    return Created(
+        tuple(c.id for c in seen.containers if c.project == project and c.id not in known),
+        tuple(v.name for v in seen.volumes if v.project == project and v.name not in volumes),
+        (
+            *(name for name, (old, new) in state.items() if old is None and new is not None),
+            *(f"releases/{name}" for name in seen.state.releases if name not in was.state.releases),
+        ),
+    )
+
+
+def schema_moved(before: str | None, now: str | None) -> bool:
+    """Whether a database's schema may have moved between two revisions; one that is not known may be any."""
+    return before is None or now is None or before != now
+
+
+def revision_of(release: str, facts: Iterable[HostFacts], environment: str) -> str | None:
+    """The database's revision when a release was last judged here, from the history; None where it does not say."""
+    lines = [line for seen in facts for line in seen.state.history if isinstance(line, dict)]
+    lines.sort(key=lambda line: str(line.get("time")), reverse=True)
+    return next(
+        (
+            str(line["revision"])
+            for line in lines
+            if line.get("to") == release and line.get("environment") == environment and line.get("revision")
+        ),
+        None,
+    )

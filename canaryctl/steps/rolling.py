@@ -1,0 +1,141 @@
+"""Bring hosts back to an earlier release: its images, its database's schema, its services."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from canaryctl.errors import ApplyError
+from canaryctl.plan.back import Back, Step, back_from, revision_of, schema_moved
+from canaryctl.plan.plan import Plan
+from canaryctl.steps import evidence, stages
+from canaryctl.work import Work
+
+HOW_ON = (
+    "to go back with the database: canaryctl rollback ENV --restore-database (what was written since its backup is "
+    "lost); or mend the release and deploy again"
+)
+# Stages after which a host may serve something else than before, or have files of a release it never served.
+_TOUCHING = ("render", "migrate", "start")
+
+
+def way_back(work: Work) -> Back | None:
+    """What takes the hosts that a failed run touched back to what they served before it; None where it touched none."""
+    touched = {stage["host"] for stage in work.run.document["stages"] if stage["name"] in _TOUCHING}
+    hosts = [host for host in work.facts if host in touched and host in work.before]
+    serving = [s for s in work.run.document["stages"] if s["name"] in ("migrate", "start") and s["host"] in hosts]
+    first = [host for host in hosts if work.before[host].state.current_release is None]
+    chosen = hosts if serving else first
+    if not chosen:
+        return None
+    scene = work.scene
+    return back_from(work.before, work.facts, chosen, scene.environment.name, scene.stack.stack)
+
+
+def reachable(back: Back, work: Work) -> Back:
+    """The way back on the hosts that answer."""
+    return Back(back.release, {host: step for host, step in back.steps.items() if host in work.facts})
+
+
+def enter(work: Work, back: Back) -> None:
+    """Make the release that will serve again the one that this run is about."""
+    release = dict(back.release)
+    images, services = release.get("images") or {}, release.get("services") or {}
+    tags = {service: (images.get(name) or {}).get("tag", "") for service, name in services.items()}
+    work.names = work.scene.names_of(str(release.get("id") or ""), str(release.get("variant") or ""), tags)
+    work.run.set("variant", release.get("variant"))
+    work.run.set("release", {"id": back.id, "images": images, "services": services, "migration": None})
+    current = {host: facts.state.current for host, facts in work.facts.items()}
+    changes = tuple(back.changes(current))
+    work.record_plan(Plan(changes))
+
+
+def demand_images(work: Work, back: Back) -> None:
+    """Stop where an image of the release is neither on its host nor to be had.
+
+    Raises:
+        ApplyError: names the images and the host.
+    """
+    for host, step in back.steps.items():
+        if missing := step.missing(work.facts[host]):
+            raise ApplyError(
+                f"the release cannot come back: {', '.join(missing)} was removed from the host",
+                hint=f"bring the images back (by id: {_ids(step, missing)}) and run this again",
+                stage="rollback",
+                host=host,
+            )
+
+
+def _ids(step: Step, names: Sequence[str]) -> str:
+    return ", ".join(f"{name} {step.images[name]['id'][:19]}" for name in names)
+
+
+def schema_in_the_way(work: Work, before: str | None, now: str | None) -> str | None:
+    """Why the code alone cannot go back, the schema having moved; None where it can.
+
+    Args:
+        before: the revision that the earlier release worked with.
+        now: the revision that the database has.
+    """
+    migrations = work.scene.stack.migrations
+    if migrations is None or not schema_moved(before, now) or getattr(migrations, "backward_compatible", False):
+        return None
+    was, has = (revision or "a revision that is not known" for revision in (before, now))
+    return (
+        f"the database's schema moved from {was} to {has}, and the stack does not "
+        "say that the release before can work with that (migrations.backward_compatible)"
+    )
+
+
+def revisions(work: Work, back: Back) -> tuple[str | None, str | None]:
+    """The revision that the release to come back worked with, and the database's present one."""
+    evidence.read_migration(work)
+    found = work.run.document["migrations"]["after"]
+    return revision_of(str(back.id), work.facts.values(), work.scene.environment.name), found
+
+
+def go(work: Work, back: Back) -> None:
+    """Make the change on all hosts at once.
+
+    Raises:
+        ApplyError: what came back is not healthy, or something cannot be removed.
+    """
+    entries: dict[str, Any] = {}
+    for host, step in back.steps.items():
+        entry: dict[str, Any] = {"become": work.facts[host].sudo, "project": step.project}
+        if step.directory is None:
+            entry["created"] = {
+                "containers": list(step.created.containers),
+                "volumes": list(step.created.volumes),
+                "files": list(step.created.files),
+            }
+        else:
+            entry |= {
+                "release": step.directory,
+                "replaces": list(step.replaces),
+                "wait_timeout": work.scene.stack.start_timeout,
+            }
+        entries[host] = entry
+    stages.rollback(work, entries)
+
+
+def gap_words(gaps: Sequence[Mapping[str, Any]]) -> str:
+    """The longest time that each service did not serve, in words."""
+    longest: dict[str, float] = {}
+    for gap in gaps:
+        if gap["seconds"] is not None:
+            longest[gap["service"]] = max(longest.get(gap["service"], 0.0), gap["seconds"])
+    said = ", ".join(f"{service} {seconds:.1f} s" for service, seconds in sorted(longest.items()))
+    return f"out of service meanwhile: {said}" if said else "no service was out of service"
+
+
+def summary(document: Mapping[str, Any]) -> dict[str, Any]:
+    """What the failed run's record says of the rollback that followed."""
+    return {
+        "run": document["id"],
+        "directory": document["directory"],
+        "to": document["release"]["id"],
+        "verdict": document["verdict"],
+        "error": document["error"],
+        "gaps": document["gaps"],
+    }

@@ -1,0 +1,211 @@
+"""A bad release on a host that serves: the good one serves again, by itself or by hand, and the record says how."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+from conftest import Box, Ctl
+from toy import MIGRATIONS, Toy, evidence, tells
+
+TOY_SERVES = 'command: [python3, -m, http.server, "8000"]'
+SERVES = 'command: [python3, -m, http.server, "8000", --directory, /]'
+HEALTH = 'test: [CMD, python3, -m, ktrdr.healthcheck, "8000", /]'
+
+
+@pytest.fixture(scope="module")
+def back(tmp_path_factory: pytest.TempPathFactory, ctl: Ctl, box: Callable[[str], Box]) -> Iterator[Toy]:
+    """A stack that serves on canary-1."""
+    toy = Toy(tmp_path_factory.mktemp("back"), "backtoy", 18420, ctl, box)
+    toy.clean()
+    toy.environment("prod", "canary-1")
+    toy.write("assets/note.txt", "first\n")
+    toy.edit("compose.yml.j2", TOY_SERVES, SERVES)
+    toy.edit("probes.yml", ":18420/", ":18420/etc/hostname")
+    toy.edit("stack.yml", "start_timeout: 30", "start_timeout: 12\nassets: [assets/]")
+    yield toy
+    toy.clean()
+
+
+@pytest.fixture
+def good(back: Toy) -> dict[str, Any]:
+    """The good release serves; it is deployed anew only where a test before left something else."""
+    done = back.deploy("prod")
+    assert done.code == 0, done.text[-3000:]
+    return done.document
+
+
+def container(toy: Toy) -> str:
+    """Id of the container that serves."""
+    return toy.box("canary-1").run(f"docker ps -q --no-trunc --filter name=^{toy.name}-prod-web").strip()
+
+
+def current(toy: Toy) -> str:
+    return toy.box("canary-1").run(f"readlink {toy.root}/current").strip().removeprefix("releases/").split("-")[0]
+
+
+class Client:
+    """Polls the front page; knows the longest time from one answer to the next."""
+
+    def __init__(self, url: str) -> None:
+        self._url, self._stop = url, threading.Event()
+        self.longest, self.answers = 0.0, 0
+        self._thread = threading.Thread(target=self._poll)
+
+    def __enter__(self) -> Client:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stop.set()
+        self._thread.join()
+
+    def _poll(self) -> None:
+        last = time.monotonic()
+        while not self._stop.is_set():
+            try:
+                served = httpx.get(self._url, timeout=1).status_code == 200
+            except httpx.HTTPError:
+                served = False
+            moment = time.monotonic()
+            if served:
+                self.longest, last, self.answers = max(self.longest, moment - last), moment, self.answers + 1
+            time.sleep(0.05)
+
+
+BAD = {
+    "a module is missing": ("compose.yml.j2", SERVES, "command: [python3, -m, no_such_module]"),
+    "it crashes again and again": ("compose.yml.j2", SERVES, "command: [sh, -c, exit 3]\n    restart: always"),
+    "its health is bad": ("compose.yml.j2", HEALTH, HEALTH.replace("/]", "/gone]")),
+    "it starts too slowly": ("compose.yml.j2", SERVES, "command: [sleep, '100']"),
+}
+
+
+@pytest.mark.parametrize("fault", BAD)
+def test_release_that_does_not_start_makes_way_for_the_one_before(back: Toy, good: dict[str, Any], fault: str) -> None:
+    address = back.box("canary-1").address
+    undo = back.edit(*BAD[fault])
+    try:
+        with Client(f"http://{address}:{back.port}/") as client:
+            bad = back.deploy("prod")
+    finally:
+        undo()
+    assert bad.code == 6, bad.text[-3000:]
+    assert current(back) == good["release"]["id"]
+    document = bad.document
+    assert document["rollback"]["verdict"] == "passed" and document["rollback"]["to"] == good["release"]["id"]
+    gap = next(gap for gap in document["rollback"]["gaps"] if gap["service"] == "web")
+    assert client.answers and client.longest <= gap["seconds"] + 2, (client.longest, gap)
+    report = (evidence(back.run, document) / "report.md").read_text()
+    assert "Rolled back" in report and good["release"]["id"] in report
+    again = back.run("runs", "show", document["rollback"]["run"], "--output", "json").document
+    assert again["verdict"] == "passed" and [p["verdict"] for p in again["probes"]] == ["passed"]
+    assert [line["what"] for line in back.history("canary-1")[-2:]] == ["deploy", "rollback"]
+
+
+def test_release_that_fails_its_probes_makes_way(back: Toy, good: dict[str, Any]) -> None:
+    undo = back.edit("compose.yml.j2", SERVES, SERVES.replace(", /]", ", /srv]"))
+    try:
+        bad = back.deploy("prod")
+    finally:
+        undo()
+    assert bad.code == 1, bad.text[-3000:]
+    assert current(back) == good["release"]["id"]
+    assert bad.document["rollback"]["verdict"] == "passed"
+    assert [(line["what"], line["verdict"]) for line in back.history("canary-1")[-2:]] == [
+        ("verdict", "failed"),
+        ("rollback", "passed"),
+    ]
+
+
+def test_policy_keep_keeps_the_bad_one(back: Toy, good: dict[str, Any]) -> None:
+    back.environment("prod", "canary-1", variables={"all": {"canary_on_failure": "keep"}})
+    undo = back.edit(*BAD["a module is missing"])
+    try:
+        bad = back.deploy("prod")
+    finally:
+        undo()
+        back.environment("prod", "canary-1")
+    assert bad.code == 6 and bad.document["rollback"] is None
+    assert current(back) != good["release"]["id"]
+
+
+def test_failed_migration_leaves_what_serves_alone(back: Toy, good: dict[str, Any]) -> None:
+    before = container(back)
+    undo = back.edit(
+        "stack.yml", "start_timeout", MIGRATIONS.replace("echo 0002 > /data/revision", "exit 7") + "start_timeout"
+    )
+    try:
+        bad = back.deploy("prod")
+    finally:
+        undo()
+    assert bad.code == 6, bad.text[-3000:]
+    assert container(back) == before and current(back) == good["release"]["id"]
+
+
+def test_moved_schema_is_not_left_to_old_code(back: Toy, good: dict[str, Any]) -> None:
+    undo = back.edit("stack.yml", "start_timeout", MIGRATIONS + "start_timeout")
+    undo_command = back.edit(*BAD["a module is missing"])
+    try:
+        bad = back.deploy("prod")
+    finally:
+        undo_command()
+        undo()
+    assert bad.code == 6, bad.text[-3000:]
+    warning = next(w for w in bad.document["warnings"] if "not rolled back" in w["what"])
+    assert "0001" in warning["what"] and "0002" in warning["what"] and "--restore-database" in warning["hint"]
+    assert bad.document["rollback"] is None and current(back) != good["release"]["id"]
+
+
+def test_by_hand_the_release_that_passed_before_comes_back(back: Toy, good: dict[str, Any]) -> None:
+    undo = back.edit("assets/note.txt", "first", "second")
+    try:
+        second = back.deploy("prod")
+    finally:
+        undo()
+    assert second.code == 0, second.text[-3000:]
+    done = back.run("rollback", "prod", "--yes", "--output", "json")
+    assert done.code == 0, done.text[-3000:]
+    assert done.document["release"]["id"] == good["release"]["id"] == current(back)
+    assert done.document["command"] == "rollback" and done.rows == {"Front Page": "passed"}
+    evidence(back.run, done.document)
+    there = second.document["release"]["id"]
+    named = back.run("rollback", "prod", "--to", there[:10], "--yes", "--output", "json")
+    assert named.code == 0 and current(back) == there
+
+
+def test_what_cannot_be_gone_back_to_is_refused(back: Toy, good: dict[str, Any]) -> None:
+    before = back.state("canary-1")
+    tells(back.run("rollback", "prod", "--to", "ffff", "--yes"), 2, "no release here begins with 'ffff'")
+    tells(back.run("rollback", "prod", "--to", good["release"]["id"], "--yes"), 2, "is served already")
+    tells(back.run("rollback", "prod"), 2, "not confirmed")
+    assert back.state("canary-1") == before
+
+
+def test_failed_first_deploy_removes_what_it_made_and_nothing_else(
+    tmp_path: Path, ctl: Ctl, box: Callable[[str], Box]
+) -> None:
+    toy = Toy(tmp_path, "firsttoy", 18421, ctl, box)
+    toy.clean()
+    toy.environment("prod", "canary-1")
+    toy.edit("stack.yml", "start_timeout: 30", "start_timeout: 12")
+    host = box("canary-1")
+    host.run("docker volume create firsttoy-kept")
+    toy.edit("compose.yml.j2", TOY_SERVES, "command: [python3, -m, no_such_module]")
+    try:
+        bad = toy.deploy("prod")
+        assert bad.code == 6, bad.text[-3000:]
+        assert bad.document["rollback"]["to"] is None and bad.document["rollback"]["verdict"] == "passed"
+        assert host.run("docker ps -aq --filter name=^firsttoy-").split() == []
+        assert host.run("docker volume ls -q | grep ^firsttoy").split() == ["firsttoy-kept"]
+        assert host.run("docker network ls --format '{{.Name}}' | grep ^firsttoy || true").split() == []
+        assert host.run(f"ls {toy.root}/releases").split() == []
+        assert host.run(f"ls {toy.root}").split() == ["history.jsonl", "releases"]
+    finally:
+        host.run("docker volume rm firsttoy-kept", check=False)
+        toy.clean()
