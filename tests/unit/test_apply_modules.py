@@ -131,3 +131,33 @@ def test_mending_replaces_only_what_differs_and_keeps_the_directories(tmp_path: 
     install.mend(source, wanted, target, install.digests(target))
     assert install.digests(target) == wanted
     assert kept == ((target / "a").stat().st_ino, (target / "a" / "1").stat().st_ino)
+
+
+def event(action: str, second: float, service: str = "web", oneoff: str = "False") -> dict[str, Any]:
+    labels = {"com.docker.compose.service": service, "com.docker.compose.oneoff": oneoff}
+    return {"Action": action, "timeNano": int(second * 1e9), "Actor": {"Attributes": labels}}
+
+
+def test_a_gap_lasts_from_the_stop_to_the_next_health() -> None:
+    told = [
+        event("kill", 1),
+        event("die", 2),
+        event("start", 3),
+        event("health_status: unhealthy", 4),
+        event("health_status: healthy", 5.5),
+    ]
+    assert up.gaps(told) == {"web": {"from": 1.0, "until": 5.5}}
+
+
+def test_a_service_without_a_check_serves_when_it_starts() -> None:
+    assert up.gaps([event("die", 1), event("start", 2)]) == {"web": {"from": 1.0, "until": 2.0}}
+
+
+def test_a_gap_goes_on_when_the_service_stops_again() -> None:
+    told = [event("die", 1), event("start", 2), event("die", 3)]
+    assert up.gaps(told) == {"web": {"from": 1.0, "until": None}}
+
+
+def test_a_first_start_and_one_off_containers_are_no_gap() -> None:
+    assert up.gaps([event("start", 2)]) == {"web": {"from": None, "until": 2.0}}
+    assert up.gaps([event("die", 2, oneoff="True")]) == {}
