@@ -1,0 +1,21 @@
+"""The promotion story of `make demo STORY=promotion`, on the test lab."""
+
+from __future__ import annotations
+
+import subprocess
+from pathlib import Path
+
+from conftest import ROOT
+
+
+def test_promotion_story_goes_as_told(lab_env: dict[str, str], runs_dir: Path) -> None:
+    done = subprocess.run(
+        [str(ROOT / "scripts" / "story")],
+        cwd=ROOT,
+        env={**lab_env, "CANARYCTL_RUNS": str(runs_dir), "DOCKER_BUILDKIT": "0"},
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=1500,
+    )
+    assert done.returncode == 0, done.stdout[-6000:] + done.stderr[-2000:]
