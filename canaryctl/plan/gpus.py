@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from canaryctl.config.durations import show_duration
 from canaryctl.config.policy import Policy
 from canaryctl.config.sizes import show_size
 from canaryctl.config.stack import Image, Stack
@@ -68,6 +69,21 @@ def reservation(facts: HostFacts, policy: Policy) -> dict[str, Any] | None:
     if isinstance(policy.gpu_devices, tuple):
         return given | {"device_ids": list(policy.gpu_devices)}
     return given | {"count": policy.gpu_devices}
+
+
+def run_options(facts: HostFacts, policy: Policy) -> tuple[str, ...]:
+    """What gives a container of `docker run` the same as `reservation` a service.
+
+    A simulated GPU that Docker cannot give needs nothing: the CPU computes for it.
+    """
+    device = reservation(facts, policy)
+    if device is None or (facts.gpu_simulated and not can_offer(facts)):
+        return ()
+    if device["driver"] == "cdi":
+        return tuple(word for name in device["device_ids"] for word in ("--device", name))
+    which = f"device={','.join(device['device_ids'])}" if "device_ids" in device else f"count={device['count']}"
+    capabilities = f"capabilities={','.join(device['capabilities'])}"
+    return "--gpus", ",".join(f'"{field}"' for field in ("driver=nvidia", which, capabilities))
 
 
 def can_offer(facts: HostFacts) -> bool:
@@ -272,10 +288,12 @@ def busy_problems(facts: HostFacts, policy: Policy, wants: Iterable[Want], stack
     busy = busy_with(facts, stack, devices)
     if not busy:
         return []
+    waiting = f"a deploy waits {show_duration(policy.busy_wait)} for them (canary_busy_wait); then set canary_busy to"
+    hint = f"{waiting} proceed" if policy.busy == "wait" else "set canary_busy to wait or proceed"
     return [
         BusyError(
             f"GPUs that {needed[0].subject} requires are in use: {'; '.join(busy)}",
-            hint="set canary_busy to wait or proceed, or choose other GPUs with canary_gpu_devices",
+            hint=f"{hint}, or choose other GPUs with canary_gpu_devices",
             stage="start",
             host=facts.host,
         )

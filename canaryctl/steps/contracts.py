@@ -8,7 +8,7 @@ from typing import Any
 
 from canaryctl.contract import Cache, Job, Place, Row, Subject, check_all, here, is_known, read_layers
 from canaryctl.errors import ContractError, UnjudgedError
-from canaryctl.observe import HostFacts
+from canaryctl.plan.gpus import run_options
 from canaryctl.plan.plan import Plan, needed_images
 from canaryctl.plan.release import ImageFact, content_tag
 from canaryctl.work import Work
@@ -90,20 +90,10 @@ def _images_of(work: Work, host: str) -> set[str]:
 
 def _job(work: Work, image: ImageFact, host: str, *, gpu: bool = False) -> Job:
     facts = work.facts[host]
-    place = Place(host, work.connections.get(host), facts.sudo, gpu_options(facts))
+    place = Place(host, work.connections.get(host), facts.sudo, run_options(facts, work.scene.policies[host]))
     subject = subject_of(work, image, content_tag(work.scene.release.stack, image))
     on = ", ".join([host, *(f"{card.name} {card.driver}" for card in facts.gpus)])
     return Job(place, subject, gpu, on)
-
-
-def gpu_options(facts: HostFacts) -> tuple[str, ...]:
-    """What gives a container the GPUs of a host, by what its Docker knows. A simulated GPU needs nothing."""
-    docker = facts.docker
-    if docker and "nvidia" in docker.runtimes:
-        return ("--runtime", "nvidia", "--env", "NVIDIA_VISIBLE_DEVICES=all")
-    if docker and docker.cdi:
-        return ("--device", "nvidia.com/gpu=all")
-    return () if facts.gpu_simulated else ("--gpus", "all")
 
 
 def _skipped(work: Work, image: ImageFact, hosts: Sequence[str]) -> list[Row]:

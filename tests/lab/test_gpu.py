@@ -50,11 +50,12 @@ def gpu_host(lab_env: dict[str, str], box: Callable[[str], Box]) -> Iterator[Box
     host.run(f"canaryctl-gpu-simulator set healthy 1; rm -f {LOG}")
 
 
-def policy(busy: str) -> dict[str, dict[str, str]]:
+def policy(busy: str, **more: str) -> dict[str, dict[str, str]]:
     """The lab's toolkit, and what to do where others use the GPU: the example's worker may, on the same host."""
     return {
         "all": {
             "canary_busy": busy,
+            **more,
             "nvidia_container_toolkit_repository_url": "file:/srv/canaryctl-lab/apt",
             "nvidia_container_toolkit_repository_key": (labs.require(LAB).directory / "simulator/key.asc").read_text(),
         }
@@ -142,6 +143,49 @@ def test_gpus_that_others_use_refuse_a_deploy_and_are_left_alone(toy: tuple[Toy,
     assert done.code == 0, done.text[-2000:]
     left = " ".join(done.document["left_alone"])
     assert "canary-1: container theirs" in left and "in container theirs on GPU 0" in left
+
+
+@pytest.fixture
+def theirs(toy: tuple[Toy, Result], gpu_host: Box) -> Iterator[Callable[[int], None]]:
+    """Let a container of others compute on the GPU for some seconds, and give the stack something to start."""
+    project = toy[0]
+    image = gpu_host.run("docker inspect -f '{{.Config.Image}}' toygpu-one-web-1").strip()
+    back = project.edit("server.py", "import http.server", "import   http.server")
+
+    def compute(seconds: int) -> None:
+        gpu_host.run(f"docker run -d --name theirs --gpus all --entrypoint sleep {image} {seconds}")
+
+    yield compute
+    gpu_host.run("docker rm -f theirs")
+    project.environment("one", "canary-1", variables=policy("proceed"))
+    back()
+
+
+def test_a_deploy_waits_for_gpus_that_others_use_until_they_are_free(
+    toy: tuple[Toy, Result], gpu_host: Box, theirs: Callable[[int], None]
+) -> None:
+    project = toy[0]
+    project.environment("one", "canary-1", variables=policy("wait", canary_busy_wait="3m"))
+    theirs(25)
+    done = project.deploy("one", "--only", "state")
+    assert done.code == 0, done.text[-3000:]
+    waited = [note for note in done.document["notes"] if "waited for GPUs in use, at most 3 m" in note]
+    assert len(waited) == 1 and "in container theirs on GPU 0" in waited[0], done.document["notes"]
+    ended = gpu_host.run("docker inspect -f '{{.State.FinishedAt}}' theirs")
+    assert gpu_host.run("docker inspect -f '{{.State.StartedAt}}' toygpu-one-web-1") > ended
+
+
+def test_a_deploy_waits_no_longer_than_it_was_told(
+    toy: tuple[Toy, Result], gpu_host: Box, theirs: Callable[[int], None]
+) -> None:
+    project = toy[0]
+    project.environment("one", "canary-1", variables=policy("wait", canary_busy_wait="1s"))
+    theirs(600)
+    before = project.state("canary-1")
+    done = project.run("deploy", "one", "--yes")
+    tells(done, 6, "in container theirs on GPU 0", "a deploy waits 1 s for them (canary_busy_wait)")
+    assert project.state("canary-1") == before
+    assert gpu_host.run("docker inspect -f '{{.State.Running}}' theirs").strip() == "true"
 
 
 def test_an_xid_since_the_deploy_fails(

@@ -34,6 +34,14 @@ UgIES+az1x+aINYmw8E97hUSugY=
 =BaCN
 -----END PGP PUBLIC KEY BLOCK-----
 """
+SIGNED = ROOT / "tests" / "fixtures" / "apt"
+EXPIRED = {
+    "nvidia_container_toolkit_repository_url": "file:/srv/expired",
+    "nvidia_container_toolkit_repository_key": (SIGNED / "expired-key.asc").read_text(),
+}
+MIRROR = f"mkdir -p /srv/expired && cat >/srv/expired/InRelease <<'E'\n{(SIGNED / 'InRelease').read_text()}E\n"
+SOURCES = "/etc/apt/sources.list.d/nvidia-container-toolkit.sources"
+KEEP, KEPT = f"cp {SOURCES} /run/sources", f"cmp {SOURCES} /run/sources"
 LOCKER = """import fcntl, pathlib, time
 held = open("/var/lib/dpkg/lock-frontend", "w")
 fcntl.lockf(held, fcntl.LOCK_EX)
@@ -150,8 +158,25 @@ def test_without_a_driver_nothing_is_changed_and_the_steps_are_said(host: Box, p
     assert host.run("ls /etc/apt/sources.list.d/nvidia* 2>/dev/null || true") == ""
 
 
+def test_a_driver_from_a_repository_whose_key_has_expired_is_not_installed(host: Box, play: Play) -> None:
+    host.run(MIRROR)
+    done = play(TOOLKIT, **DRIVER, **EXPIRED)
+    host.run("rm -r /srv/expired")
+    assert done.code == 2
+    assert "the driver (canaryctl-gpu-simulator) could not be installed from file:/srv/expired" in done.message
+    assert "signed with a key that has expired in the copy given here: give the renewed key" in done.message
+    left = "ls /etc/apt/sources.list.d/nvidia* /var/lib/apt/lists/*expired* /usr/bin/nvidia-smi 2>/dev/null || true"
+    assert host.run(left) == ""
+
+
 @pytest.mark.parametrize(
-    "how", ["--gpus all", "--runtime nvidia -e NVIDIA_VISIBLE_DEVICES=all", "--device nvidia.com/gpu=all"]
+    "how",
+    [
+        "--gpus all",
+        """--gpus '"driver=nvidia","count=all","capabilities=gpu,compute,utility"'""",
+        "--runtime nvidia -e NVIDIA_VISIBLE_DEVICES=all",
+        "--device nvidia.com/gpu=all",
+    ],
 )
 def test_containers_are_given_the_gpu(ready: Box, how: str) -> None:
     said = ready.run(f"docker run --rm {how} canaryctl/base:trixie sh -c 'nvidia-smi -L && ls /dev/nvidia0'")
@@ -193,6 +218,25 @@ def test_docker_is_not_restarted_under_the_containers_of_others(ready: Box, play
     assert "max-concurrent-downloads" in ready.run("cat /etc/docker/daemon.json.*.bak")
 
 
+def test_containers_of_others_outlive_a_restart_under_live_restore(ready: Box, play: Play) -> None:
+    was = options(ready)
+    mine = user_sets(ready, "live-restore", True)
+    ready.run("systemctl reload docker && docker run -d --name theirs canaryctl/base:trixie sleep infinity")
+    alive = "docker inspect -f '{{.State.Pid}} {{.State.StartedAt}} {{.State.Running}}' theirs"
+    before, running = started(ready), ready.run(alive)
+    try:
+        done = play(TOOLKIT, nvidia_container_toolkit_default_runtime=True)
+        assert done.code == 0, done.text[-4000:]
+        assert "live-restore is on: the running containers (1) stay up while Docker restarts" in done.message
+        assert options(ready) == mine | {"default-runtime": "nvidia"}
+        assert started(ready) != before
+        assert ready.run(alive) == running
+    finally:
+        ready.run("docker rm -f theirs")
+        assert play(TOOLKIT).code == 0
+        ready.run(f"cat >/etc/docker/daemon.json <<'E'\n{json.dumps(was)}\nE\nsystemctl reload docker")
+
+
 def test_a_version_is_pinned_and_held_then_let_go(ready: Box, play: Play) -> None:
     old = {"nvidia_container_toolkit_version": "1.16.2-1+simulator", "nvidia_container_toolkit_hold": True}
     assert play(TOOLKIT, **old).code == 0
@@ -214,11 +258,18 @@ def test_the_legacy_package_is_mentioned_then_removed_on_request(ready: Box, pla
     ("planted", "mended", "variables", "said"),
     [
         pytest.param(
-            "true",
-            "test ! -e /etc/apt/sources.list.d/nvidia-container-toolkit.sources",
+            KEEP,
+            KEPT,
             {"nvidia_container_toolkit_repository_key": ANOTHER_KEY},
             "look at nvidia_container_toolkit_repository_key",
             id="wrong repository key",
+        ),
+        pytest.param(
+            KEEP + " && " + MIRROR,
+            KEPT + " && rm -r /srv/expired",
+            EXPIRED,
+            "signed with a key that has expired in the copy given here: give the renewed key",
+            id="expired repository key",
         ),
         pytest.param(
             "true",

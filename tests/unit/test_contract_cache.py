@@ -9,10 +9,6 @@ import pytest
 
 from canaryctl.config.contract import Contract
 from canaryctl.contract import Cache, Row
-from canaryctl.observe import HostFacts
-from canaryctl.observe.facts import DockerFacts
-from canaryctl.observe.gpufacts import GpuFacts, GpuHost
-from canaryctl.steps.contracts import gpu_options
 
 ROWS = [Row("web", "module torch absent", "failed", "imports", "it is there", seconds=1.5)]
 PROMISE = Contract.model_validate({"modules": {"absent": ["torch"]}})
@@ -75,17 +71,3 @@ def test_layers_are_kept_beside(cache: Cache) -> None:
     assert cache.layers("sha256:1", []) is None
     cache.keep_layers("sha256:1", [], layers)
     assert cache.layers("sha256:1", []) == layers
-
-
-@pytest.mark.parametrize(
-    ("docker", "simulated", "options"),
-    [
-        (DockerFacts(runtimes=("runc", "nvidia"), cdi=True), False, "--runtime nvidia"),
-        (DockerFacts(runtimes=("runc",), cdi=True), False, "--device nvidia.com/gpu=all"),
-        (DockerFacts(runtimes=("runc",)), False, "--gpus all"),
-        (DockerFacts(runtimes=("runc",)), True, ""),
-    ],
-)
-def test_a_container_gets_the_gpus_the_way_the_host_knows(docker: DockerFacts, simulated: bool, options: str) -> None:
-    facts = HostFacts("gpu-1", docker=docker, gpus=(GpuFacts(),), gpu_host=GpuHost(simulated=simulated))
-    assert " ".join(gpu_options(facts)).startswith(options) and bool(gpu_options(facts)) == bool(options)

@@ -21,6 +21,7 @@ from canaryctl.plan.gpus import (
     gpu_problems,
     others_on,
     reservation,
+    run_options,
     unchecked,
     wants_of,
 )
@@ -79,6 +80,32 @@ def test_a_host_that_offers_gpus_through_cdi_alone_is_asked_by_cdi_names(devices
 
 def test_a_host_without_gpus_gives_none() -> None:
     assert reservation(host("", gpu={}), Policy()) is None
+    assert run_options(host("", gpu={}), Policy()) == ()
+
+
+@pytest.mark.parametrize(
+    ("devices", "expected"),
+    [
+        ("all", '"driver=nvidia","count=all","capabilities=gpu,compute,utility"'),
+        (1, '"driver=nvidia","count=1","capabilities=gpu,compute,utility"'),
+        (("1", "GPU-5"), '"driver=nvidia","device=1,GPU-5","capabilities=gpu,compute,utility"'),
+    ],
+)
+def test_a_container_by_hand_gets_what_a_service_gets(devices: Any, expected: str) -> None:
+    assert run_options(host(), Policy(gpu_devices=devices)) == ("--gpus", expected)
+
+
+def test_a_container_by_hand_gets_cdi_names_where_there_is_cdi_alone() -> None:
+    docker = {"running": True, "runtimes": ["runc"], "cdi": True}
+    facts = host(docker=docker, gpu={**READY, "hook": False, "toolkit": "", "cdi": CDI})
+    devices = ("--device", "nvidia.com/gpu=0", "--device", "nvidia.com/gpu=1")
+    assert run_options(facts, Policy(gpu_devices=2)) == devices
+
+
+@pytest.mark.parametrize(("simulated", "asked"), [(True, False), (False, True)])
+def test_only_a_simulated_gpu_that_docker_cannot_give_is_not_asked_for(simulated: bool, asked: bool) -> None:
+    facts = host(docker={"running": True, "runtimes": ["runc"]}, gpu={**READY, "hook": False, "simulated": simulated})
+    assert bool(run_options(facts, Policy())) == asked
 
 
 def test_a_ready_host_is_no_problem() -> None:
@@ -194,6 +221,7 @@ def test_gpus_that_others_compute_on_are_theirs(project: str, busy: str, refused
     assert bool(problems) == refused
     if refused:
         assert "process 4711 (python3, 1.17 GB) in container theirs on GPU 0" in problems[0].what
+        assert problems[0].hint.startswith("set canary_busy to wait" if busy == "refuse" else "a deploy waits 10 m")
     free = Policy(busy=busy, gpu_devices=("1",))
     assert busy_problems(facts, free, want(), "shop") == []
 

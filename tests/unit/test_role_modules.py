@@ -12,6 +12,8 @@ import jinja2
 import pytest
 import yaml
 
+from canaryctl.plan.cuda import minimum_driver
+
 ROLES = Path(__file__).parents[2] / "roles"
 TOOLKIT = ROLES / "nvidia_container_toolkit"
 
@@ -132,6 +134,25 @@ def test_an_armoured_key_and_a_hold_are_written_for_rpm() -> None:
     )
     assert "gpgkey=file:///etc/pki/rpm-gpg/RPM-GPG-KEY-nvidia-container-toolkit\n" in text
     assert "excludepkgs=nvidia-container-toolkit,nvidia-container-toolkit-base" in text
+
+
+def role_asks_for(cuda: str) -> str:
+    """The least driver that the role wants for a CUDA version."""
+    values = yaml.safe_load((TOOLKIT / "vars" / "main.yml").read_text())
+    expression = values["nvidia_container_toolkit_least_driver"]
+    values |= {"nvidia_container_toolkit_cuda": cuda, "nvidia_container_toolkit_driver_minimum": ""}
+    return jinja2.Environment(autoescape=False).from_string(expression).render(values)  # noqa: S701
+
+
+@pytest.mark.parametrize("major", range(8, 16))
+def test_the_role_asks_for_the_driver_that_the_plan_asks_for(major: int) -> None:
+    versions = [f"{major}.{minor}" for minor in range(11)] + [f"{major}.0.1", f"{major}"]
+    assert {cuda: role_asks_for(cuda) for cuda in versions} == {cuda: minimum_driver(cuda) for cuda in versions}
+
+
+def test_drivers_are_known_from_cuda_9_on() -> None:
+    known = [major for major in range(8, 16) if role_asks_for(f"{major}.0")]
+    assert known == [9, 10, 11, 12, 13]
 
 
 @pytest.mark.parametrize("role", ["docker_engine", "nvidia_container_toolkit"])
