@@ -26,7 +26,7 @@ from canaryctl.errors import (
 from canaryctl.plan.plan import Plan, plan_provision
 from canaryctl.record.run import Listener, Run
 from canaryctl.scene import Request, Scene
-from canaryctl.steps import contracts, evidence, gpus, images, judging, mounts, stages
+from canaryctl.steps import contracts, evidence, gpus, images, judging, locking, mounts, stages
 from canaryctl.steps.watching import Watching, watch
 from canaryctl.work import Work
 
@@ -54,6 +54,8 @@ def provision(request: Request, listeners: Sequence[Listener]) -> Document:
     """Install what hosts lack to run containers. Needs no image and no secret."""
     with recorded("provision", request, listeners) as work:
         work.observe()
+        if locking.take(work, host_too=True):
+            work.observe()
         plan = plan_provision(work.facts, work.scene.policies, {host: work.scene.wants(host) for host in work.facts})
         work.record_plan(plan)
         demand_possible(plan.problems)
@@ -70,6 +72,8 @@ def stage(name: str, request: Request, listeners: Sequence[Listener]) -> Documen
         work.scene.check_all(probes=False)
         evidence.know_secrets(work)
         work.observe()
+        if locking.take(work):
+            work.observe()
         if name in ("migrate", "start"):
             work.demand_all_hosts()
         plan = work.plan()
@@ -113,6 +117,8 @@ def down(request: Request, listeners: Sequence[Listener], *, volumes: bool) -> D
     with recorded("down", request, listeners) as work:
         evidence.know_secrets(work, needed=False)
         work.observe()
+        if locking.take(work):
+            work.observe()
         work.record_served()
         evidence.collect(work)
         with work.run.changing():
@@ -159,6 +165,9 @@ def bring(work: Work, agree: Callable[[Plan], None]) -> None:
     evidence.know_secrets(work)
     work.observe()
     work.demand_all_hosts()
+    if locking.take(work):
+        work.observe()
+    work.demand_all_hosts()
     plan = gpus.wait_for_others(work, work.plan())
     record_plan(work, plan)
     demand_possible(plan.problems)
@@ -168,7 +177,7 @@ def bring(work: Work, agree: Callable[[Plan], None]) -> None:
     apply(work, plan)
     judge(work)
     evidence.remember(work, "verdict", judging.proven(work))
-    if plan.changes and work.verdict == "passed":
+    if plan.changes and work.verdict == "passed" and locking.take_to_prune(work):
         with work.run.changing():
             images.prune(work)
 
@@ -197,6 +206,7 @@ def apply(work: Work, plan: Plan) -> None:
 def prepare(work: Work, plan: Plan) -> Plan:
     """Have hosts ready, with the images on them. What provisioning brings to light is planned afresh."""
     if hosts := plan.hosts("provision"):
+        locking.take(work, host_too=True)
         stages.provision(work, hosts)
         work.observe()
         plan = work.plan()

@@ -53,6 +53,8 @@ class Request:
     become_password: str | None = field(default=None, repr=False)
     only: tuple[str, ...] = ()
     skip: tuple[str, ...] = ()
+    wait: bool = False  # for whoever holds the lock
+    break_lock: bool = False
 
 
 class Scene:

@@ -101,6 +101,14 @@ _ON_REQUEST = {
         Annotated[bool, typer.Option("--no-contract", help="Do not check the images' contracts; the report says so.")],
         False,
     ),
+    "wait": (
+        Annotated[bool, typer.Option("--wait", help="Wait for whoever holds the lock, 30 minutes at most.")],
+        False,
+    ),
+    "break_lock": (
+        Annotated[bool, typer.Option("--break-lock", help="Take the place of whoever holds the lock, and say who.")],
+        False,
+    ),
 }
 
 
@@ -162,6 +170,8 @@ def _request(
     yes: bool = False,
     no_contract: bool = False,
     allow_docker_restart: bool = False,
+    wait: bool = False,
+    break_lock: bool = False,
     verbose: int = 0,
     vault_password_file: Path | None = None,
     ask_become_pass: bool = False,
@@ -187,6 +197,8 @@ def _request(
         yes=yes,
         contracts=not no_contract,
         allow_docker_restart=allow_docker_restart,
+        wait=wait,
+        break_lock=break_lock,
         verbosity=verbose,
         vault_password_file=vault_password_file,
         become_password=typer.prompt("sudo password", hide_input=True, err=True) if ask_become_pass else None,
