@@ -20,6 +20,7 @@ from canaryctl.errors import (
     ContractError,
     HostError,
     Interrupted,
+    LockedError,
     UnjudgedError,
     worst_exit,
 )
@@ -338,9 +339,9 @@ def _verdict_after(error: CanaryError) -> str:
 
 def _after_error(work: Work, error: CanaryError) -> None:
     """Evidence first, then the policy. A second fault on the way must not hide the first."""
-    if not work.facts:
-        return
     changed = bool(work.run.document["changed_from"])
+    if not work.facts or (isinstance(error, LockedError) and not changed):
+        return
     image_refused = isinstance(error, (ContractError, UnjudgedError))
     try:
         if not work.collected and (changed or not image_refused):
