@@ -10,6 +10,7 @@ from typing import Any
 
 from canaryctl.config.yamlfile import shown
 from canaryctl.errors import ConfigError, HostError
+from canaryctl.locks import lock_lines
 from canaryctl.observe import Connections, HostFacts, observe
 from canaryctl.plan.plan import readiness
 from canaryctl.record.scrub import Scrubber
@@ -67,6 +68,7 @@ def _host(scene: Scene, facts: HostFacts) -> dict[str, Any]:
         "missing": [name for name in scene.placed.get(facts.host, ()) if name not in services],
         "lacks": readiness(facts),
         "simulated": facts.gpu_simulated,
+        "lock": facts.state.lock.as_dict() if facts.state.lock else None,
         "last": facts.state.history[-1] if facts.state.history else None,
     }
 
@@ -85,6 +87,7 @@ def status_lines(answer: Mapping[str, Any]) -> list[str]:
         last = host["last"] or {}
         since = f", last {last.get('what')} {last.get('time')} by {last.get('who')}" if last else ""
         lines.append(f"  {name}: {served}{since}")
+        lines += [f"    {said}" for said in lock_lines(host["lock"])]
         lines += [f"    {lack}" for lack in host["lacks"]]
         for service, seen in host["services"].items():
             health = f", {seen['health']}" if seen["health"] else ""

@@ -21,6 +21,7 @@ from canaryctl.errors import (
     ContractError,
     HostError,
     Interrupted,
+    LockedError,
     UnjudgedError,
     worst_exit,
 )
@@ -28,7 +29,7 @@ from canaryctl.plan.back import Back, back_to, choose_release
 from canaryctl.plan.plan import Change, Plan, plan_provision
 from canaryctl.record.run import Listener, Run
 from canaryctl.scene import Request, Scene
-from canaryctl.steps import contracts, evidence, gpus, images, judging, mounts, rolling, stages
+from canaryctl.steps import contracts, evidence, gpus, images, judging, locking, mounts, rolling, stages
 from canaryctl.steps.watching import Watching, watch
 from canaryctl.work import Work
 
@@ -56,6 +57,8 @@ def provision(request: Request, listeners: Sequence[Listener]) -> Document:
     """Install what hosts lack to run containers. Needs no image and no secret."""
     with recorded("provision", request, listeners) as work:
         work.observe()
+        if locking.take(work, host_too=True):
+            work.observe()
         plan = plan_provision(work.facts, work.scene.policies, {host: work.scene.wants(host) for host in work.facts})
         work.record_plan(plan)
         demand_possible(plan.problems)
@@ -72,6 +75,8 @@ def stage(name: str, request: Request, listeners: Sequence[Listener]) -> Documen
         work.scene.check_all(probes=False)
         evidence.know_secrets(work)
         work.observe()
+        if locking.take(work):
+            work.observe()
         if name in ("migrate", "start"):
             work.demand_all_hosts()
         plan = work.plan()
@@ -115,6 +120,8 @@ def down(request: Request, listeners: Sequence[Listener], *, volumes: bool) -> D
     with recorded("down", request, listeners) as work:
         evidence.know_secrets(work, needed=False)
         work.observe()
+        if locking.take(work):
+            work.observe()
         work.record_served()
         evidence.collect(work)
         with work.run.changing():
@@ -129,6 +136,9 @@ def rollback(request: Request, to: str | None, listeners: Sequence[Listener], co
         evidence.know_secrets(work, needed=False)
         work.observe()
         work.demand_all_hosts()
+        if locking.take(work):
+            work.observe()
+            work.demand_all_hosts()
         environment, stack = work.scene.environment.name, work.scene.stack.stack
         back = back_to(choose_release(work.facts, environment, to), work.facts, environment, stack)
         before, now = rolling.revisions(work, back)
@@ -180,6 +190,9 @@ def bring(work: Work, agree: Callable[[Plan], None]) -> None:
     evidence.know_secrets(work)
     work.observe()
     work.demand_all_hosts()
+    if locking.take(work):
+        work.observe()
+    work.demand_all_hosts()
     plan = gpus.wait_for_others(work, work.plan())
     record_plan(work, plan)
     demand_possible(plan.problems)
@@ -191,7 +204,7 @@ def bring(work: Work, agree: Callable[[Plan], None]) -> None:
     evidence.remember(work, "verdict", judging.proven(work))
     if work.verdict == "failed" and work.run.document["role"] != "baseline":  # the candidate takes its place
         after_failure(work)
-    if plan.changes and work.verdict == "passed":
+    if plan.changes and work.verdict == "passed" and locking.take_to_prune(work):
         with work.run.changing():
             images.prune(work)
 
@@ -220,6 +233,7 @@ def apply(work: Work, plan: Plan) -> None:
 def prepare(work: Work, plan: Plan) -> Plan:
     """Have hosts ready, with the images on them. What provisioning brings to light is planned afresh."""
     if hosts := plan.hosts("provision"):
+        locking.take(work, host_too=True)
         stages.provision(work, hosts)
         work.observe()
         plan = work.plan()
@@ -271,7 +285,9 @@ def roll_back(work: Work) -> None:
             work.run.warn(f"not rolled back: {reason}", work.scene.environment.name, rolling.HOW_ON)
             return
     request = replace(work.scene.request, only=(), skip=(), images={}, variant=None)
-    with recorded("rollback", request, work.listeners) as again:
+    with recorded("rollback", request, work.listeners) as again, ExitStack() as leaving:
+        leaving.callback(setattr, again, "lock", None)  # it is the failed run's, which releases it
+        again.lock = work.lock
         again.gone = {(gap["host"], gap["service"]): gap["from"] for gap in work.run.document["gaps"]}
         evidence.know_secrets(again, needed=False)
         again.observe()
@@ -407,9 +423,9 @@ def _verdict_after(error: CanaryError) -> str:
 
 def _after_error(work: Work, error: CanaryError) -> None:
     """Evidence first, then the policy. A second fault on the way must not hide the first."""
-    if not work.facts:
-        return
     changed = bool(work.run.document["changed_from"])
+    if not work.facts or (isinstance(error, LockedError) and not changed):
+        return
     image_refused = isinstance(error, (ContractError, UnjudgedError))
     try:
         if not work.collected and (changed or not image_refused):

@@ -54,6 +54,8 @@ class Request:
     only: tuple[str, ...] = ()
     skip: tuple[str, ...] = ()
     restore_database: bool = False
+    wait: bool = False  # for whoever holds the lock
+    break_lock: bool = False
 
 
 class Scene:

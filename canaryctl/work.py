@@ -11,7 +11,7 @@ import tempfile
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from canaryctl import apply as ansible
 from canaryctl.errors import HostError
@@ -20,6 +20,9 @@ from canaryctl.plan.mounts import asked
 from canaryctl.plan.plan import Plan, Target, make_plan
 from canaryctl.record.run import Listener, Run
 from canaryctl.scene import Scene
+
+if TYPE_CHECKING:
+    from canaryctl.steps.locking import RunLock
 
 
 class Work:
@@ -40,6 +43,7 @@ class Work:
         self.names: dict[str, Any] = {}
         self.failures: dict[str, HostError] = {}
         self.connections = Connections(scene.hosts)
+        self.lock: RunLock | None = None  # see steps/locking.py
         self.nonce = secrets.token_hex(16)
         memory = Path("/dev/shm")  # noqa: S108  private below; secrets stay off the disk
         self.scratch = Path(tempfile.mkdtemp(prefix="canaryctl-", dir=memory if memory.is_dir() else None))
@@ -48,6 +52,8 @@ class Work:
         return self
 
     def __exit__(self, *_: object) -> None:
+        if self.lock:
+            self.lock.release()
         self.connections.close()
         ansible.close()
         shutil.rmtree(self.scratch, ignore_errors=True)

@@ -18,7 +18,19 @@ if TYPE_CHECKING:
 
 
 @takes(
-    "runs", "probes", "only", "skip", "variant", "image", "check", "diff", "yes", "no_contract", "allow_docker_restart"
+    "runs",
+    "probes",
+    "only",
+    "skip",
+    "variant",
+    "image",
+    "check",
+    "diff",
+    "yes",
+    "no_contract",
+    "allow_docker_restart",
+    "wait",
+    "break_lock",
 )
 def deploy(
     request: Request,
@@ -58,7 +70,7 @@ def plan(request: Request, output: Output) -> None:
     _plan(request, output)
 
 
-@takes("runs", "check", "diff", "yes", "allow_docker_restart")
+@takes("runs", "check", "diff", "yes", "allow_docker_restart", "wait", "break_lock")
 def provision(request: Request, output: Output) -> None:
     """Install what hosts lack to run containers: Docker and compose, and NVIDIA's toolkit on GPU hosts."""
     from canaryctl import pipeline
@@ -66,7 +78,7 @@ def provision(request: Request, output: Output) -> None:
     _run(output, lambda listeners: pipeline.provision(request, listeners))
 
 
-@takes("runs", "variant", "image", "check", "yes", "no_contract")
+@takes("runs", "variant", "image", "check", "yes", "no_contract", "wait", "break_lock")
 def push(
     request: Request,
     output: Output,
@@ -85,19 +97,19 @@ def push(
         _stage("push", request, output)
 
 
-@takes("runs", "variant", "image", "check", "diff", "yes")
+@takes("runs", "variant", "image", "check", "diff", "yes", "wait", "break_lock")
 def render(request: Request, output: Output) -> None:
     """Write the rendered release to the hosts; docker compose must accept it."""
     _stage("render", request, output)
 
 
-@takes("runs", "variant", "image", "check", "diff", "yes")
+@takes("runs", "variant", "image", "check", "diff", "yes", "wait", "break_lock")
 def migrate(request: Request, output: Output) -> None:
     """Run the stack's migration with the worker's image, once."""
     _stage("migrate", request, output)
 
 
-@takes("runs", "variant", "image", "check", "diff", "yes")
+@takes("runs", "variant", "image", "check", "diff", "yes", "wait", "break_lock")
 def start(request: Request, output: Output) -> None:
     """Make the release current and wait until its services are healthy."""
     _stage("start", request, output)
@@ -119,7 +131,7 @@ def probe(
     from canaryctl.errors import ConfigError
 
     if watch:
-        _watch(request, output, _duration(every or "10s", "--every"))
+        _watch(request, output, parse_option(every or "10s", "--every"))
     elif every is not None:
         raise ConfigError("--every says how often --watch probes", "--every", "add --watch, or leave --every out")
     else:
@@ -134,7 +146,7 @@ def collect(request: Request, output: Output) -> None:
     _run(output, lambda listeners: pipeline.collect(request, listeners))
 
 
-@takes("runs", "probes", "yes", "restore_database")
+@takes("runs", "probes", "yes", "restore_database", "wait", "break_lock")
 def rollback(
     request: Request,
     output: Output,
@@ -150,7 +162,7 @@ def rollback(
     _run(output, lambda listeners: pipeline.rollback(request, to, listeners, _confirm(request.yes, output)))
 
 
-@takes("runs", "yes")
+@takes("runs", "yes", "wait", "break_lock")
 def down(request: Request, output: Output) -> None:
     """Stop an environment's services and remove their containers. Data and images stay."""
     from canaryctl import pipeline
@@ -187,7 +199,8 @@ def _rate(text: str) -> float:
     return float(rate)
 
 
-def _duration(text: str, option: str) -> float:
+def parse_option(text: str, option: str) -> float:
+    """A duration given with an option, in seconds. Raises ConfigError where it is none, or not above 0."""
     from canaryctl.config.durations import parse_duration
     from canaryctl.errors import ConfigError
 
@@ -196,7 +209,7 @@ def _duration(text: str, option: str) -> float:
     except ValueError as error:
         raise ConfigError(str(error), option, f"for example {option} 10s") from None
     if seconds <= 0:
-        raise ConfigError("the pause must be above 0", option, f"for example {option} 10s")
+        raise ConfigError("the duration must be above 0", option, f"for example {option} 10s")
     return seconds
 
 

@@ -9,7 +9,7 @@ from typing import Annotated, NoReturn
 import typer
 
 from canaryctl import __version__
-from canaryctl.cli import audit, contract, deploy, doctor, lab, look, runs
+from canaryctl.cli import audit, contract, deploy, doctor, lab, lock, look, runs
 
 app = typer.Typer(
     name="canaryctl",
@@ -42,6 +42,7 @@ for command in (
     app.command()(command)
 app.add_typer(runs.app, name="runs")
 app.add_typer(lab.app, name="lab")
+app.add_typer(lock.app, name="lock")
 
 
 @app.callback(invoke_without_command=True)

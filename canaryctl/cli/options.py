@@ -110,6 +110,14 @@ _ON_REQUEST = {
         Annotated[bool, typer.Option("--no-contract", help="Do not check the images' contracts; the report says so.")],
         False,
     ),
+    "wait": (
+        Annotated[bool, typer.Option("--wait", help="Wait for whoever holds the lock, 30 minutes at most.")],
+        False,
+    ),
+    "break_lock": (
+        Annotated[bool, typer.Option("--break-lock", help="Take the place of whoever holds the lock, and say who.")],
+        False,
+    ),
 }
 
 
@@ -172,6 +180,8 @@ def _request(
     no_contract: bool = False,
     allow_docker_restart: bool = False,
     restore_database: bool = False,
+    wait: bool = False,
+    break_lock: bool = False,
     verbose: int = 0,
     vault_password_file: Path | None = None,
     ask_become_pass: bool = False,
@@ -198,6 +208,8 @@ def _request(
         contracts=not no_contract,
         allow_docker_restart=allow_docker_restart,
         restore_database=restore_database,
+        wait=wait,
+        break_lock=break_lock,
         verbosity=verbose,
         vault_password_file=vault_password_file,
         become_password=typer.prompt("sudo password", hide_input=True, err=True) if ask_become_pass else None,

@@ -176,6 +176,8 @@ def track(active: dict[tuple[str, str], _Row], event: Event) -> None:
     elif kind == "soak.round":
         row = active.setdefault(("soak", ""), _Row())
         row.doing = f"round {event['round']}, {event['after']:.0f} of {event['of']:.0f} s"
+    elif kind == "lock.waiting":
+        active["lock", host] = _Row()
     elif kind == "soak.finished":
         active.pop(("soak", ""), None)
     elif kind == "run.finished":
@@ -215,6 +217,8 @@ def describe(event: Event) -> str:
     if kind == "contract.finished" and event.get("verdict") != "passed":
         why = event.get("reason") or event.get("found") or ""
         return _line(f"contract {event['image']} {event['check']} {event['verdict']}: {why}")
+    if kind == "lock.waiting":
+        return _line(f"waiting for the lock of {event['host']}, held by {event['text']}")
     if kind == "host.failed":
         return _line(f"{event['host']} failed: {event['what']}")
     if kind == "plan":

@@ -7,14 +7,14 @@ Docker's socket, and is nowhere else on the host.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from canaryctl.config.environment import Host
 from canaryctl.deliver.credentials import Credential
 from canaryctl.errors import ApplyError, HostError
-from canaryctl.observe import Connection
+from canaryctl.observe import Connection, lock_lost
 from canaryctl.observe.ask import call
 from canaryctl.plan.release import ImageFact, content_tag
 
@@ -91,18 +91,22 @@ def pull_images(
     *,
     become_password: str | None = None,
     progress: Progress = lambda *_: None,
+    locks: Sequence[Mapping[str, str]] = (),
 ) -> None:
     """Have a host pull images that it lacks; each is checked, and carries its content-addressed tag afterwards.
 
     Args:
         credential: of a registry.
+        locks: `path` and `token` of the locks that must still be there.
 
     Raises:
+        LockedError: a lock is lost.
         ApplyError: Docker there could not pull an image, or got another one.
         HostError: the connection was lost; Docker keeps the layers it has and goes on from them.
     """
     order = {
         "root": host.root,
+        "locks": list(locks),
         "images": [
             {
                 "id": image.id,
@@ -124,6 +128,8 @@ def pull_images(
             host.name,
             "Python 3.7 or later is needed there; push again, it goes on from what has arrived",
         )
+    if "lost" in talk.last:
+        raise lock_lost(host.name, talk.last["lost"])
     if talk.last["error"]:
         raise ApplyError(
             f"the images were not pulled there: {talk.last['error']}",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import base64
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,7 +11,7 @@ from canaryctl.config.environment import Host
 from canaryctl.deliver.layers import Layers
 from canaryctl.deliver.talk import Limiter, Progress, Sending, Talk
 from canaryctl.errors import ApplyError, HostError
-from canaryctl.observe import Connection, HostFacts
+from canaryctl.observe import Connection, HostFacts, lock_lost
 from canaryctl.observe.ask import call
 from canaryctl.plan.release import ImageFact, content_tag
 
@@ -48,6 +48,8 @@ def missing_bytes(
     """Layers that a push would send, each with the packed bytes still to send. Changes nothing."""
     order = _order(facts, host, stack, images, layers, ask=True)
     talk = _converse(connection, host, order, layers, become_password)
+    if talk.lost:
+        raise lock_lost(host.name, talk.lost[0])
     if talk.error:
         raise _refused(host, talk.error)
     work = {layer: layers.ask(layer, _form(facts)) for layer in talk.missing}
@@ -69,14 +71,19 @@ def push_images(
     limiter: Limiter,
     progress: Progress,
     become_password: str | None = None,
+    locks: Sequence[Mapping[str, str]] = (),
 ) -> Delivery:
     """Bring `images` to a host so that each carries its content-addressed tag and is exactly what is here.
 
+    Args:
+        locks: `path` and `token` of the locks that must still be there.
+
     Raises:
+        LockedError: a lock is lost.
         ApplyError: no room, the host refused an image, or what arrived is not what was sent.
         HostError: the connection was lost; what arrived waits on the host for the next push.
     """
-    order = _order(facts, host, stack, images, layers)
+    order = {**_order(facts, host, stack, images, layers), "locks": list(locks)}
     talk = _converse(connection, host, order, layers, become_password, limiter, progress)
     if whole := _wants_all(talk.error):  # what is staged by now need not be sent again
         talk = _converse(connection, host, {**order, "whole": True}, layers, become_password, limiter, progress)

@@ -71,6 +71,7 @@ class Talk:
         self.sent = self.resumed = 0
         self.loaded: dict[str, str] | None = None
         self.error = ""
+        self.lost: list[dict[str, Any] | None] = []  # who holds the lock that this run has lost
 
     @property
     def skipped(self) -> int:
@@ -88,6 +89,7 @@ class Talk:
         # Here rather than in `speak`, whose thread may not have come so far when the conversation is over.
         self.error = answer.get("error") or self.error
         self.loaded = answer.get("images", self.loaded)
+        self.lost = [answer["lost"]] if "lost" in answer else self.lost
         if "missing" in answer:
             self.missing, self.staged = answer["missing"], answer["staged"]
         self._answers.put(answer)

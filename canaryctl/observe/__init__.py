@@ -4,6 +4,7 @@ from canaryctl.observe.ask import interpreter
 from canaryctl.observe.connection import CommandTimeout, Completed, Connection
 from canaryctl.observe.containers import describe as describe_containers
 from canaryctl.observe.facts import HostFacts, secrets_mac
+from canaryctl.observe.lockfacts import LockFacts, lock_lost
 from canaryctl.observe.observation import (
     Observation,
     canary_root,
@@ -22,11 +23,13 @@ __all__ = [
     "Connections",
     "HostFacts",
     "LocalConnection",
+    "LockFacts",
     "Observation",
     "canary_root",
     "collect",
     "describe_containers",
     "interpreter",
+    "lock_lost",
     "look_at_mounts",
     "observe",
     "secrets_mac",

@@ -15,13 +15,14 @@ from canaryctl.observe.connection import Connection
 
 # The modules of each program, in the order that they need each other.
 PROGRAMS = {
-    "facts": ("docker", "system", "mounts", "gpuxml", "gpu", "state", "facts"),
+    "facts": ("docker", "system", "mounts", "gpuxml", "gpu", "held", "state", "facts"),
     "collect": ("docker", "collect"),
-    "receive": ("docker", "content", "staging", "load", "receive"),
-    "pull": ("docker", "pull"),
-    "prune": ("docker", "prune"),
+    "receive": ("docker", "held", "content", "staging", "load", "receive"),
+    "pull": ("docker", "held", "pull"),
+    "prune": ("docker", "held", "prune"),
     "gpu": ("docker", "system", "gpuxml", "gpu", "gpuwatch"),
     "mounts": ("docker", "system", "mounts"),
+    "lock": ("held", "lock"),
 }
 PROGRAMS["audit"] = (*PROGRAMS["facts"], "audit")
 

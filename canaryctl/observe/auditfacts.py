@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from datetime import datetime
 from typing import Any
 
 
@@ -34,16 +33,6 @@ class DaemonFacts:
 
 
 @dataclass(frozen=True)
-class LockFacts:
-    """A deployment's lock: who holds it, since when (epoch) and for how long (seconds) at most."""
-
-    who: str = ""
-    environment: str = ""
-    since: float = 0
-    ttl: float = 0
-
-
-@dataclass(frozen=True)
 class AuditFacts:
     """`sshd` has the lower-case options in effect. `reboot` is None where none is pending, else packages' names.
 
@@ -53,7 +42,6 @@ class AuditFacts:
     sshd: dict[str, str] = field(default_factory=dict)
     daemon: DaemonFacts = field(default_factory=DaemonFacts)
     reboot: tuple[str, ...] | None = None
-    lock: LockFacts | None = None
     compose: str = ""
 
 
@@ -67,7 +55,7 @@ def parse_mounts(entries: Iterable[Mapping[str, Any]] | None) -> dict[str, Mount
 def parse_audit(document: Mapping[str, Any] | None) -> AuditFacts:
     """The agent's `audit`; empty where it was not asked for."""
     found = document or {}
-    daemon, reboot, lock = found.get("daemon") or {}, found.get("reboot"), found.get("lock")
+    daemon, reboot = found.get("daemon") or {}, found.get("reboot")
     return AuditFacts(
         sshd=dict(found.get("sshd") or {}),
         daemon=DaemonFacts(
@@ -77,26 +65,5 @@ def parse_audit(document: Mapping[str, Any] | None) -> AuditFacts:
             error=str(daemon.get("error") or ""),
         ),
         reboot=None if reboot is None else tuple(reboot.get("packages") or ()),
-        lock=None if lock is None else _lock(lock),
         compose=str(found.get("compose") or ""),
     )
-
-
-def _lock(entry: Mapping[str, Any]) -> LockFacts:
-    ttl = entry.get("ttl")
-    return LockFacts(
-        who=str(entry.get("who") or entry.get("holder") or ""),
-        environment=str(entry.get("environment") or ""),
-        since=_epoch(entry.get("since")) or _epoch(entry.get("time")) or 0,
-        ttl=float(ttl) if isinstance(ttl, (int, float)) else 0,
-    )
-
-
-def _epoch(value: Any) -> float | None:
-    """Seconds since 1970 of a number or an RFC 3339 text."""
-    if isinstance(value, (int, float)):
-        return float(value)
-    try:
-        return datetime.fromisoformat(str(value)).timestamp()
-    except ValueError:
-        return None

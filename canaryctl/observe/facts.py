@@ -11,6 +11,7 @@ from typing import Any
 from canaryctl.errors import HostError
 from canaryctl.observe.auditfacts import AuditFacts, MountFacts, parse_audit, parse_mounts
 from canaryctl.observe.gpufacts import GpuFacts, GpuHost, parse_gpu_host, parse_gpus
+from canaryctl.observe.lockfacts import LockFacts, parse_lock
 from canaryctl.observe.typed import many, one
 
 
@@ -123,6 +124,7 @@ class StateFacts:
     secrets: str | None = None
     migrated: dict[str, Any] | None = None
     history: tuple[dict[str, Any], ...] = ()
+    lock: LockFacts | None = None
 
     @property
     def current_release(self) -> dict[str, Any] | None:
@@ -252,6 +254,7 @@ def parse(host: str, document: Mapping[str, Any], *, clock_skew: float = 0) -> H
             {
                 **state,
                 "releases": {name: one(ReleaseFacts, entry) for name, entry in (state.get("releases") or {}).items()},
+                "lock": parse_lock(state.get("lock")),
             },
         ),
         mounts=parse_mounts(document.get("mounts")),

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import json
 import shlex
+from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
-from canaryctl.errors import HostError
+from canaryctl.errors import HostError, LockedError
 from canaryctl.record.files import now
+
+_LOCK_LOST = 75  # exit code of the appending command
 
 
 class Completed(Protocol):
@@ -60,25 +63,43 @@ def history_line(
     return line | {key: value for key, value in {"role": role, "revision": revision}.items() if value is not None}
 
 
-def append_command(root: str, stack: str, sudo: bool) -> str:
-    """The command that appends its standard input to a host's history in one write."""
+def append_command(root: str, stack: str, sudo: bool, locks: Sequence[Mapping[str, str]] = ()) -> str:
+    """The command that appends its standard input to a host's history in one write; code 75 where a lock is lost."""
     directory = shlex.quote(f"{root}/{stack}")
     # dd gathers the whole line before its only write, so two operators' lines never mix.
-    script = (
+    script = "".join(
+        f"grep -qsF {shlex.quote(lock['token'])} {shlex.quote(lock['path'])}/holder.json || exit {_LOCK_LOST}; "
+        for lock in locks
+    )
+    script += (
         f"umask 022 && mkdir -p {directory} && "
         f"dd of={directory}/history.jsonl bs=64k iflag=fullblock oflag=append conv=notrunc status=none"
     )
     return f"sudo -n sh -c {shlex.quote(script)}" if sudo else f"sh -c {shlex.quote(script)}"
 
 
-def append(connection: Connection, root: str, stack: str, line: dict[str, Any], sudo: bool) -> None:
+def append(
+    connection: Connection,
+    root: str,
+    stack: str,
+    line: dict[str, Any],
+    sudo: bool,
+    locks: Sequence[Mapping[str, str]] = (),
+) -> None:
     """Append a line to the history of a stack on a host.
 
+    Args:
+        locks: `path` and `token` of the locks that must still be there.
+
     Raises:
+        LockedError: a lock is lost.
         HostError: the host refused, with its own words.
     """
     content = json.dumps(line, ensure_ascii=False).encode("utf-8", "backslashreplace") + b"\n"
-    done = connection.run(append_command(root, stack, sudo), stdin=content, timeout=30)
+    done = connection.run(append_command(root, stack, sudo, locks), stdin=content, timeout=30)
+    if locks and done.code == _LOCK_LOST:
+        hint = "look with canaryctl lock status ENV, then run this again"
+        raise LockedError("this run has lost its lock, and changes nothing more", connection.host, hint)
     if done.code:
         said = done.stderr.decode("utf-8", "replace").strip() or f"exit code {done.code}"
         raise HostError(

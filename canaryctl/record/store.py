@@ -164,6 +164,17 @@ def _read(path: Path) -> dict[str, Any]:
     return document
 
 
+def was_killed(runs_dir: Path, environment: str, run: str) -> bool:
+    """Whether a run is kept here and its process ended without finishing its record."""
+    path = runs_dir / environment / run
+    if not (path / "events.jsonl").is_file() or _is_held(path / "events.jsonl"):
+        return False
+    try:
+        return json.loads((path / "run.json").read_bytes()).get("finished") is None
+    except (OSError, ValueError, AttributeError):
+        return True
+
+
 def _is_held(events: Path) -> bool:
     """Whether the process that writes this run still lives: it holds a lock on the event log."""
     try:

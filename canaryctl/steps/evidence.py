@@ -15,6 +15,7 @@ from canaryctl.plan.plan import migration_host
 from canaryctl.record import history
 from canaryctl.record.excerpts import excerpt
 from canaryctl.record.scrub import Scrubber
+from canaryctl.steps import locking
 from canaryctl.work import Work
 
 
@@ -72,7 +73,8 @@ def remember(work: Work, what: str, verdict: str | None = None) -> None:
             revision=work.run.document["release"]["migration"],
         )
         root = work.scene.environment.hosts[host].root
-        history.append(connection, root, work.scene.stack.stack, line, sudo=work.facts[host].sudo)
+        locks = locking.held_on(work, host)
+        history.append(connection, root, work.scene.stack.stack, line, sudo=work.facts[host].sudo, locks=locks)
 
     _, refused = work.connections.each(list(work.facts), append)
     for error in refused.values():

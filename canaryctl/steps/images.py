@@ -15,11 +15,13 @@ from canaryctl.errors import CanaryError, HostError
 from canaryctl.observe import Connection
 from canaryctl.plan.plan import is_pulled, needed_images
 from canaryctl.plan.release import ImageFact
+from canaryctl.steps import locking
 from canaryctl.work import Work
 
 
 def push(work: Work, hosts: Sequence[str]) -> None:
     """Bring the images that hosts lack, or have hosts pull them, all hosts in parallel."""
+    locking.demand(work)
     layers = _layers(work)
 
     def one(host: str) -> None:
@@ -40,6 +42,7 @@ def push(work: Work, hosts: Sequence[str]) -> None:
                     limiter=Limiter(work.scene.request.bandwidth),
                     progress=_push_progress(work, host),
                     become_password=work.scene.request.become_password,
+                    locks=locking.held_on(work, host),
                 )
         except CanaryError as error:
             work.run.stage("push", host, "failed", time.monotonic() - began, message=error.what)
@@ -110,6 +113,7 @@ def _pull(work: Work, host: str, images: Sequence[ImageFact]) -> None:
         work.scene.registries.credential,
         become_password=work.scene.request.become_password,
         progress=progress,
+        locks=locking.held_on(work, host),
     )
 
 
@@ -120,7 +124,8 @@ def prune(work: Work) -> None:
         began = time.monotonic()
         host = work.scene.environment.hosts[connection.host]
         password = work.scene.request.become_password
-        gone = prune_host(connection, host, work.scene.stack.stack, become_password=password)
+        locks = locking.held_on(work, host.name)
+        gone = prune_host(connection, host, work.scene.stack.stack, become_password=password, locks=locks)
         if gone.images or gone.releases:
             seconds, releases = time.monotonic() - began, list(gone.releases)
             work.run.stage("prune", host.name, "changed", seconds, images=list(gone.images), releases=releases)

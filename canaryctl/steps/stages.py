@@ -9,10 +9,11 @@ from typing import Any
 
 from canaryctl.apply import AnsibleOptions, run_stage
 from canaryctl.errors import ApplyError, HostError
+from canaryctl.observe import lock_lost
 from canaryctl.plan.cuda import version_of
 from canaryctl.plan.plan import Plan, marker_of, migration_host
 from canaryctl.record.files import now
-from canaryctl.steps import evidence
+from canaryctl.steps import evidence, locking
 from canaryctl.work import Work
 
 
@@ -135,12 +136,13 @@ def _secrets_source(work: Work) -> Path | None:
 
 def _ansible(work: Work, stage: str, hosts: Sequence[str], variables: dict[str, Any]) -> None:
     """Run a stage's playbook, record every host's result, and raise for those that failed."""
+    locking.demand(work)
     request, began = work.scene.request, now()
     work.run.event("stage.started", stage=stage, hosts=list(hosts))
     done = run_stage(
         stage,
         inventory=work.scene.environment.directory,
-        extravars=variables,
+        extravars=variables | {"canary_locks": {host: locking.held_on(work, host) for host in hosts}},
         hosts=hosts,
         artifacts=work.run.ansible_dir(stage),
         options=AnsibleOptions(
@@ -167,6 +169,9 @@ def _raise_for(work: Work, stage: str, results: dict[str, Any]) -> None:
         if result.status == "unreachable":
             raise HostError(result.message, host, "mend the connection, then run this again: it goes on from there")
     failed = {host: result for host, result in results.items() if result.status == "failed"}
+    for host, result in failed.items():
+        if "lost" in (result.detail or {}):
+            raise lock_lost(host, result.detail["lost"])
     for host, result in failed.items():
         others = [name for name in failed if name != host]
         also = f" (also on {', '.join(others)})" if others else ""

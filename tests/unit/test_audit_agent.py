@@ -11,7 +11,7 @@ import pytest
 
 from canaryctl.observe.agent import audit, mounts
 from canaryctl.observe.ask import bundle
-from canaryctl.observe.auditfacts import LockFacts, parse_audit
+from canaryctl.observe.auditfacts import parse_audit
 from canaryctl.observe.facts import parse
 
 
@@ -21,7 +21,8 @@ def test_one_program_answers_the_facts_and_what_an_audit_needs(tmp_path: Path) -
     (release / "compose.yml").write_text("services: {}\n")
     (tmp_path / "shop" / "current").symlink_to("releases/r1")
     (tmp_path / "shop" / "lock").mkdir()
-    (tmp_path / "shop" / "lock" / "holder.json").write_text('{"who": "me", "ttl": 60, "since": "2026-11-24T08:00:00Z"}')
+    holder = {"holder": "me", "token": "t0ken", "ttl": 60, "renewed": 1795507200.0}
+    (tmp_path / "shop" / "lock" / "holder.json").write_text(json.dumps(holder))
     config = {
         "stack": "shop", "root": str(tmp_path), "nonce": "00", "mounts": [{"path": str(tmp_path), "sentinel": "shop"}],
     }  # fmt: skip
@@ -31,7 +32,9 @@ def test_one_program_answers_the_facts_and_what_an_audit_needs(tmp_path: Path) -
     )
     facts = parse("here", json.loads(done.stdout))
     assert facts.audit.compose == "services: {}\n"
-    assert facts.audit.lock == LockFacts(who="me", since=1795507200.0, ttl=60)
+    lock = facts.state.lock
+    assert lock and (lock.holder, lock.ttl, lock.renewed, lock.expired) == ("me", 60, 1795507200.0, True)
+    assert "t0ken" not in done.stdout
     seen = facts.mounts[str(tmp_path)]
     assert seen.sentinel is True and seen.point and seen.fstype and (seen.free or 0) > 0
 
@@ -83,4 +86,4 @@ def test_flags_of_dockerd(command: str, flags: list[tuple[str, str]]) -> None:
 
 def test_an_agent_that_tells_nothing_is_no_fault() -> None:
     found = parse_audit(None)
-    assert (found.sshd, found.reboot, found.lock, found.daemon.keys) == ({}, None, None, ())
+    assert (found.sshd, found.reboot, found.daemon.keys) == ({}, None, ())

@@ -82,7 +82,12 @@ def release(**changes: Any) -> dict[str, Any]:
 
 def deployed(files: Mapping[str, str] = HASHES, **changes: Any) -> dict[str, Any]:
     known = {"release": release(**changes), "files": {**files, "release.json": "r"}}
-    return {"state": {"current": DIRECTORY, "releases": {DIRECTORY: known}}}
+    return {"state": {"current": DIRECTORY, "releases": {DIRECTORY: known}, **locked(expired=False)["state"]}}
+
+
+def locked(*, expired: bool) -> dict[str, Any]:
+    lock = {"holder": "me@laptop", "renewed": 1300.0 if expired else 1990.0, "ttl": 600, "expired": expired}
+    return {"state": {"lock": lock}}
 
 
 def audited(**changes: Any) -> dict[str, Any]:
@@ -106,7 +111,6 @@ CLEAN: dict[str, Any] = {
         "sshd": {"passwordauthentication": "no", "permitrootlogin": "no"},
         "daemon": {"path": "/etc/docker/daemon.json", "keys": ["log-driver"], "flags": ["H", "containerd"]},
         "reboot": None,
-        "lock": {"who": "me", "since": 1990.0, "ttl": 60},
         "compose": COMPOSE.decode(),
     },
     **deployed(),
@@ -217,7 +221,7 @@ ON_HOST: dict[str, list[tuple[dict[str, Any], HostSetup]]] = {
         ({"containers": [container(restarts=5, started=1900.0)]}, MINE),
     ],
     "container-unhealthy": [({"containers": [container(health="unhealthy")]}, MINE)],
-    "lock-expired": [(audited(lock={"who": "me@laptop", "since": 100.0, "ttl": 600}), MINE)],
+    "lock-expired": [(locked(expired=True), MINE)],
 }
 UNREACHABLE = {
     "host-unreachable": HostError("192.0.2.1:22 refuses connections", "one"),

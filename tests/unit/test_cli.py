@@ -98,7 +98,7 @@ def test_an_interrupt_is_heard_even_where_the_shell_ignores_it(tmp_path: Path) -
     [
         (["--every", "3s"], "add --watch"),
         (["--watch", "--every", "3"], "for example --every 10s"),
-        (["--watch", "--every", "0s"], "the pause must be above 0"),
+        (["--watch", "--every", "0s"], "the duration must be above 0"),
     ],
 )
 def test_a_watch_needs_a_pause_and_a_pause_a_watch(tmp_path: Path, argv: list[str], said: str) -> None:

@@ -108,7 +108,7 @@ def test_the_state_of_a_stack(tmp_path: Path) -> None:
 def test_a_host_without_the_stack_has_an_empty_state(tmp_path: Path) -> None:
     errors: dict[str, str] = {}
     found = state.about_state({"root": str(tmp_path / "none"), "stack": "shop", "nonce": "00"}, errors)
-    assert found == {"current": None, "releases": {}, "secrets": None, "migrated": None, "history": []}
+    assert found == {"current": None, "releases": {}, "secrets": None, "migrated": None, "history": [], "lock": None}
     assert not errors
 
 

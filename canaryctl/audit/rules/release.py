@@ -60,8 +60,8 @@ LOCK_EXPIRED = Rule(
     "lock-expired",
     Severity.WARNING,
     title="A deployment's lock has outlived its time",
-    why="Its holder was killed in the middle: the hosts may be half changed, and others wait for it.",
-    fix="Ask the holder; then break the lock and deploy again.",
+    why="Its holder was killed in the middle: the hosts may be half changed.",
+    fix="Ask the holder, then deploy again: an expired lock makes way.",
 )
 
 
@@ -190,11 +190,10 @@ def unhealthy(facts: HostFacts, mine: HostSetup) -> Iterator[Found]:
 @LOCK_EXPIRED.host
 def lock_expired(facts: HostFacts, mine: HostSetup) -> Iterator[Found]:
     """By the host's own clock, as it was taken."""
-    lock = facts.audit.lock
-    if lock and lock.ttl and lock.since + lock.ttl < facts.time:
-        minutes = (facts.time - lock.since - lock.ttl) / 60
-        holder = lock.who or "somebody unknown"
-        yield Found(f"the lock of {holder} expired {minutes:.0f} minutes ago", subject="lock")
+    lock = facts.state.lock
+    if lock and lock.expired:
+        minutes = (facts.time - lock.renewed - lock.ttl) / 60
+        yield Found(f"the lock of {lock.words()} expired {minutes:.0f} minutes ago", subject="lock")
 
 
 def _served(facts: HostFacts, mine: HostSetup) -> Mapping[str, Any]:

@@ -1,4 +1,4 @@
-"""What an audit asks beyond the facts, in the same round trip: sshd, Docker's configuration, lock, pending reboot."""
+"""What an audit asks beyond the facts, in the same round trip: sshd, Docker's configuration, pending reboot."""
 
 from __future__ import annotations
 
@@ -42,7 +42,6 @@ def audit_host(config: dict[str, Any], become: str, reason: str) -> dict[str, An
         "sshd": part("sshd", lambda: about_sshd(asked_sshd), {}),
         "daemon": part("daemon", lambda: about_daemon(asked_unit), {}),
         "reboot": part("reboot", about_reboot, None),
-        "lock": part("lock", lambda: about_lock(base + "/lock"), None),
         "compose": part("compose", lambda: about_compose(base + "/current/compose.yml"), ""),
     }
     return document
@@ -132,18 +131,6 @@ def about_reboot() -> dict[str, Any] | None:
         return None
     packages = REBOOT_FILE + ".pkgs"
     return {"packages": sorted(set(read_text(packages).split())) if os.path.exists(packages) else []}
-
-
-def about_lock(directory: str) -> dict[str, Any] | None:
-    """The lock as its holder wrote it, and when, by this host's clock, as `time`."""
-    if not os.path.isdir(directory):
-        return None
-    found: dict[str, Any] = {"time": os.stat(directory).st_mtime}
-    for name in sorted(os.listdir(directory)):
-        if name.endswith(".json"):
-            written = json.loads(read_text(os.path.join(directory, name)))
-            found.update(written if isinstance(written, dict) else {})
-    return found
 
 
 def about_compose(path: str) -> str:

@@ -13,6 +13,7 @@ import sys
 from typing import Any
 
 from canaryctl.observe.agent.docker import Docker, DockerError, open_docker
+from canaryctl.observe.agent.held import LockLost, require_locks
 
 PASSED_KEPT = 3
 RELEASE_NAME = re.compile(r"([0-9a-f]{64})-[0-9a-f]{8}")
@@ -75,8 +76,12 @@ def answer_prune(config: dict[str, Any]) -> None:
             history, releases = read_history(base + "/history.jsonl"), read_releases(base + "/releases")
             tags, used = tags_and_uses(daemon, set(releases))
             gone = prunable(config["stack"], current[1], history, releases, tags, used)
+            require_locks(config["locks"])
             remove_tags(daemon, gone[0], answer)
+            require_locks(config["locks"])
             remove_directories(base + "/releases", gone[1], answer)
+    except LockLost as lost:
+        answer["lost"] = [lost.holder]
     except (DockerError, OSError, ValueError, KeyError) as error:
         answer["faults"][base] = str(error) or type(error).__name__
     sys.stdout.write("\n" + json.dumps(answer) + "\n")

@@ -4,7 +4,8 @@ Credentials come as one line of JSON on standard input, {registry: X-Registry-Au
 Each answer is one line of JSON, or an empty one that only asks whether anybody still listens:
 
     us    {"image": id, "bytes": n, "total": n}                  while an image comes in
-    us    {"images": {id: fault or ""}, "error": text}           last
+    us    {"images": {id: fault or ""}, "error": text}           last; with "lost": who holds it now, where the
+                                                                 run's lock is gone
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from typing import Any, Iterator
 from urllib.parse import quote
 
 from canaryctl.observe.agent.docker import Docker, DockerError, open_docker
+from canaryctl.observe.agent.held import LockLost, require_locks
 
 REPORT_EVERY = 0.5  # seconds
 LISTENER_ASKED_EVERY = 5.0  # seconds: a pull that nobody waits for is given up
@@ -36,7 +38,10 @@ def answer_pull(config: dict[str, Any]) -> None:
         if daemon is None:
             raise DockerError("Docker is not installed")
         for image in config["images"]:
-            faults[image["id"]] = pull_image(daemon, image, logins)
+            faults[image["id"]] = pull_image(daemon, image, logins, config["locks"])
+    except LockLost as lost:
+        tell({"images": faults, "error": str(lost), "lost": lost.holder})
+        return
     except (DockerError, OSError) as trouble:
         error = str(trouble) or type(trouble).__name__
     tell({"images": faults, "error": error})
@@ -51,8 +56,9 @@ def tell(document: dict[str, Any] | None) -> None:
         raise SystemExit(1) from None
 
 
-def pull_image(daemon: Docker, image: dict[str, Any], logins: dict[str, str]) -> str:
-    """One image, whole and under its tag; what is wrong, or ''."""
+def pull_image(daemon: Docker, image: dict[str, Any], logins: dict[str, str], locks: list[dict[str, str]]) -> str:
+    """One image, whole and under its tag; what is wrong, or ''. Raises LockLost."""
+    require_locks(locks)
     found = look_at(daemon, image["id"])
     if found is None:
         known = look_at(daemon, image["source"]) is not None
@@ -63,6 +69,7 @@ def pull_image(daemon: Docker, image: dict[str, Any], logins: dict[str, str]) ->
             found = look_at(daemon, image["source"])
             fault = wrong(found, image)
             if not fault:
+                require_locks(locks)  # it may have taken long
                 give_tag(daemon, image["source"], image["tag"])
         except Refused as refused:
             return str(refused)

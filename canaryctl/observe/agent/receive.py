@@ -7,7 +7,7 @@ The operator's side speaks first with lines of JSON, some followed by bytes; eac
     them  {"layer": diff id, "total": n, "sha256": hex}                       the layer is whole
     us    {"layer": diff id, "ok": bool}
     them  {"load": true}
-    us    {"images": {id: ""}}, or {"error": text}
+    us    {"images": {id: ""}}, or {"error": text}, with "lost": who holds it now, where the run's lock is gone
 
 A connection that ends in the middle ends this program; what arrived stays staged for the next time.
 Docker unpacks the first layers while others still arrive.
@@ -25,6 +25,7 @@ from urllib.parse import quote
 
 from canaryctl.observe.agent.content import Content
 from canaryctl.observe.agent.docker import Docker, DockerError, open_docker
+from canaryctl.observe.agent.held import LockLost, require_locks
 from canaryctl.observe.agent.load import Ahead, chain_ids, fill, fill_oci, forget_partial, oci_manifest
 from canaryctl.observe.agent.staging import Staging
 
@@ -109,6 +110,7 @@ def answer_receive(config: dict[str, Any]) -> None:
             chains = known_chains(daemon)
             wanted = missing_layers(config, chains)
         if not config["ask"]:
+            require_locks(config["locks"])
             staging.make()
         look = staging.glance if config["ask"] else staging.staged
         staged = {layer: look(layer) for layer in wanted}
@@ -120,6 +122,8 @@ def answer_receive(config: dict[str, Any]) -> None:
             # A Docker that takes nothing but whole archives cannot begin early; containerd unpacks in the end anyway.
             early = not config["whole"] and not config["oci"]
             receive(config, Ahead(daemon, images, chains, staging, len(wanted) if early else 0), packed)
+    except LockLost as error:
+        say({"error": str(error), "lost": error.holder})
     except (DockerError, OSError) as error:
         say({"error": str(error)})
 
@@ -134,6 +138,7 @@ def receive(config: dict[str, Any], ahead: Ahead, packed: dict[str, dict[str, An
         elif "total" in order:
             good = staging.arrived(order["layer"]) == [order["total"], order["sha256"]]
             if good:
+                require_locks(config["locks"])  # Docker may begin with it
                 ahead.arrived(order["layer"])
             else:
                 staging.drop(order["layer"])
@@ -146,6 +151,7 @@ def receive(config: dict[str, Any], ahead: Ahead, packed: dict[str, dict[str, An
 def settle(config: dict[str, Any], ahead: Ahead, packed: dict[str, dict[str, Any]]) -> dict[str, Any]:
     """Load, check, tag, and clean up. The last word. `packed`: layers that containerd has already."""
     staging, images = ahead.staging, ahead.images
+    require_locks(config["locks"])
     names = {image["id"]: image["id"] for image in config["images"]}
     if config["oci"]:
         for image, (content, layers) in zip(config["images"], images):
@@ -157,6 +163,7 @@ def settle(config: dict[str, Any], ahead: Ahead, packed: dict[str, dict[str, Any
         # The layers stay: what is wrong may be mended without sending them again. Unless they are what is wrong.
         bad = staging.spoilt()
         return {"error": "layers damaged on the disk, thrown away: " + ", ".join(bad) if bad else refusal}
+    require_locks(config["locks"])
     for layer in list(staging.files):
         staging.drop(layer)
     faults = check_and_tag(ahead.daemon, config, names)

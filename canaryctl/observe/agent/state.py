@@ -8,6 +8,8 @@ import json
 import os
 from typing import Any, Callable
 
+from canaryctl.observe.agent.held import about_lock
+
 HISTORY_LINES = 50
 RELEASES = 50  # the newest this many are listed
 
@@ -33,6 +35,7 @@ def about_state(config: dict[str, Any], errors: dict[str, str]) -> dict[str, Any
         "secrets": part("secrets", lambda: mac(config["nonce"], base + "/secrets.env"), None),
         "migrated": part("migrated", lambda: load_dated(base + "/migrated.json"), None),
         "history": part("history", lambda: last_lines(base + "/history.jsonl"), []),
+        "lock": part("lock", lambda: about_lock(base + "/lock"), None),
     }
 
 

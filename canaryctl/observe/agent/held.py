@@ -1,0 +1,68 @@
+"""Who holds a lock, and whether a run still holds its own: read before each change on a host.
+
+A lock is a directory with one file, holder.json. Who made it has its token; nobody else is told.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import time
+from typing import Any
+
+HOLDER_FILE = "holder.json"
+# What a lock lives, in seconds, whose holder cannot be read: a crash in the middle of a write leaves one.
+UNREADABLE_TTL = 60
+
+
+class LockLost(Exception):  # noqa: N818  not a fault of this program
+    """A lock is not held (any more) by who would change the host; `holder` is who holds it now, if anybody."""
+
+    def __init__(self, path: str) -> None:
+        super().__init__("the lock " + path + " is no longer held by this run")
+        self.holder = about_lock(path)
+
+
+def read_holder(path: str) -> dict[str, Any] | None:
+    """holder.json of the lock directory `path`; None where there is no lock."""
+    file = os.path.join(path, HOLDER_FILE)
+    try:
+        with open(file, encoding="utf-8") as stream:
+            holder = json.load(stream)
+        if isinstance(holder, dict) and isinstance(holder.get("renewed"), (int, float)):
+            return holder
+    except FileNotFoundError:
+        return None
+    except ValueError:
+        pass
+    return {"holder": "somebody unknown", "ttl": UNREADABLE_TTL, "renewed": os.stat(file).st_mtime}
+
+
+def has_expired(holder: dict[str, Any]) -> bool:
+    """By this host's clock, which also wrote `renewed`."""
+    return float(holder["renewed"]) + float(holder.get("ttl") or 0) < time.time()
+
+
+def mark_of(holder: dict[str, Any]) -> str:
+    """Names a lock without its token."""
+    return hashlib.sha256(str(holder.get("token", "")).encode()).hexdigest()[:16]
+
+
+def public(holder: dict[str, Any]) -> dict[str, Any]:
+    """What others may know of a lock."""
+    told = {key: value for key, value in holder.items() if key != "token"}
+    return dict(told, mark=mark_of(holder), expired=has_expired(holder))
+
+
+def about_lock(path: str) -> dict[str, Any] | None:
+    holder = read_holder(path)
+    return None if holder is None else public(holder)
+
+
+def require_locks(locks: list[dict[str, str]]) -> None:
+    """Each of `locks` ({path, token}) must be held with its token. Raises LockLost."""
+    for lock in locks:
+        holder = read_holder(lock["path"])
+        if holder is None or holder.get("token") != lock["token"]:
+            raise LockLost(lock["path"])

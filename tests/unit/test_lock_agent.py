@@ -1,0 +1,178 @@
+"""Taking, renewing and releasing locks as a host does it, in a directory of its own."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from canaryctl.observe.agent import held, lock
+from canaryctl.observe.ask import bundle
+from canaryctl.observe.lockfacts import LockFacts, parse_lock
+
+
+def claim(token: str, **changes: Any) -> dict[str, Any]:
+    holder = {"holder": f"{token}@laptop", "environment": "canary", "command": "deploy", "message": "", "run": "r"}
+    return {**holder, "token": token, "ttl": 60.0, "held": False, **changes}
+
+
+def take(*paths: Path, token: str, displace: list[str] | None = None, **changes: Any) -> dict[str, Any]:
+    order = {"paths": [str(path) for path in paths], "holder": claim(token, **changes), "displace": displace or []}
+    return lock.acquire(order)
+
+
+def token_of(path: Path) -> str:
+    found: str = json.loads((path / "holder.json").read_text())["token"]
+    return found
+
+
+def rewrite(path: Path, **changes: Any) -> None:
+    file = path / "holder.json"
+    file.write_text(json.dumps({**json.loads(file.read_text()), **changes}))
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "shop" / "lock"
+
+
+def test_the_second_is_told_who_was_first_and_not_the_token(path: Path) -> None:
+    assert take(path, token="a")["holder"] is None
+    refused = take(path, token="b")
+    assert (refused["path"], refused["holder"]["holder"]) == (str(path), "a@laptop")
+    assert "token" not in refused["holder"] and token_of(path) == "a"
+
+
+def test_what_was_changed_beside_the_lock_before_is_dated(path: Path) -> None:
+    assert take(path, token="a")["touched"] == 0  # nobody was ever here
+    lock.release({"paths": [str(path)], "token": "a", "marks": []})
+    (path.parent / "releases").mkdir()
+    assert take(path, token="b")["touched"] == pytest.approx(time.time(), abs=5)
+
+
+def test_an_expired_lock_makes_way_and_is_named(path: Path) -> None:
+    take(path, token="dead")
+    rewrite(path, renewed=time.time() - 61)
+    answer = take(path, token="b")
+    assert answer["holder"] is None and token_of(path) == "b"
+    (gone,) = answer["displaced"]
+    assert gone["holder"] == "dead@laptop" and gone["expired"]
+
+
+def test_a_renewed_lock_does_not_expire(path: Path) -> None:
+    take(path, token="a")
+    rewrite(path, renewed=time.time() - 59)
+    assert lock.renew({"paths": [str(path)], "token": "a"}) == {"lost": {}}
+    assert time.time() - json.loads((path / "holder.json").read_text())["renewed"] < 5
+    assert take(path, token="b")["holder"]["holder"] == "a@laptop"
+
+
+def test_a_sleeper_whose_lock_was_taken_learns_who_has_it(path: Path) -> None:
+    take(path, token="sleeper")
+    rewrite(path, renewed=0)
+    take(path, token="b")
+    (holder,) = lock.renew({"paths": [str(path)], "token": "sleeper"})["lost"].values()
+    assert holder["holder"] == "b@laptop" and token_of(path) == "b"
+    with pytest.raises(held.LockLost) as lost:
+        held.require_locks([{"path": str(path), "token": "sleeper"}])
+    assert lost.value.holder and lost.value.holder["holder"] == "b@laptop"
+    held.require_locks([{"path": str(path), "token": "b"}])
+
+
+def test_only_the_lock_that_was_shown_is_broken(path: Path) -> None:
+    take(path, token="a")
+    mark = take(path, token="me")["holder"]["mark"]
+    lock.release({"paths": [str(path)], "token": "a", "marks": []})
+    take(path, token="c")  # came in between
+    assert take(path, token="me", displace=[mark])["holder"]["holder"] == "c@laptop"
+    assert take(path, token="me", displace=[take(path, token="me")["holder"]["mark"]])["holder"] is None
+    assert token_of(path) == "me"
+
+
+def test_of_several_locks_all_are_taken_or_none(tmp_path: Path) -> None:
+    stack, host = tmp_path / "shop" / "lock", tmp_path / ".lock"
+    take(host, token="a")
+    refused = take(stack, host, token="b")
+    assert refused["path"] == str(host) and not stack.exists() and token_of(host) == "a"
+    lock.release({"paths": [str(host)], "token": "a", "marks": []})
+    assert take(stack, host, token="b")["holder"] is None and token_of(stack) == token_of(host) == "b"
+
+
+def test_nobody_releases_what_is_not_theirs(path: Path) -> None:
+    take(path, token="a")
+    assert lock.release({"paths": [str(path)], "token": "b", "marks": []}) == {"released": []}
+    mark = held.about_lock(str(path))["mark"]  # type: ignore[index]
+    (gone,) = lock.release({"paths": [str(path)], "token": "", "marks": [mark]})["released"]
+    assert gone["holder"] == "a@laptop" and list(path.parent.iterdir()) == []
+
+
+def test_taking_again_what_one_has_is_no_conflict(path: Path) -> None:
+    take(path, token="a")
+    answer = take(path, token="a")
+    assert (answer["holder"], answer["displaced"], token_of(path)) == (None, [], "a")
+
+
+@pytest.mark.parametrize("content", ["", "{", "[]", "{}"])
+def test_a_lock_that_cannot_be_read_is_in_the_way_until_it_is_old(path: Path, content: str) -> None:
+    path.mkdir(parents=True)
+    (path / "holder.json").write_text(content)
+    assert take(path, token="a")["holder"]["holder"] == "somebody unknown"
+    os.utime(path / "holder.json", (0, 0))
+    assert take(path, token="a")["holder"] is None and token_of(path) == "a"
+
+
+@pytest.mark.parametrize("before", ["free", "expired"])
+def test_of_many_at_once_one_gets_it(path: Path, before: str) -> None:
+    if before == "expired":
+        take(path, token="dead")
+        rewrite(path, renewed=0)
+    start, answers = threading.Barrier(12), {}
+
+    def run(number: int) -> None:
+        start.wait()
+        answers[f"t{number}"] = take(path, token=f"t{number}")["holder"]
+
+    threads = [threading.Thread(target=run, args=(number,)) for number in range(12)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    winners = [token for token, holder in answers.items() if holder is None]
+    assert len(winners) == 1 and token_of(path) == winners[0]
+    assert {holder["holder"] for holder in answers.values() if holder} == {f"{winners[0]}@laptop"}
+    assert sorted(entry.name for entry in path.parent.iterdir()) == ["lock"]
+
+
+def test_of_many_processes_at_once_one_gets_it(path: Path) -> None:
+    def start(token: str) -> subprocess.Popen[bytes]:
+        config = {"root": "/", "action": "acquire", "paths": [str(path)], "holder": claim(token), "displace": []}
+        source = bundle("lock") + f"\nanswer_lock(json.loads({json.dumps(config)!r}))\n"
+        return subprocess.Popen([sys.executable, "-ISc", source, "none", ""], stdout=subprocess.PIPE)
+
+    answers = [json.loads(child.communicate(timeout=30)[0]) for child in [start(f"p{number}") for number in range(4)]]
+    assert sorted(bool(answer["holder"]) for answer in answers) == [False, True, True, True]
+
+
+def test_a_host_that_cannot_keep_a_lock_says_why(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "shop").write_text("a file where the stack's folder would be")
+    order = {"action": "acquire", "paths": [str(tmp_path / "shop" / "lock")], "holder": claim("a"), "displace": []}
+    before = os.umask(0o022)
+    lock.answer_lock(order)
+    os.umask(before)
+    assert "shop" in json.loads(capsys.readouterr().out)["error"]
+
+
+def test_a_lock_in_words_says_who_since_when_and_why() -> None:
+    seen = LockFacts(
+        "dev@box", "canary", "lock acquire", "disk swap", "", "2026-11-24T08:00:00Z", 1795507200, 3600, True
+    )
+    assert seen.words() == "dev@box for environment canary since 2026-11-24T08:00:00Z (lock acquire): disk swap"
+    assert seen.expires == "2026-11-24T09:00:00Z"
+    assert parse_lock({**seen.as_dict(), "unknown": 1}) == seen and parse_lock(None) is None
