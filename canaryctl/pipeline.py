@@ -26,7 +26,7 @@ from canaryctl.errors import (
 from canaryctl.plan.plan import Plan, plan_provision
 from canaryctl.record.run import Listener, Run
 from canaryctl.scene import Request, Scene
-from canaryctl.steps import contracts, evidence, gpus, images, judging, mounts, stages
+from canaryctl.steps import contracts, evidence, gpus, images, judging, mounts, stages, waves
 from canaryctl.steps.watching import Watching, watch
 from canaryctl.work import Work
 
@@ -190,7 +190,7 @@ def apply(work: Work, plan: Plan) -> None:
             stages.migrate(work, hosts[0], plan)
         if hosts := plan.hosts("start"):
             mounts.demand(work, hosts)
-            stages.start(work, hosts, plan)
+            waves.start(work, hosts, plan)
     evidence.remember(work, work.run.document["command"])
 
 
@@ -220,6 +220,7 @@ def judge(work: Work, watching: Watching | None = None) -> None:
     evidence.collect(work)
     if work.verdict == "failed" and work.run.document["role"] != "baseline":  # the candidate takes its place
         after_failure(work)
+    waves.end(work)
 
 
 def after_failure(work: Work) -> None:
@@ -291,10 +292,10 @@ def recorded(command: str, request: Request, listeners: Sequence[Listener], role
         try:
             try:
                 yield work
-                codes = {_VERDICT_EXIT[work.verdict], 3 if work.failures else 0}
+                codes = {_VERDICT_EXIT[work.verdict], 3 if work.failures else 0, 6 if work.start_failures else 0}
                 unreachable = next(iter(work.failures.values()), None)
                 verdict = "error" if unreachable and work.verdict == "passed" else work.verdict
-                run.finish(verdict, worst_exit(codes), unreachable)
+                run.finish(verdict, worst_exit(codes), unreachable or waves.error_of(work))
             except CanaryError as error:
                 _after_error(work, error)
                 run.finish(_verdict_after(error), error.exit_code, error)
