@@ -26,7 +26,7 @@ from canaryctl.errors import (
 from canaryctl.plan.plan import Plan, plan_provision
 from canaryctl.record.run import Listener, Run
 from canaryctl.scene import Request, Scene
-from canaryctl.steps import contracts, evidence, gpus, images, judging, mounts, stages, waves
+from canaryctl.steps import contracts, crossing, evidence, gpus, images, judging, mounts, stages, waves
 from canaryctl.steps.watching import Watching, watch
 from canaryctl.work import Work
 
@@ -190,7 +190,8 @@ def apply(work: Work, plan: Plan) -> None:
             stages.migrate(work, hosts[0], plan)
         if hosts := plan.hosts("start"):
             mounts.demand(work, hosts)
-            waves.start(work, hosts, plan)
+            with crossing.under_way(work):
+                waves.start(work, hosts, plan)
     evidence.remember(work, work.run.document["command"])
 
 

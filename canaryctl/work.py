@@ -36,6 +36,7 @@ class Work:
         self.names: dict[str, Any] = {}
         self.failures: dict[str, HostError] = {}
         self.start_failures: dict[str, CanaryError] = {}  # hosts that the deploy went on without
+        self.crossing: dict[tuple[str, str], Any] = {}  # operations begun before the deploy, by probe and host
         self.held_back: tuple[str, ...] = ()  # hosts whose wave has not come
         self.connections = Connections(scene.hosts)
         self.nonce = secrets.token_hex(16)

@@ -101,8 +101,8 @@ def _refusal(wave: Wave, found: Judgement) -> CanaryError:
 def _with_held_back(error: CanaryError, work: Work) -> CanaryError:
     """The same error, which also tells the hosts that were spared."""
     if work.held_back:
-        spared = f"not started, and as they were: {', '.join(work.held_back)}"
-        error.hint = f"{error.hint.rstrip('. ')}. {spared[0].upper()}{spared[1:]}".lstrip(". ")
+        spared = f"Not started, and as they were: {', '.join(work.held_back)}"
+        error.hint = f"{error.hint.rstrip('. ')}. {spared}".lstrip(". ")
     return error
 
 
