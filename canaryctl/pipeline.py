@@ -133,7 +133,7 @@ def show_plan(request: Request, only: str | None = None) -> Document:
             "variant": work.scene.variant,
             "release": work.scene.release.as_dict(),
             "plan": {"changes": [change.as_dict() for change in plan.changes]},
-            "notes": list(plan.notes),
+            "notes": [*plan.notes, *waves.foretold(work, plan)],
             "diffs": [stages.diff_release(work, host) for host in plan.hosts("render")] if request.diff else [],
         }
 
@@ -162,6 +162,8 @@ def bring(work: Work, agree: Callable[[Plan], None]) -> None:
     plan = gpus.wait_for_others(work, work.plan())
     record_plan(work, plan)
     demand_possible(plan.problems)
+    for note in waves.foretold(work, plan):
+        work.run.note(note)
     judging.check_probes(work)
     contracts.check_here(work)
     agree(plan)

@@ -44,6 +44,16 @@ def start(work: Work, hosts: Sequence[str], plan: Plan) -> None:
             work.run.set("waves", rows)
 
 
+def foretold(work: Work, plan: Plan) -> list[str]:
+    """What to say of the waves before the operator agrees with the plan; nothing where all start at once."""
+    hosts = plan.hosts("start")
+    waves = waves_of(work, hosts) if hosts else ()
+    if len(waves) < 2:
+        return []
+    said = "; ".join(", ".join(wave.hosts) + (" (the gate)" if wave.gate else "") for wave in waves)
+    return [f"starts in {len(waves)} waves: {said}"]
+
+
 def waves_of(work: Work, hosts: Sequence[str]) -> tuple[Wave, ...]:
     """The waves that these hosts start in, by the environment's policy. A rehearsal (--check) starts none in turn."""
     groups = work.scene.environment.groups
@@ -87,8 +97,7 @@ def _judge(work: Work, wave: Wave, row: dict[str, Any]) -> None:
         raise _with_held_back(lost, work)
     if found.verdict != "passed":
         raise _with_held_back(_refusal(wave, found), work)
-    held = ", ".join(work.held_back)
-    work.run.note(f"the gate passed on {', '.join(wave.hosts)}: {len(row['probes'])} probes; then {held}")
+    work.run.note(f"the gate passed on {', '.join(wave.hosts)}: {', '.join(row['probes'])}")
 
 
 def _refusal(wave: Wave, found: Judgement) -> CanaryError:

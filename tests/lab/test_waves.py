@@ -55,9 +55,11 @@ def waves(document: dict[str, object]) -> list[tuple[str, bool, str | None]]:
 
 
 def test_hosts_start_one_after_another_once_the_first_has_passed(toy: Toy) -> None:
+    foretold = f"starts in 3 waves: {FIRST} (the gate); {SECOND}; {THIRD}"
     done = toy.deploy("fleet")
     assert done.code == 0, done.text[-3000:]
     assert waves(done.document) == [(FIRST, True, "passed"), (SECOND, False, "passed"), (THIRD, False, "passed")]
+    assert foretold in done.document["notes"]
     gate, second, third = done.document["waves"]
     assert gate["probes"] == ["Front Page"], "a probe of a group with no host started yet is left out"
     assert gate["finished"] <= second["started"] and second["finished"] <= third["started"]
