@@ -11,6 +11,7 @@ from dataclasses import replace
 
 from canaryctl.config.durations import show_duration
 from canaryctl.config.probes import Confirm, Lifecycle
+from canaryctl.errors import HostError
 from canaryctl.probe.context import Begun
 from canaryctl.probe.exchange import ask
 from canaryctl.probe.expect import Answer, Shapeless, http_faults, is_true, saved_from, start
@@ -43,7 +44,7 @@ def goes_on(probe: Lifecycle, scope: Scope) -> bool:
     try:
         answer = ask(scope, asked, "status", probe.timeout)
         ended = answer.status < 300 and any(is_true(answer.find(e)) for e in (asked.until, asked.fail) if e)
-    except (Unanswered, Shapeless):
+    except (Unanswered, Shapeless, HostError):
         return True
     return not ended
 

@@ -17,7 +17,9 @@ if TYPE_CHECKING:  # the probes bring an HTTP client along, which most commands 
     from canaryctl.config.probes import Lifecycle
     from canaryctl.probe.scope import Scope
 
-Operations = dict[tuple[str, str], tuple["Lifecycle", "Scope"]]
+
+class Operations(dict[tuple[str, str], tuple["Lifecycle", "Scope"]]):
+    """What was begun, by probe and host, with what it takes to ask after it."""
 
 
 @contextmanager
@@ -27,30 +29,29 @@ def under_way(work: Work) -> Iterator[None]:
     They are in `work.crossing` afterwards, for the probes to follow. Where the block fails they are cancelled. Only a
     deploy probes afterwards, so other commands begin none.
     """
-    operations = _begin(work) if work.run.document["command"] == "deploy" and not work.scene.request.check else {}
-    if not operations:
+    probes = _across(work) if work.run.document["command"] == "deploy" and not work.scene.request.check else []
+    if not probes:
         yield
         return
-    before = _containers(work)
+    operations, before = Operations(), _containers(work)
     try:
+        _begin(work, probes, operations)
         yield
-    except CanaryError:
+    except (CanaryError, KeyboardInterrupt):
         work.crossing = {}
         for (name, host), (probe, scope) in operations.items():
             work.run.note(f"'{name}' was under way on {host}: {_cancel(probe, scope)}")
         raise
-    _see_after(work, operations, before)
+    if operations:
+        _see_after(work, operations, before)
 
 
-def _begin(work: Work) -> Operations:
+def _begin(work: Work, probes: list[Lifecycle], operations: Operations) -> None:
     """Start the operations where the hosts serve something; one that does not start is judged like any other."""
-    probes = _across(work)
-    if not probes:
-        return {}
     from canaryctl.probe.context import Begun
     from canaryctl.probe.lifecycle import begin
 
-    context, operations = judging.probe_context(work), Operations()
+    context = judging.probe_context(work)
     for probe in probes:
         for host in context.hosts_of(probe.on):
             if not work.served_before.get(host):
@@ -66,7 +67,6 @@ def _begin(work: Work) -> Operations:
             operations[probe.name, host] = (probe, scope)
             work.crossing[probe.name, host] = Begun(dict(scope.saved), tuple(scope.exchanges), scope.began)
             work.run.note(f"'{probe.name}' is under way on {host} while services restart")
-    return operations
 
 
 def _across(work: Work) -> list[Lifecycle]:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import json
+import subprocess
 from collections.abc import Callable, Iterator
 
 import pytest
-from conftest import Box, Ctl
+from conftest import CTL, Box, Ctl
 from toy import Toy, tells
 
 pytestmark = pytest.mark.lab
@@ -81,6 +82,31 @@ def test_a_release_that_fails_on_the_first_host_reaches_no_other(toy: Toy) -> No
         assert [toy.state(host)["containers"] for host in HOSTS][1:] == states[1:]
         assert [len(toy.history(host)) > n for host, n in zip(HOSTS, lines, strict=True)] == [True, False, False]
     finally:
+        back()
+
+
+def test_a_host_lost_on_the_way_stops_the_waves_after_it(
+    toy: Toy, lab_env: dict[str, str], box: Callable[[str], Box]
+) -> None:
+    before = current(toy)
+    back = toy.edit("compose.yml.j2", "stop_grace_period: 1s", "stop_grace_period: 2s")
+    argv = [CTL, "deploy", "fleet", "--yes", "--output", "ndjson", "--runs", str(toy.folder / "runs")]
+    process = subprocess.Popen(
+        argv, cwd=toy.folder, env=lab_env, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True
+    )
+    try:
+        events = []
+        for line in process.stdout or ():
+            events.append(json.loads(line))
+            if events[-1]["type"] == "wave.started" and events[-1]["number"] == 2:
+                box(SECOND).cut_ssh()
+        assert process.wait(timeout=120) == 3
+        document = events[-1]["document"]
+        assert document["error"]["where"] == SECOND, document["error"]
+        assert waves(document) == [(FIRST, True, "passed"), (SECOND, False, "failed"), (THIRD, False, None)]
+        assert current(toy)[2] == before[2] and current(toy)[0] != before[0]
+    finally:
+        box(SECOND).mend_ssh()
         back()
 
 
