@@ -64,6 +64,12 @@ class ApplyError(CanaryError):
         self.stage, self.host, self.detail = stage, host, detail
 
 
+class GateError(ApplyError):
+    """The probes failed on the first wave of hosts, and the others were not started (exit 1)."""
+
+    exit_code = 1
+
+
 class ContractError(CanaryError):
     """An image does not keep its contract (exit 1). `where` is the image."""
 

@@ -29,7 +29,19 @@ from canaryctl.plan.back import Back, back_to, choose_release
 from canaryctl.plan.plan import Change, Plan, plan_provision
 from canaryctl.record.run import Listener, Run
 from canaryctl.scene import Request, Scene
-from canaryctl.steps import contracts, evidence, gpus, images, judging, locking, mounts, rolling, stages
+from canaryctl.steps import (
+    contracts,
+    crossing,
+    evidence,
+    gpus,
+    images,
+    judging,
+    locking,
+    mounts,
+    rolling,
+    stages,
+    waves,
+)
 from canaryctl.steps.watching import Watching, watch
 from canaryctl.work import Work
 
@@ -164,7 +176,7 @@ def show_plan(request: Request, only: str | None = None) -> Document:
             "variant": work.scene.variant,
             "release": work.scene.release.as_dict(),
             "plan": {"changes": [change.as_dict() for change in plan.changes]},
-            "notes": list(plan.notes),
+            "notes": [*plan.notes, *waves.foretold(work, plan)],
             "diffs": [stages.diff_release(work, host) for host in plan.hosts("render")] if request.diff else [],
         }
 
@@ -196,13 +208,17 @@ def bring(work: Work, agree: Callable[[Plan], None]) -> None:
     plan = gpus.wait_for_others(work, work.plan())
     record_plan(work, plan)
     demand_possible(plan.problems)
+    for note in waves.foretold(work, plan):
+        work.run.note(note)
     judging.check_probes(work)
     contracts.check_here(work)
     agree(plan)
     apply(work, plan)
     judge(work)
+    bad = work.verdict == "failed"
+    waves.end(work)
     evidence.remember(work, "verdict", judging.proven(work))
-    if work.verdict == "failed" and work.run.document["role"] != "baseline":  # the candidate takes its place
+    if bad and work.run.document["role"] != "baseline":  # the candidate takes its place
         after_failure(work)
     if plan.changes and work.verdict == "passed" and locking.take_to_prune(work):
         with work.run.changing():
@@ -226,7 +242,8 @@ def apply(work: Work, plan: Plan) -> None:
             stages.migrate(work, hosts[0], plan)
         if hosts := plan.hosts("start"):
             mounts.demand(work, hosts)
-            stages.start(work, hosts, plan)
+            with crossing.under_way(work):
+                waves.start(work, hosts, plan)
     evidence.remember(work, work.run.document["command"])
 
 
@@ -386,10 +403,10 @@ def recorded(command: str, request: Request, listeners: Sequence[Listener], role
         try:
             try:
                 yield work
-                codes = {_VERDICT_EXIT[work.verdict], 3 if work.failures else 0}
+                codes = {_VERDICT_EXIT[work.verdict], 3 if work.failures else 0, 6 if work.start_failures else 0}
                 unreachable = next(iter(work.failures.values()), None)
                 verdict = "error" if unreachable and work.verdict == "passed" else work.verdict
-                run.finish(verdict, worst_exit(codes), unreachable)
+                run.finish(verdict, worst_exit(codes), unreachable or waves.error_of(work))
             except CanaryError as error:
                 _after_error(work, error)
                 run.finish(_verdict_after(error), error.exit_code, error)

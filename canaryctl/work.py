@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from canaryctl import apply as ansible
-from canaryctl.errors import HostError
+from canaryctl.errors import CanaryError, HostError
 from canaryctl.observe import Connections, HostFacts, observe
 from canaryctl.plan.mounts import asked
 from canaryctl.plan.plan import Plan, Target, make_plan
@@ -42,6 +42,9 @@ class Work:
         self.targets: dict[str, Target] = {}
         self.names: dict[str, Any] = {}
         self.failures: dict[str, HostError] = {}
+        self.start_failures: dict[str, CanaryError] = {}  # hosts that the deploy went on without
+        self.crossing: dict[tuple[str, str], Any] = {}  # operations begun before the deploy, by probe and host
+        self.held_back: tuple[str, ...] = ()  # hosts whose wave has not come
         self.connections = Connections(scene.hosts)
         self.lock: RunLock | None = None  # see steps/locking.py
         self.nonce = secrets.token_hex(16)

@@ -196,6 +196,9 @@ def describe(event: Event) -> str:
     if kind == "soak.finished":
         reason = f": {event['reason']}" if event["reason"] else ""
         return _line(f"soak {event['verdict']} after {event['rounds']} rounds in {event['seconds']:.0f}s{reason}")
+    if kind == "wave.started":
+        gate = ", the gate" if event["gate"] else ""
+        return _line(f"wave {event['number']} of {event['of']}{gate}: {', '.join(event['hosts'])}")
     if kind == "metric.finished":
         return _line(f"metric {event['name']} {event['verdict']}: {event['reason']}")
     if kind == "stage.finished":

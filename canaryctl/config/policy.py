@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from canaryctl.config.durations import parse_duration
 from canaryctl.config.environment import Environment, Host
+from canaryctl.config.waves import read_waves
 from canaryctl.config.yamlfile import shown
 from canaryctl.errors import ConfigError
 
@@ -46,6 +47,8 @@ class Policy:
     `gpu_driver`: whether provisioning installs a driver where there is none.
     `busy`, `busy_wait`: what follows where others compute on them, and seconds to wait for these to end.
     `audit_ignore`: ids of audit rules whose findings do not count, each with the reason.
+    `serial`, `max_fail_percentage`: sizes of the waves that hosts start in (empty: all at once), and how many of a
+        wave's hosts may fail.
     `disposable`: whether a baseline may be deployed before the candidate, which migrates its database too.
     """
 
@@ -64,6 +67,8 @@ class Policy:
     busy_wait: float = 600.0
     disposable: bool = False
     audit_ignore: tuple[tuple[str, str], ...] = ()
+    serial: tuple[int | str, ...] = ()
+    max_fail_percentage: float = 0.0
 
     def rules(self) -> dict[str, Any]:
         """By which rules a run is judged, as run.json has it."""
@@ -86,7 +91,7 @@ def load_policies(environment: Environment) -> dict[str, Policy]:
 
 def _policy(host: Host, where: str) -> Policy:
     values: dict[str, Any] = {}
-    for read in (_choices, _durations, _judging, _gpus):
+    for read in (_choices, _durations, _judging, _gpus, read_waves):
         values |= read(host, where)
     return Policy(**values)
 

@@ -7,6 +7,8 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
+from canaryctl.probe.results import Exchange
+
 
 class Completed(Protocol):
     """A command that ended on a host."""
@@ -41,6 +43,20 @@ class Connections(Protocol):
         """The connection to a host, opened when first asked for; HostError when it cannot be."""
 
 
+@dataclass(frozen=True)
+class Begun:
+    """An operation of a lifecycle that was started before a deploy. `began` is on the `time.monotonic()` clock.
+
+    `outlasted`: whether it still went on when the new release was up. `restarts`: containers that were started since.
+    """
+
+    saved: Mapping[str, Any]
+    exchanges: tuple[Exchange, ...]
+    began: float
+    outlasted: bool = True
+    restarts: int = 0
+
+
 HOST_NAMES = ("host", "address", "services", "gpus")  # template names that differ by host
 
 
@@ -65,6 +81,7 @@ class ProbeContext:
         scrub: hides known secrets in a text.
         limit: hosts this run may touch; None means all.
         look_at_gpus: (host, service, log, reload) to what the host tells of a service's GPUs; see `observe.watch_gpus`.
+        crossing: by (probe, host) the operations under way across a deploy; None while it is not over.
         gpus_before: (probe, host) to what a gpu probe found in this host's last good run; empty where there is none.
     """
 
@@ -82,6 +99,7 @@ class ProbeContext:
     scrub: Callable[[str], str] = str
     limit: frozenset[str] | None = None
     look_at_gpus: Callable[[str, str, bool, bool], dict[str, Any]] = lambda host, service, log, reload: {}
+    crossing: Mapping[tuple[str, str], Begun | None] = field(default_factory=dict)
     gpus_before: Callable[[str, str], dict[str, Any]] = lambda probe, host: {}
 
     def knows(self, name: str) -> bool:

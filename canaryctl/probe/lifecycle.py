@@ -11,21 +11,54 @@ from dataclasses import replace
 
 from canaryctl.config.durations import show_duration
 from canaryctl.config.probes import Confirm, Lifecycle
+from canaryctl.errors import HostError
+from canaryctl.probe.context import Begun
 from canaryctl.probe.exchange import ask
 from canaryctl.probe.expect import Answer, Shapeless, http_faults, is_true, saved_from, start
 from canaryctl.probe.names import TAG
 from canaryctl.probe.precondition import check_precondition
 from canaryctl.probe.reap import reap_leftovers
-from canaryctl.probe.results import Outcome, Unanswered, Unusable, failed, passed
+from canaryctl.probe.results import Outcome, Unanswered, Unusable, failed, inconclusive, passed
 from canaryctl.probe.scope import Scope
 
 TOLERATED = 3  # failed status requests in a row that are taken for hiccups
 CLEANUP = 5.0  # seconds for cancelling after a failure, beyond the deadline if need be
 
 
+def begin(probe: Lifecycle, scope: Scope) -> Outcome | None:
+    """Start the operation and leave it going; what kept it from starting, if anything did."""
+    try:
+        if (outcome := check_precondition(scope, probe.precondition, probe.timeout)) is not None:
+            return outcome
+        reap_leftovers(probe, scope)
+        return _start(probe, scope)
+    except Unanswered as error:
+        return failed(error.reason)
+    except Unusable as error:
+        return inconclusive(str(error))
+
+
+def goes_on(probe: Lifecycle, scope: Scope) -> bool:
+    """Whether a begun operation has not ended; one that nobody can tell of is taken to go on."""
+    asked = scope.render(probe.status)
+    try:
+        answer = ask(scope, asked, "status", probe.timeout)
+        ended = answer.status < 300 and any(is_true(answer.find(e)) for e in (asked.until, asked.fail) if e)
+    except (Unanswered, Shapeless, HostError):
+        return True
+    return not ended
+
+
+def cancel(probe: Lifecycle, scope: Scope) -> str:
+    """End a begun operation that will not be watched any more; how that went, in words."""
+    return _clean_up(probe, scope).removeprefix("; ")
+
+
 def run(probe: Lifecycle, scope: Scope) -> Outcome:
-    """Go through the lifecycle once."""
+    """Go through the lifecycle once, or the rest of it where its operation was begun before a deploy."""
     scope.attempts = 1
+    if (probe.name, scope.host) in scope.context.crossing:
+        return _crossing(probe, scope, scope.context.crossing[probe.name, scope.host])
     try:
         if (outcome := check_precondition(scope, probe.precondition, probe.timeout)) is not None:
             return outcome
@@ -39,6 +72,24 @@ def run(probe: Lifecycle, scope: Scope) -> Outcome:
         scope.lost = error.lost
         outcome = failed(error.reason)
     return replace(outcome, reason=outcome.reason + reaped)
+
+
+def _crossing(probe: Lifecycle, scope: Scope, begun: Begun | None) -> Outcome:
+    """Follow what was begun before the deploy to its end."""
+    if begun is None:
+        return Outcome("skipped", "its operation goes on until the deploy is over")
+    scope.saved.update(begun.saved)
+    scope.exchanges.extend(begun.exchanges)
+    outcome = _started(probe, scope)
+    if outcome.verdict != "passed":
+        return replace(outcome, reason=f"begun before the deploy: {outcome.reason}")
+    if not begun.outlasted:
+        return inconclusive(
+            "the operation ended before the new release was up: give it more to do, to cross the deploy"
+        )
+    meanwhile = f"{begun.restarts} container{'' if begun.restarts == 1 else 's'} started meanwhile"
+    took = show_duration(round(time.monotonic() - begun.began))
+    return passed(f"survived the deploy: completed {took} after it was begun, {meanwhile}")
 
 
 def _start(probe: Lifecycle, scope: Scope) -> Outcome | None:

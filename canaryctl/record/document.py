@@ -46,6 +46,7 @@ def new_document(**known: Any) -> dict[str, Any]:
         "release": {"id": None, "images": {}, "migration": None},
         "plan": {"changes": []},
         "stages": [],
+        "waves": [],
         "contracts": [],
         "migrations": {"before": None, "after": None},
         "probes": [],

@@ -109,7 +109,9 @@ def verdict_sentence(document: Document) -> str:
         "running": "is still running",
         "error": "stopped with an error before a verdict",
     }.get(document["verdict"], document["verdict"])
-    if document["verdict"] == "inconclusive" and document.get("error"):
+    if any(wave["verdict"] == "inconclusive" for wave in document.get("waves") or ()):
+        what = "was stopped: the probes could not judge the first hosts"
+    elif document["verdict"] == "inconclusive" and document.get("error"):
         what = "was stopped: whether its images keep their contracts could not be told"
     variant = f" (variant {document['variant']})" if document.get("variant") else ""
     stack = f" of {document['stack']}{variant}" if document.get("stack") else ""

@@ -57,7 +57,10 @@ def collect(work: Work) -> None:
 
 
 def remember(work: Work, what: str, verdict: str | None = None) -> None:
-    """Append a line to the history of each host; a host that refuses is a warning, not a failure."""
+    """Append a line to the history of each host; a host that refuses is a warning, not a failure.
+
+    Hosts that a failed wave spared serve what they served, so this release has no history there.
+    """
 
     def append(connection: Connection) -> None:
         host = connection.host
@@ -76,7 +79,8 @@ def remember(work: Work, what: str, verdict: str | None = None) -> None:
         locks = locking.held_on(work, host)
         history.append(connection, root, work.scene.stack.stack, line, sudo=work.facts[host].sudo, locks=locks)
 
-    _, refused = work.connections.each(list(work.facts), append)
+    reached = [host for host in work.facts if host not in work.held_back]
+    _, refused = work.connections.each(reached, append)
     for error in refused.values():
         work.run.warn(error.what, error.where, error.hint)
 

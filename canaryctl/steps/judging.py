@@ -19,7 +19,7 @@ if TYPE_CHECKING:  # the probes bring an HTTP client along, which most commands 
     from canaryctl.probe.context import ProbeContext
     from canaryctl.probe.measure import Meter
     from canaryctl.probe.results import ProbeResult
-    from canaryctl.probe.verdict import Row
+    from canaryctl.probe.verdict import Judgement, Row
 
 
 def check_probes(work: Work) -> None:
@@ -32,7 +32,7 @@ def check_probes(work: Work) -> None:
     from canaryctl.probe.soak import sampled
     from canaryctl.probe.verdict import check_rules
 
-    where, context = shown(work.scene.environment.directory), _probe_context(work)
+    where, context = shown(work.scene.environment.directory), probe_context(work)
     # Those that --skip leaves out have to be right as well: their fault would wait for the next deploy.
     check_probes(work.scene.probes, context)
     check_rules(work.scene.probes, work.scene.policy, where)
@@ -48,14 +48,37 @@ def probe(work: Work) -> str:
     return record(work, run(work, work.run.event), soaked=True)
 
 
-def run(work: Work, on_event: Callable[..., None]) -> list[ProbeResult]:
+def gate(work: Work, hosts: Sequence[str]) -> tuple[Judgement, list[ProbeResult]]:
+    """Run the probes on these hosts alone and judge; those with no host there are skipped.
+
+    Rows that hold the release back are recorded as the run's probes: no others will follow.
+    """
+    from canaryctl.probe.verdict import gating, judge
+
+    crossing = dict.fromkeys(work.crossing)  # judged when the deploy is over
+    context = replace(probe_context(work), limit=frozenset(hosts), crossing=crossing)
+    names = gating(work.scene.probes, work.scene.policy.gates)
+    rows = [replace(row, gates=row.name in names) for row in run(work, work.run.event, context)]
+    found = judge(rows, (), work.scene.policy)
+    if found.verdict != "passed":
+        _record(work, rows)
+    _note_lost(work, rows)
+    return found, rows
+
+
+def run(work: Work, on_event: Callable[..., None], context: ProbeContext | None = None) -> list[ProbeResult]:
     """Run the probes that --only and --skip leave, once; `on_event` is told what goes on."""
     from canaryctl.probe.runner import run_probes
 
     work.run.set("probed_from", now())
     try:
         deadline = work.scene.policy.probe_deadline
-        return run_probes(_chosen(work), _probe_context(work), deadline=deadline, on_event=on_event)
+        return run_probes(
+            _chosen(work),
+            context or replace(probe_context(work), crossing=work.crossing),
+            deadline=deadline,
+            on_event=on_event,
+        )
     finally:
         work.run.set("probed_until", now())
 
@@ -64,7 +87,7 @@ def record(work: Work, results: Sequence[ProbeResult], *, soaked: bool = False) 
     """Record what one pass found, go on with the soak if it is to be, and judge by the rules; returns the verdict."""
     from canaryctl.probe.verdict import gating, judge
 
-    policy, context = work.scene.policy, _probe_context(work)
+    policy, context = work.scene.policy, probe_context(work)
     work.run.set("rules", policy.rules())
     names = gating(work.scene.probes, policy.gates)
     meter = _meter(work, context)
@@ -155,7 +178,8 @@ def _meter(work: Work, context: ProbeContext) -> Meter:
     return Meter({host: policy.metrics for host, policy in work.scene.policies.items()}, context)
 
 
-def _probe_context(work: Work) -> ProbeContext:
+def probe_context(work: Work) -> ProbeContext:
+    """What probes run in, for the hosts of this run."""
     from canaryctl.probe.context import ProbeContext
 
     release = work.run.document["release"]
@@ -173,7 +197,7 @@ def _probe_context(work: Work) -> ProbeContext:
         others=lambda: _other_runs(work),
         secrets=_secrets(work),
         scrub=work.run.scrub,
-        limit=frozenset(work.facts),
+        limit=frozenset(work.facts) - work.start_failures.keys(),
         look_at_gpus=lambda host, service, log, reload: gpus.look_at(work, host, service, log=log, reload=reload),
         gpus_before=lambda name, host: gpus.found_before(work, name, host),
     )

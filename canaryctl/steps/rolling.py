@@ -23,9 +23,8 @@ def way_back(work: Work) -> Back | None:
     """What takes the hosts that a failed run touched back to what they served before it; None where it touched none."""
     touched = {stage["host"] for stage in work.run.document["stages"] if stage["name"] in _TOUCHING}
     hosts = [host for host in work.facts if host in touched and host in work.before]
-    serving = [s for s in work.run.document["stages"] if s["name"] in ("migrate", "start") and s["host"] in hosts]
-    first = [host for host in hosts if work.before[host].state.current_release is None]
-    chosen = hosts if serving else first
+    serving = {stage["host"] for stage in work.run.document["stages"] if stage["name"] in ("migrate", "start")}
+    chosen = [host for host in hosts if host in serving or work.before[host].state.current_release is None]
     if not chosen:
         return None
     scene = work.scene

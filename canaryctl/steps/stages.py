@@ -7,8 +7,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from canaryctl.apply import AnsibleOptions, run_stage
-from canaryctl.errors import ApplyError, HostError
+from canaryctl.apply import AnsibleOptions, StageResult, run_stage
+from canaryctl.errors import ApplyError, CanaryError, HostError
 from canaryctl.observe import lock_lost
 from canaryctl.plan.cuda import version_of
 from canaryctl.plan.plan import Plan, marker_of, migration_host
@@ -49,6 +49,11 @@ def migrate(work: Work, host: str, plan: Plan) -> None:
 def start(work: Work, hosts: Sequence[str], plan: Plan) -> None:
     """Make the release current and bring its services up, healthy."""
     _ansible(work, "start", hosts, _stage_variables(work, hosts, plan))
+
+
+def start_each(work: Work, hosts: Sequence[str], plan: Plan) -> dict[str, CanaryError]:
+    """The same, giving what went wrong by host, lost hosts first, instead of raising it."""
+    return _faults("start", _play(work, "start", hosts, _stage_variables(work, hosts, plan)))
 
 
 def down(work: Work, *, volumes: bool) -> None:
@@ -136,6 +141,12 @@ def _secrets_source(work: Work) -> Path | None:
 
 def _ansible(work: Work, stage: str, hosts: Sequence[str], variables: dict[str, Any]) -> None:
     """Run a stage's playbook, record every host's result, and raise for those that failed."""
+    for fault in _faults(stage, _play(work, stage, hosts, variables)).values():
+        raise fault
+
+
+def _play(work: Work, stage: str, hosts: Sequence[str], variables: dict[str, Any]) -> dict[str, StageResult]:
+    """Run a stage's playbook and record every host's result."""
     locking.demand(work)
     request, began = work.scene.request, now()
     work.run.event("stage.started", stage=stage, hosts=list(hosts))
@@ -161,26 +172,30 @@ def _ansible(work: Work, stage: str, hosts: Sequence[str], variables: dict[str, 
         evidence.record_gaps(work, host, result.gaps)
     if stage == "migrate":
         evidence.record_migration(work, done.stats.get("canary_migration_result") or {})
-    _raise_for(work, stage, done.results)
+    return done.results
 
 
-def _raise_for(work: Work, stage: str, results: dict[str, Any]) -> None:
-    for host, result in results.items():
-        if result.status == "unreachable":
-            raise HostError(result.message, host, "mend the connection, then run this again: it goes on from there")
+def _faults(stage: str, results: Mapping[str, StageResult]) -> dict[str, CanaryError]:
+    """What went wrong by host, lost hosts first."""
+    faults: dict[str, CanaryError] = {
+        host: HostError(result.message, host, "mend the connection, then run this again: it goes on from there")
+        for host, result in results.items()
+        if result.status == "unreachable"
+    }
     failed = {host: result for host, result in results.items() if result.status == "failed"}
     for host, result in failed.items():
-        if "lost" in (result.detail or {}):
+        if result.detail and "lost" in result.detail:
             raise lock_lost(host, result.detail["lost"])
     for host, result in failed.items():
         others = [name for name in failed if name != host]
         also = f" (also on {', '.join(others)})" if others else ""
-        raise ApplyError(
+        faults[host] = ApplyError(
             "\n".join([f"{stage} failed: {result.message}{also}", *last_words(result.detail or {})]),
             hint=(result.detail or {}).get("hint", "") or "see ansible/ in the evidence; mend it and deploy again",
             stage=stage,
             host=host,
         )
+    return faults
 
 
 def diff_release(work: Work, host: str) -> str:

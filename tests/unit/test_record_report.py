@@ -240,3 +240,19 @@ def test_a_soak_is_told_with_its_first_failure() -> None:
     assert "9 samples, 1 failed, median 3.2 ms, 95 % within 9.0 ms, longest 41 ms." in page
     assert "First failure after 4.2 s (round 3, canary-1): status 500" in page
     assert "Soak: 3 rounds in 4.2 s of 10 min 00 s." in render_markdown(run)
+
+
+def test_reports_show_the_waves_of_a_deploy_that_the_gate_stopped() -> None:
+    known = {"failed": [], "probes": [], "started": "2026-11-24T08:15:48Z", "finished": "2026-11-24T08:15:58Z"}
+    waves = [
+        {"hosts": ["core-1", "cpu-1"], "gate": True, "verdict": "failed", **known, "probes": ["Backend Health"]},
+        {"hosts": ["cpu-2"], "gate": False, "verdict": None, **known, "started": None, "finished": None},
+    ]
+    run = documents.failed() | {"waves": waves}
+    markdown = render_markdown(run)
+    assert "| 1, gate | core-1, cpu-1 | ❌" in markdown and ": Backend Health |" in markdown
+    assert "| 2 | cpu-2 | not started |" in markdown
+    page = render_html(run)
+    assert 'id="waves"' in page and "not started" in page
+    for one in (waves[:1], []):
+        assert 'id="waves"' not in render_html(run | {"waves": one}), "all at once is nothing to tell"

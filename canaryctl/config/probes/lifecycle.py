@@ -57,7 +57,10 @@ class Reap(Request):
 
 
 class Lifecycle(Common):
-    """Start, watch until done, then complete or cancel, and confirm. Its templates see `tag`, unique to each run."""
+    """Start, watch until done, then complete or cancel, and confirm. Its templates see `tag`, unique to each run.
+
+    `across: deploy` starts the operation on the release that served before, and watches it to its end on the new one.
+    """
 
     kind: Literal["lifecycle"]
     mode: Literal["complete", "cancel"] = "complete"
@@ -66,11 +69,14 @@ class Lifecycle(Common):
     cancel: Cancel | None = None
     confirm: Confirm | None = None
     reap: Reap | None = None
+    across: Literal["deploy"] | None = None
 
     @model_validator(mode="after")
     def _can_cancel(self) -> Lifecycle:
         if self.mode == "cancel" and not self.cancel:
             raise ValueError("mode 'cancel' needs a 'cancel' request")
+        if self.across and self.mode == "cancel":
+            raise ValueError("'across' is about an operation that completes, so 'mode' cannot be 'cancel'")
         if self.reap and not self.cancel:
             raise ValueError("'reap' needs a 'cancel' request")
         if self.reap and "tag" not in self.start.model_dump_json():
