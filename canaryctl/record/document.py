@@ -54,6 +54,8 @@ def new_document(**known: Any) -> dict[str, Any]:
         "soak": None,
         "role": None,
         "baseline": None,
+        "promotion": None,
+        "forced": None,
         "probed_from": None,
         "probed_until": None,
         "containers": [],

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shlex
+from collections.abc import Mapping
 from typing import Any, Protocol
 
 from canaryctl.errors import HostError
@@ -40,10 +41,12 @@ def history_line(
     run: str,
     role: str | None = None,
     time: str | None = None,
+    extra: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
     """A line of the history; `before` and `after` are release ids and become its `from` and `to`.
 
     `role` is in the line where there is one: what passed as a baseline is neither promoted nor rolled back to.
+    `extra` are further keys: what a verdict proves (steps/proof.py).
     """
     line = {
         "time": time or now(),
@@ -55,7 +58,7 @@ def history_line(
         "verdict": verdict,
         "run": run,
     }
-    return line if role is None else {**line, "role": role}
+    return {**line, **({} if role is None else {"role": role}), **(extra or {})}
 
 
 def append_command(root: str, stack: str, sudo: bool) -> str:

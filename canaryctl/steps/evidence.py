@@ -15,6 +15,7 @@ from canaryctl.plan.plan import migration_host
 from canaryctl.record import history
 from canaryctl.record.excerpts import excerpt
 from canaryctl.record.scrub import Scrubber
+from canaryctl.steps.proof import proof
 from canaryctl.work import Work
 
 
@@ -69,6 +70,7 @@ def remember(work: Work, what: str, verdict: str | None = None) -> None:
             verdict=verdict,
             run=work.run.id,
             role=work.run.document["role"],
+            extra=proof(work, what),
         )
         root = work.scene.environment.hosts[host].root
         history.append(connection, root, work.scene.stack.stack, line, sudo=work.facts[host].sudo)
