@@ -254,7 +254,7 @@ def _short(identity: str) -> str:
 
 def _ago(seconds: float) -> str:
     """A long time as people say it; the rest is show_duration's."""
-    for unit, length in (("d", 86400), ("h", 3600)):
-        if seconds >= 2 * length:
-            return f"{seconds / length:.0f} {unit}"
+    for unit, length, least in (("d", 86400, 2 * 86400), ("h", 3600, 3600)):
+        if seconds >= least:
+            return f"{seconds / length:.3g} {unit}"
     return show_duration(seconds)
