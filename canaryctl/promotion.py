@@ -151,7 +151,7 @@ def lines_of(promotion: Mapping[str, Any]) -> list[str]:
 def _lines(source: str, history: Iterable[Line]) -> list[Line]:
     """The environment's lines in the order of time, each once."""
     known = {
-        (line.get("run"), line.get("what"), line.get("verdict")): line
+        tuple(line.get(key) for key in ("run", "what", "verdict", "to")): line
         for line in history
         if line.get("environment") == source and line.get("role") != "baseline"
     }
