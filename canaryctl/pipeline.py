@@ -38,6 +38,7 @@ from canaryctl.steps import (
     judging,
     locking,
     mounts,
+    promoting,
     rolling,
     stages,
     waves,
@@ -84,6 +85,7 @@ def provision(request: Request, listeners: Sequence[Listener]) -> Document:
 def stage(name: str, request: Request, listeners: Sequence[Listener]) -> Document:
     """One stage alone: push, render, migrate or start. Earlier stages must have been done."""
     with recorded(name, request, listeners) as work:
+        promoting.promote(work)
         work.scene.check_all(probes=False)
         evidence.know_secrets(work)
         work.observe()
@@ -175,6 +177,8 @@ def show_plan(request: Request, only: str | None = None) -> Document:
             "environment": work.scene.environment.name,
             "variant": work.scene.variant,
             "release": work.scene.release.as_dict(),
+            "promotion": work.run.document["promotion"],
+            "forced": work.run.document["forced"],
             "plan": {"changes": [change.as_dict() for change in plan.changes]},
             "notes": [*plan.notes, *waves.foretold(work, plan)],
             "diffs": [stages.diff_release(work, host) for host in plan.hosts("render")] if request.diff else [],
@@ -183,7 +187,7 @@ def show_plan(request: Request, only: str | None = None) -> Document:
 
 def bytes_to_push(request: Request) -> tuple[dict[str, dict[str, Any]], list[HostError]]:
     """What a push would send: compressed bytes, images and layers by host; and the hosts that could not be asked."""
-    with unrecorded(request) as work:
+    with unrecorded(request, fetch=True) as work:
         plan = work.plan()
         demand_possible(plan.problems_before_end_of("push"))
         demand_earlier(plan, "push")
@@ -198,6 +202,7 @@ def bring(work: Work, agree: Callable[[Plan], None]) -> None:
 
     `agree` raises where the operator does not want the plan.
     """
+    promoting.promote(work)
     work.scene.check_all()
     evidence.know_secrets(work)
     work.observe()
@@ -301,7 +306,7 @@ def roll_back(work: Work) -> None:
         if reason := rolling.schema_in_the_way(work, moved["before"], moved["after"]):
             work.run.warn(f"not rolled back: {reason}", work.scene.environment.name, rolling.HOW_ON)
             return
-    request = replace(work.scene.request, only=(), skip=(), images={}, variant=None)
+    request = replace(work.scene.request, only=(), skip=(), images={}, variant=None, contracts=True, force_reason=None)
     with recorded("rollback", request, work.listeners) as again, ExitStack() as leaving:
         leaving.callback(setattr, again, "lock", None)  # it is the failed run's, which releases it
         again.lock = work.lock
@@ -377,14 +382,18 @@ def demand_earlier(plan: Plan, name: str) -> None:
 
 
 @contextmanager
-def unrecorded(request: Request) -> Iterator[Work]:
-    """An observed environment for commands that only look: the run they leave is thrown away."""
+def unrecorded(request: Request, *, fetch: bool = False) -> Iterator[Work]:
+    """An observed environment for commands that only look: the run they leave is thrown away.
+
+    `fetch` as for `promoting.promote`.
+    """
     scene = Scene(request)
-    scene.check_all()
     with (
         tempfile.TemporaryDirectory(prefix="canaryctl-") as thrown_away,
         Work(scene, _open(scene, "plan", (), Path(thrown_away))) as work,
     ):
+        promoting.promote(work, fetch=fetch)
+        scene.check_all()
         work.observe()
         yield work
 

@@ -56,6 +56,7 @@ class Request:
     restore_database: bool = False
     wait: bool = False  # for whoever holds the lock
     break_lock: bool = False
+    force_reason: str | None = None
 
 
 class Scene:
@@ -73,6 +74,7 @@ class Scene:
         self.placed = place_services(self.stack, self.environment, shown(self.stack.file))
         self.registries = Registries(self._registry_ca())
         self._platform = USUAL_PLATFORM
+        self._given = False
         self._renderings: dict[tuple[str, tuple[Any, ...], str], Rendering] = {}
         chosen = match_hosts(self.environment, request.limit)
         self.hosts: list[Host] = [host for name, host in self.environment.hosts.items() if name in chosen]
@@ -105,10 +107,17 @@ class Scene:
         )
         return make_release(self.stack, self.variant, images, self.files.all)
 
+    def use(self, release: Release) -> None:
+        """Have this release deployed, and not the one that this machine's images make."""
+        self._given, self.variant = True, release.variant
+        self._renderings.clear()
+        self.__dict__.pop("names", None)
+        self.__dict__["release"] = release
+
     def settle_platform(self, architectures: set[str]) -> None:
         """Make the release anew where the observed hosts are of another platform, and its references have that one."""
         platform = f"linux/{next(iter(architectures))}" if len(architectures) == 1 else self._platform
-        if platform == self._platform or "release" not in self.__dict__:
+        if platform == self._platform or self._given or "release" not in self.__dict__:
             return
         if any(image.platform != platform and platform in image.platforms for image in self.release.images.values()):
             self._platform = platform

@@ -11,6 +11,7 @@ import typer
 
 from canaryctl.cli.options import takes
 from canaryctl.cli.output import Output, print_beside, print_plan, print_result
+from canaryctl.cli.promotion import print_promotion
 
 if TYPE_CHECKING:
     from canaryctl.plan.plan import Change, Plan
@@ -31,6 +32,8 @@ if TYPE_CHECKING:
     "allow_docker_restart",
     "wait",
     "break_lock",
+    "force",
+    "reason",
 )
 def deploy(
     request: Request,
@@ -64,7 +67,7 @@ def deploy(
         _run(output, lambda listeners: pipeline.deploy(request, listeners, _confirm(request.yes, output)))
 
 
-@takes("variant", "image", "diff")
+@takes("variant", "image", "diff", "force", "reason")
 def plan(request: Request, output: Output) -> None:
     """Say what a deploy would change on which host, and why. Changes nothing, leaves no run."""
     _plan(request, output)
@@ -78,7 +81,7 @@ def provision(request: Request, output: Output) -> None:
     _run(output, lambda listeners: pipeline.provision(request, listeners))
 
 
-@takes("runs", "variant", "image", "check", "yes", "no_contract", "wait", "break_lock")
+@takes("runs", "variant", "image", "check", "yes", "no_contract", "force", "reason", "wait", "break_lock")
 def push(
     request: Request,
     output: Output,
@@ -97,19 +100,19 @@ def push(
         _stage("push", request, output)
 
 
-@takes("runs", "variant", "image", "check", "diff", "yes", "wait", "break_lock")
+@takes("runs", "variant", "image", "check", "diff", "yes", "force", "reason", "wait", "break_lock")
 def render(request: Request, output: Output) -> None:
     """Write the rendered release to the hosts; docker compose must accept it."""
     _stage("render", request, output)
 
 
-@takes("runs", "variant", "image", "check", "diff", "yes", "wait", "break_lock")
+@takes("runs", "variant", "image", "check", "diff", "yes", "force", "reason", "wait", "break_lock")
 def migrate(request: Request, output: Output) -> None:
     """Run the stack's migration with the worker's image, once."""
     _stage("migrate", request, output)
 
 
-@takes("runs", "variant", "image", "check", "diff", "yes", "wait", "break_lock")
+@takes("runs", "variant", "image", "check", "diff", "yes", "force", "reason", "wait", "break_lock")
 def start(request: Request, output: Output) -> None:
     """Make the release current and wait until its services are healthy."""
     _stage("start", request, output)
@@ -256,6 +259,7 @@ def _plan(request: Request, output: Output, only: str | None = None) -> None:
 
     answer = pipeline.show_plan(request, only)
     if output is Output.TEXT:
+        print_promotion(answer)
         print_plan(answer["plan"]["changes"])
         for note in answer["notes"]:
             typer.echo(f"note: {note}")

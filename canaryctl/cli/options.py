@@ -106,6 +106,8 @@ _ON_REQUEST = {
         ],
         False,
     ),
+    "force": (Annotated[bool, typer.Option("--force", help="Deploy what promotion refuses; needs --reason.")], False),
+    "reason": (_text("--reason", "TEXT", "Why, for every report and the history; with --force."), None),
     "no_contract": (
         Annotated[bool, typer.Option("--no-contract", help="Do not check the images' contracts; the report says so.")],
         False,
@@ -178,6 +180,8 @@ def _request(
     diff: bool = False,
     yes: bool = False,
     no_contract: bool = False,
+    force: bool = False,
+    reason: str | None = None,
     allow_docker_restart: bool = False,
     restore_database: bool = False,
     wait: bool = False,
@@ -206,6 +210,7 @@ def _request(
         diff=diff,
         yes=yes,
         contracts=not no_contract,
+        force_reason=forced_for(force, reason),
         allow_docker_restart=allow_docker_restart,
         restore_database=restore_database,
         wait=wait,
@@ -214,6 +219,22 @@ def _request(
         vault_password_file=vault_password_file,
         become_password=typer.prompt("sudo password", hide_input=True, err=True) if ask_become_pass else None,
     )
+
+
+def forced_for(force: bool, reason: str | None) -> str | None:
+    """The reason of --force; None without it.
+
+    Raises:
+        ConfigError: one of the two without the other.
+    """
+    from canaryctl.errors import ConfigError
+
+    said = " ".join((reason or "").split())
+    if force and not said:
+        raise ConfigError("--force needs a reason, which every report shows", "--force", "add --reason TEXT")
+    if reason is not None and not force:
+        raise ConfigError("--reason says why --force is right", "--reason", "add --force, or leave --reason out")
+    return said or None
 
 
 def chosen_images(given: list[str] | None) -> dict[str, str]:

@@ -11,6 +11,7 @@ from types import TracebackType
 from typing import IO, TYPE_CHECKING, Any
 
 from canaryctl.cli.output import Output, Printer, clean, print_event
+from canaryctl.cli.promotion import promotion_text
 from canaryctl.record.words import flaky_words
 
 if TYPE_CHECKING:
@@ -227,6 +228,8 @@ def describe(event: Event) -> str:
     if kind == "plan":
         changes = len(event["changes"])
         return f"plan {changes} change{'s' if changes != 1 else ''}" if changes else "plan nothing to change"
+    if kind == "promotion":
+        return promotion_text(event)
     if kind == "note":
         return _line(event["text"])
     if kind == "warning":

@@ -21,12 +21,14 @@ _CHOICES = {
     "canary_delivery": ("auto", "push", "pull"),
     "canary_inconclusive": ("block", "pass"),
     "canary_busy": ("refuse", "wait", "proceed"),
+    "canary_simulated": ("allow", "refuse"),
 }
 _DURATIONS = {
     "canary_probe_deadline": "10m",
     "canary_soak": "10m",
     "canary_soak_every": "30s",
     "canary_busy_wait": "10m",
+    "canary_max_age": "14d",
 }
 
 
@@ -49,6 +51,9 @@ class Policy:
     `audit_ignore`: ids of audit rules whose findings do not count, each with the reason.
     `serial`, `max_fail_percentage`: sizes of the waves that hosts start in (empty: all at once), and how many of a
         wave's hosts may fail.
+    `promotes_from`: the environment whose releases alone may come here; empty where this machine makes them.
+    `max_age`: seconds since such a release passed there, at most; 0 for any.
+    `simulated`: whether a verdict on a simulated GPU is good enough for it.
     `disposable`: whether a baseline may be deployed before the candidate, which migrates its database too.
     """
 
@@ -69,6 +74,9 @@ class Policy:
     audit_ignore: tuple[tuple[str, str], ...] = ()
     serial: tuple[int | str, ...] = ()
     max_fail_percentage: float = 0.0
+    promotes_from: str = ""
+    max_age: float = 0.0
+    simulated: str = "allow"
 
     def rules(self) -> dict[str, Any]:
         """By which rules a run is judged, as run.json has it."""
@@ -146,6 +154,10 @@ def _judging(host: Host, where: str) -> dict[str, Any]:
         if not isinstance(found["canary_disposable"], bool):
             raise ConfigError(f"canary_disposable of {host.name} is neither true nor false", where, "write true")
         values["disposable"] = found["canary_disposable"]
+    if "canary_promotes_from" in found:
+        if not isinstance(found["canary_promotes_from"], str) or not found["canary_promotes_from"]:
+            raise ConfigError(f"canary_promotes_from of {host.name} names no environment", where, "for example canary")
+        values["promotes_from"] = found["canary_promotes_from"]
     if "canary_audit_ignore" in found:
         values["audit_ignore"] = _audit_ignore(found["canary_audit_ignore"], host.name, where)
     return values

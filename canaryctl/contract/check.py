@@ -151,14 +151,17 @@ def _look(place: Place, subject: Subject, imported: _Imported) -> tuple[list[Row
     uid = imported.document["uid"] if imported.document else None
     if uid is None and subject.contract.user:
         uid = _ask_uid(place, subject)
+    if subject.contract.user and not uid and (inspection.get("Config") or {}).get("Entrypoint"):
+        uid = _ask_uid(place, subject, entrypoint=True) or uid
     history = read_history(place, subject.reference)
     return judge_inspection(subject.name, subject.contract, inspection, history, subject.secrets, uid)
 
 
-def _ask_uid(place: Place, subject: Subject) -> int | None:
-    ran = _run(place, subject, ["id", "-u"], _STARTS, gpu=False)
-    words = ran.output.split()
-    return int(words[-1]) if ran.code == 0 and words and words[-1].isdigit() else None
+def _ask_uid(place: Place, subject: Subject, *, entrypoint: bool = False) -> int | None:
+    """Who processes of the image are, with or without what its entry point does first; None where it does not say."""
+    ran = _run(place, subject, ["id", "-u"], _STARTS, gpu=False, entrypoint=entrypoint)
+    said = ran.output.strip() if entrypoint else "".join(ran.output.split()[-1:])  # it might count something else
+    return int(said) if ran.code == 0 and said.isdigit() else None
 
 
 def _import(place: Place, subject: Subject, modules: Sequence[str], gpu: bool) -> _Imported:
@@ -227,9 +230,14 @@ def _saying(ran: Ran) -> str:
     return f": {ran.last_words}" if ran.last_words else ""
 
 
-def _run(place: Place, subject: Subject, words: Sequence[str], timeout: float, gpu: bool) -> Ran:
+def _run(
+    place: Place, subject: Subject, words: Sequence[str], timeout: float, gpu: bool, *, entrypoint: bool = False
+) -> Ran:
+    memory = subject.contract.memory
     try:
-        return run_image(place, subject.reference, words, memory=subject.contract.memory, timeout=timeout, gpu=gpu)
+        return run_image(
+            place, subject.reference, words, memory=memory, timeout=timeout, gpu=gpu, entrypoint=entrypoint
+        )
     except HostError as error:
         if place.name != "here":
             raise

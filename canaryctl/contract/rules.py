@@ -29,7 +29,7 @@ def judge_inspection(
         name: the image's name in the stack file.
         inspection: one object of `docker image inspect`.
         secrets: names of the stack's secrets.
-        uid: who the image runs as, where that was tried.
+        uid: who the image's processes are, where that was tried; its entry point may have made them another than USER.
 
     Returns:
         The rows, and the values that no row may show (value -> what to print instead).
@@ -69,7 +69,9 @@ def _user(image: str, wanted: str, user: str, uid: int | None) -> Row:
     name = user.partition(":")[0]
     if uid is None and (name.isdigit() or name in ("", "root")):
         uid = int(name) if name.isdigit() else 0
-    found = (user or "root, for want of a USER") + ("" if uid is None or name in ("", str(uid)) else f" (uid {uid})")
+    changed = bool(uid) and name in ("", "root", "0")
+    found = f"uid {uid} by its entry point" if changed else user or "root, for want of a USER"
+    found += "" if changed or uid is None or name in ("", str(uid)) else f" (uid {uid})"
     if wanted == "nonroot":
         reason = f"it runs as {found}" if uid == 0 else ""
     elif wanted.isdigit():

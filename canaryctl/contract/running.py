@@ -93,7 +93,16 @@ class Ran:
         return " / ".join(said[-3:])[-600:]
 
 
-def run_image(place: Place, image: str, words: Sequence[str], *, memory: int, timeout: float, gpu: bool = False) -> Ran:
+def run_image(
+    place: Place,
+    image: str,
+    words: Sequence[str],
+    *,
+    memory: int,
+    timeout: float,
+    gpu: bool = False,
+    entrypoint: bool = False,
+) -> Ran:
     """Start `words` in an image, as its user and in its working directory, its entry point aside.
 
     Args:
@@ -101,6 +110,7 @@ def run_image(place: Place, image: str, words: Sequence[str], *, memory: int, ti
         memory: bytes it may use.
         timeout: seconds until it is ended.
         gpu: give it the place's GPUs.
+        entrypoint: have the image's entry point start `words`; it may become another user.
 
     Raises:
         HostError: the host was lost.
@@ -110,7 +120,11 @@ def run_image(place: Place, image: str, words: Sequence[str], *, memory: int, ti
     options = ["--rm", "--name", name, "--label", LABEL, "--network", "none", "--read-only", "--tmpfs", "/tmp"]  # noqa: S108  in the container
     options += ["--memory", str(memory), "--memory-swap", str(memory), "--pids-limit", "512", "--pull", "never"]
     options += ["--cap-drop", "ALL", "--security-opt", "no-new-privileges", *(place.gpu if gpu else ())]
-    run = shlex.join(["docker", "run", *options, "--entrypoint", words[0], image, *words[1:]])
+    if entrypoint:
+        argv = ["--cap-add", "SETUID", "--cap-add", "SETGID", image, *words]
+    else:
+        argv = ["--entrypoint", words[0], image, *words[1:]]
+    run = shlex.join(["docker", "run", *options, *argv])
     sudo = "sudo -n " if place.sudo else ""
     script = _TRAPS.format(docker=f"{sudo}docker", name=name)
     script += _BOUNDED.format(seconds=timeout, sudo=sudo, run=run) + _ANSWER

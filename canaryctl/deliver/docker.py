@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import subprocess
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -44,8 +44,31 @@ def local_images(
         buildable = [name for name in missing if stack.images[name].build and name not in overrides]
         hint = f"build them: canaryctl build {' '.join(buildable)}" if buildable else "docker pull or build them first"
         raise ConfigError(f"images are not on this machine: {listed}", shown(stack.file), hint)
-    facts = {name: _image_fact(name, reference, found[reference]) for name, reference in references.items()}
-    store = overlay_store(facts.values())
+    return _with_sizes({name: _image_fact(name, ref, found[ref]) for name, ref in references.items()})
+
+
+def images_by_id(wanted: Mapping[str, tuple[str, Sequence[str]]]) -> dict[str, ImageFact]:
+    """Images of this machine by their identity, whatever their tags say; those that are not here are left out.
+
+    Args:
+        wanted: by name the identity, and references under which an image store that knows no identities may have it.
+
+    Raises:
+        ConfigError: Docker does not answer.
+    """
+    names = {reference for identity, references in wanted.values() for reference in (identity, *references)}
+    found = _inspect(sorted(names)) if names else {}
+    facts: dict[str, ImageFact] = {}
+    for name, (identity, references) in wanted.items():
+        for reference in (identity, *references):
+            if reference in found and (fact := _image_fact(name, reference, found[reference])).id == identity:
+                facts[name] = fact
+                break
+    return _with_sizes(facts)
+
+
+def _with_sizes(facts: dict[str, ImageFact]) -> dict[str, ImageFact]:
+    store = overlay_store(facts.values()) if facts else None
     return {name: replace(image, layer_sizes=store.sizes(image)) for name, image in facts.items()} if store else facts
 
 

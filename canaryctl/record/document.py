@@ -57,6 +57,8 @@ def new_document(**known: Any) -> dict[str, Any]:
         "baseline": None,
         "rollback": None,
         "gaps": [],
+        "promotion": None,
+        "forced": None,
         "probed_from": None,
         "probed_until": None,
         "containers": [],

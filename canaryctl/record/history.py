@@ -44,11 +44,13 @@ def history_line(
     role: str | None = None,
     revision: str | None = None,
     time: str | None = None,
+    extra: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
     """A line of the history; `before` and `after` are release ids and become its `from` and `to`.
 
     `revision` is the database's, in the line where it is known. `role` is in the line where there is one: what passed
     as a baseline is neither promoted nor rolled back to.
+    `extra` are further keys: what a verdict proves (steps/proof.py).
     """
     line = {
         "time": time or now(),
@@ -60,7 +62,8 @@ def history_line(
         "verdict": verdict,
         "run": run,
     }
-    return line | {key: value for key, value in {"role": role, "revision": revision}.items() if value is not None}
+    known = {key: value for key, value in {"role": role, "revision": revision}.items() if value is not None}
+    return {**line, **known, **(extra or {})}
 
 
 def append_command(root: str, stack: str, sudo: bool, locks: Sequence[Mapping[str, str]] = ()) -> str:

@@ -16,6 +16,7 @@ from canaryctl.record import history
 from canaryctl.record.excerpts import excerpt
 from canaryctl.record.scrub import Scrubber
 from canaryctl.steps import locking
+from canaryctl.steps.proof import proof
 from canaryctl.work import Work
 
 
@@ -74,6 +75,7 @@ def remember(work: Work, what: str, verdict: str | None = None) -> None:
             run=work.run.id,
             role=work.run.document["role"],
             revision=work.run.document["release"]["migration"],
+            extra=proof(work, what),
         )
         root = work.scene.environment.hosts[host].root
         locks = locking.held_on(work, host)

@@ -12,6 +12,7 @@ from canaryctl.observe import interpreter
 from canaryctl.record.files import now
 from canaryctl.record.store import runs_under_way
 from canaryctl.steps import gpus
+from canaryctl.steps.proof import parts_left_out
 from canaryctl.work import Work
 
 if TYPE_CHECKING:  # the probes bring an HTTP client along, which most commands do without
@@ -115,8 +116,11 @@ def record(work: Work, results: Sequence[ProbeResult], *, soaked: bool = False) 
 
 
 def proven(work: Work) -> str:
-    """The verdict as the hosts' history has it: a pass of only some probes is `partial`, and proves none."""
-    return "partial" if work.verdict == "passed" and work.run.document["partial"] else work.verdict
+    """The verdict as the hosts' history has it: a pass of only a part is `partial`, and proves no release."""
+    left_out = parts_left_out(work.scene)
+    if work.verdict == "passed" and left_out:
+        work.run.note(f"this proves no release for promotion: {', '.join(left_out)}")
+    return "partial" if work.verdict == "passed" and (left_out or work.run.document["partial"]) else work.verdict
 
 
 def _chosen(work: Work) -> tuple[Probe, ...]:

@@ -32,7 +32,9 @@ OVERLAYS = {
     "leaky": "FROM ktrdr-backend:test\nENV DB_PASSWORD=hunter2-in-env\nARG API_TOKEN=token-in-history\n"
     "RUN touch /tmp/x\n",
     "empty": "FROM scratch\nCOPY Dockerfile /Dockerfile\n",
-    "rootly": "FROM ktrdr-backend:test\nUSER root\nEXPOSE 9000\n",
+    "rootly": "FROM ktrdr-backend:test\nUSER root\nENTRYPOINT []\nEXPOSE 9000\n",
+    "drops": "FROM ktrdr-backend:test\nUSER root\n"
+    'ENTRYPOINT ["setpriv", "--reuid=ktrdr", "--regid=ktrdr", "--init-groups", "--"]\n',
 }
 STACK = """\
 stack: oath
@@ -55,6 +57,7 @@ images:
     tag: "oath-rootly:test"
     contract: {user: nonroot, platform: linux/arm64, max_size: 100MB, ports: [8000], labels: {owner: me},
                env: {absent: [LC_ALL]}, commands: ["touch /here", "test ! -e /sys/class/net/eth0", "touch /tmp/there"]}
+  drops: {tag: "oath-drops:test", contract: {user: nonroot, modules: {present: [os]}}}
 """
 
 
@@ -168,6 +171,13 @@ def test_what_holds_beside_what_does_not_still_passes(checked: dict[str, dict[st
     assert checked["slow"]["command true"]["verdict"] == "passed"
     assert checked["rootly"]["command test ! -e /sys/class/net/eth0"]["verdict"] == "passed"
     assert checked["rootly"]["command touch /tmp/there"]["verdict"] == "passed"
+
+
+def test_an_entry_point_that_lets_root_go_makes_an_image_nonroot(
+    checked: dict[str, dict[str, dict[str, Any]]],
+) -> None:
+    row = checked["drops"]["user nonroot"]
+    assert row["verdict"] == "passed" and row["found"] == "uid 10001 by its entry point", row
 
 
 def test_no_container_is_left(checked: object) -> None:

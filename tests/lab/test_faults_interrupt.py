@@ -42,9 +42,12 @@ def env(lab_env: dict[str, str], runs_dir: Path) -> dict[str, str]:
 def big_image() -> Iterator[str]:
     """An image that no host has and that takes a while to send."""
     name = f"toy-big-{os.getpid()}"
-    fill = ["sh", "-c", "head -c 400000000 /dev/urandom > /big"]
+    fill = ["-c", "head -c 400000000 /dev/urandom > /big"]
     try:
-        subprocess.run(["docker", "run", "--name", name, "--user", "0", "ktrdr-backend:test", *fill], check=True)
+        subprocess.run(
+            ["docker", "run", "--name", name, "--user", "0", "--entrypoint", "sh", "ktrdr-backend:test", *fill],
+            check=True,
+        )
         subprocess.run(["docker", "commit", name, BIG], check=True, capture_output=True)
         yield BIG
     finally:

@@ -28,6 +28,7 @@ services:
     image: "{{{{ images.web }}}}"
     pull_policy: never
     init: true
+    entrypoint: []
     command: [python3, -m, http.server, "8000"]
     user: "0"
     stop_grace_period: 1s

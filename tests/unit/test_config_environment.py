@@ -135,6 +135,9 @@ def test_the_gpus_that_services_get(project: Project, line: str, devices: object
         ("canary_gpu_devices: 0", "canary_gpu_devices"),
         ("canary_gpu_devices: [[1]]", "canary_gpu_devices"),
         ("canary_busy_wait: soon", "canary_busy_wait"),
+        ("canary_promotes_from: [canary]", "canary_promotes_from"),
+        ("canary_max_age: 0s", "canary_max_age"),
+        ("canary_simulated: never", "canary_simulated"),
     ],
 )
 def test_a_faulty_rule_is_named(project: Project, line: str, said: str) -> None:

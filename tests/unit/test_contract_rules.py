@@ -51,6 +51,9 @@ def test_the_platform(platform: str, verdict: str) -> None:
         ("nonroot", "shop", None, "passed"),
         ("nonroot", "shop", 0, "failed"),  # a name for root
         ("nonroot", "", None, "failed"),
+        ("nonroot", "", 0, "failed"),
+        ("nonroot", "", 10001, "passed"),  # its entry point lets root go
+        ("10001", "root", 10001, "passed"),
         ("nonroot", "0:0", None, "failed"),
         ("nonroot", "root", None, "failed"),
         ("nonroot", "1000:1000", None, "passed"),

@@ -1,0 +1,248 @@
+"""Have an environment take what passed on the one before it, and nothing else: observe that one, choose, bring images.
+
+The judgement is in promotion.py; this does its input and output.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+
+from canaryctl.config.environment import Environment, load_environment
+from canaryctl.config.yamlfile import shown
+from canaryctl.deliver.docker import images_by_id, local_images
+from canaryctl.deliver.fetch import fetch_image
+from canaryctl.deliver.images import release_images
+from canaryctl.errors import ConfigError, HostError
+from canaryctl.observe import Connections, HostFacts, observe
+from canaryctl.observe.observation import Observation
+from canaryctl.plan.release import ImageFact, Release, make_release
+from canaryctl.promotion import Choice, Proof, Rules, Wanted, choose, demand_chain
+from canaryctl.scene import Scene
+from canaryctl.steps.proof import placed_images
+from canaryctl.work import Work
+
+_HERE = "here"
+
+
+@dataclass(frozen=True)
+class _Source:
+    """The environment before this one, observed."""
+
+    environment: Environment
+    connections: Connections
+    seen: Observation
+
+
+def promote(work: Work, *, fetch: bool = True) -> None:
+    """Where the environment promotes from another, have the scene use what passed there. Changes no host.
+
+    Args:
+        fetch: bring images that this machine lacks from the hosts that have them; without, they are only described.
+
+    Raises:
+        ConfigError: the promotion is refused, or the chain is faulty.
+        HostError: no host of the other environment that could be asked knows of a release that passed.
+    """
+    scene, reason = work.scene, work.scene.request.force_reason
+    if reason is not None:
+        _record_forced(work, reason, ())
+    if not _source_name(scene):
+        return
+    source = _load_source(scene)
+    _demand_no_baseline(work, source.name)
+    with Connections(source.hosts) as connections:
+        seen = observe(
+            connections,
+            list(source.hosts.values()),
+            stack=scene.stack.stack,
+            nonce="",
+            become_password=scene.request.become_password,
+        )
+        found = _choose(scene, source.name, seen)
+        if reason is not None and (found.refusals or (found.proof is None and seen.failures)):
+            _record_forced(work, reason, found.refusals or (str(next(iter(seen.failures.values()))),))
+            return
+        proof = _demand(scene, found, seen)
+        release, origins = _release(work, proof, _Source(source, connections, seen), fetch=fetch)
+    scene.use(release)
+    told = proof.as_dict()
+    told["images"] = {name: {"id": image.id, "from": origins.get(name)} for name, image in release.images.items()}
+    work.run.set("variant", release.variant)
+    work.run.set("promotion", told)
+    work.run.event("promotion", **told)
+
+
+def _demand_no_baseline(work: Work, source: str) -> None:
+    if work.run.document["role"] == "baseline":
+        raise ConfigError(
+            f"{work.scene.environment.name} takes what passed on {source}, so no baseline is deployed on it",
+            "--baseline",
+            f"compare where releases enter: canaryctl deploy {source} --baseline VARIANT",
+        )
+
+
+def _source_name(scene: Scene) -> str:
+    """The environment it promotes from, the same for all hosts."""
+    names = {policy.promotes_from for policy in scene.policies.values()}
+    if len(names) > 1:
+        raise ConfigError(
+            f"canary_promotes_from differs from host to host: {', '.join(sorted(name or 'none' for name in names))}",
+            shown(scene.environment.directory),
+            "set it for all of them, in group_vars/all",
+        )
+    return names.pop()
+
+
+def _load_source(scene: Scene) -> Environment:
+    """The environment it promotes from. Raises ConfigError where there is none, or the chain goes round."""
+    project, vault = scene.project, scene.request.vault_password_file
+    known = project.environments()
+    loaded: dict[str, Environment] = {scene.environment.name: scene.environment}
+
+    def before(name: str) -> str:
+        given = str(loaded[name].vars.get("canary_promotes_from") or "")
+        if given and given not in known:
+            raise ConfigError(
+                f"canary_promotes_from of {name} names '{given}', which is no environment",
+                shown(loaded[name].directory),
+                f"environments there are: {', '.join(known)}",
+            )
+        if given and given not in loaded:
+            loaded[given] = load_environment(project, given, vault_password_file=vault)
+        return given
+
+    demand_chain(scene.environment.name, before)
+    return loaded[before(scene.environment.name)]
+
+
+def _choose(scene: Scene, source: str, seen: Observation) -> Choice:
+    request, policy = scene.request, scene.policy
+    overrides = local_images(scene.stack, list(request.images), request.images) if request.images else {}
+    wanted = Wanted(
+        environment=scene.environment.name,
+        stack=scene.stack,
+        files=scene.files.all,
+        variant=request.variant,
+        images={name: image.id for name, image in overrides.items()},
+        references=request.images,
+        placed={variant: placed_images(scene, variant) for variant in scene.stack.variants},
+    )
+    states = [facts.state for facts in seen.facts.values()]
+    return choose(
+        source,
+        [line for state in states for line in state.history if isinstance(line, Mapping)],
+        [entry.release for state in states for entry in state.releases.values() if entry.release],
+        wanted,
+        Rules(policy.max_age, policy.simulated),
+        datetime.now(UTC),
+    )
+
+
+def _demand(scene: Scene, found: Choice, seen: Observation) -> Proof:
+    if found.proof is None and seen.failures:
+        lost = next(iter(seen.failures.values()))
+        why = f"{scene.environment.name} takes what passed on {_source_name(scene)}, which cannot be asked: {lost.what}"
+        raise HostError(why, lost.where, lost.hint, reason=lost.reason)
+    if found.proof is None or found.refusals:
+        raise ConfigError(
+            f"not promoted: {'; '.join(found.refusals)}",
+            f"{scene.environment.name}, which takes what passed on {_source_name(scene)}",
+            f"deploy it on {_source_name(scene)} until it passes there; or override this with --force --reason TEXT, "
+            "which every report will show",
+        )
+    return found.proof
+
+
+def _record_forced(work: Work, reason: str, overrides: tuple[str, ...]) -> None:
+    work.run.set("forced", {"reason": reason, "overrides": list(overrides)})
+    if overrides:
+        work.run.note(f"forced: {reason} (overrides: {'; '.join(overrides)})")
+
+
+def _release(work: Work, proof: Proof, source: _Source, *, fetch: bool) -> tuple[Release, dict[str, str]]:
+    """The release as it was recorded, and where each of its images is: here, a host, or a registry.
+
+    Raises:
+        ConfigError: an image is to be had nowhere.
+    """
+    scene, variant = work.scene, str(proof.document["variant"])
+    found = _published(scene, proof)
+    origins = {name: image.source for name, image in found.items()}
+    local = _here(scene, proof, [name for name in proof.images if name not in found])
+    origins |= dict.fromkeys(local, _HERE)
+    found |= local
+    placed = placed_images(scene, variant)
+    for name in proof.images:
+        if name not in found and name in placed:
+            origins[name], found[name] = _from_host(work, proof, name, source, fetch=fetch)
+        elif name not in found:  # it runs nowhere here: the release's id is all that it is for
+            found[name] = replace(_recorded(proof, name), local=False)
+    return make_release(scene.stack, variant, found, scene.files.all), origins
+
+
+def _published(scene: Scene, proof: Proof) -> dict[str, ImageFact]:
+    """Images that hosts pull, as they were published when they passed."""
+    sources = {name: image["source"] for name, image in proof.document["images"].items() if image.get("source")}
+    deliveries = {scene.policies[host].delivery for host in scene.placed}
+    if not sources or "push" in deliveries:
+        return {}
+    then = {
+        name: scene.stack.images[name].model_copy(update={"ref": ref, "tag": None}) for name, ref in sources.items()
+    }
+    stack = scene.stack.model_copy(update={"images": {**scene.stack.images, **then}})
+    found = release_images(stack, sorted(sources), {}, deliveries=deliveries, registries=scene.registries)
+    for name, image in found.items():
+        if image.id != proof.images[name]:
+            raise ConfigError(f"image {name}: {sources[name]} is not what passed", "", "ask who keeps that registry")
+    return found
+
+
+def _here(scene: Scene, proof: Proof, names: list[str]) -> dict[str, ImageFact]:
+    """Those that this machine has, whatever its tags say by now."""
+    images = proof.document["images"]
+    wanted = {name: (proof.images[name], (images[name]["tag"], scene.stack.images[name].reference)) for name in names}
+    found = images_by_id(wanted)
+    return {name: replace(image, source=images[name].get("source", "")) for name, image in found.items()}
+
+
+def _from_host(work: Work, proof: Proof, name: str, source: _Source, *, fetch: bool) -> tuple[str, ImageFact]:
+    """An image that this machine lacks: the host it comes from, and the image."""
+    identity, seen = proof.images[name], source.seen
+    host = next((host for host, facts in seen.facts.items() if facts.has_image(identity)), None)
+    if host is None:
+        raise ConfigError(
+            f"image {name} ({identity}) passed on {source.environment.name}, but is neither on this machine nor on its "
+            f"hosts any more ({', '.join(source.environment.hosts)})",
+            "",
+            f"promote from the machine that has it, or deploy on {source.environment.name} again",
+        )
+    described = _on_host(proof, name, seen.facts[host])
+    if not fetch:
+        return host, described
+    work.run.event("stage.started", stage="fetch", hosts=[host])
+    fetch_image(source.connections.get(host), described.reference, sudo=seen.facts[host].sudo)
+    image = _here(work.scene, proof, [name]).get(name)
+    if image is None or (described.layers and image.layers != described.layers):
+        raise ConfigError(
+            f"image {name} came from {host} as another than the one that passed ({identity})",
+            host,
+            f"deploy on {source.environment.name} again: it verifies its images",
+        )
+    work.run.note(f"image {name} was not on this machine: it was fetched from {host} of {source.environment.name}")
+    return host, image
+
+
+def _on_host(proof: Proof, name: str, facts: HostFacts) -> ImageFact:
+    """An image as the host that has it describes it."""
+    recorded = _recorded(proof, name)
+    images = [i for i in facts.images if i.id == recorded.id or recorded.reference in i.tags]
+    layers = next((image.layers for image in images if image.layers), ())
+    return replace(recorded, layers=layers, platform=f"linux/{facts.arch}")
+
+
+def _recorded(proof: Proof, name: str) -> ImageFact:
+    image = proof.document["images"][name]
+    size, source = int(image.get("size") or 0), str(image.get("source") or "")
+    return ImageFact(name, proof.images[name], str(image["tag"]), size, (), "", source=source)

@@ -1,0 +1,170 @@
+"""An environment that takes what passed on another one, and nothing else."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from conftest import Box, Ctl, Result
+from toy import Toy, evidence, tells
+
+pytestmark = pytest.mark.lab
+
+HOST = "canary-1"
+IMAGE, OTHER = "promo-web:test", "promo-other:test"
+NEXT = {"all": {"canary_promotes_from": "first"}}
+
+
+def build(tag: str, content: str) -> str:
+    """An image of ours that differs by `content`; its identity."""
+    text = f"FROM ktrdr-backend:test\nLABEL promo={content}\nUSER root\nRUN echo {content} > /promo\n"
+    argv = ["docker", "build", "-q", "-t", tag, "-"]
+    env = {**os.environ, "DOCKER_BUILDKIT": "0"}
+    subprocess.run(argv, input=text, check=True, capture_output=True, text=True, env=env)
+    return here(tag)
+
+
+def here(reference: str) -> str:
+    """An image's identity on this machine; empty where it is not here."""
+    argv = ["docker", "image", "inspect", "-f", "{{.Id}}", reference]
+    return subprocess.run(argv, capture_output=True, text=True).stdout.strip()
+
+
+def remove(*references: str) -> None:
+    subprocess.run(["docker", "rmi", "-f", *references], capture_output=True)
+
+
+@pytest.fixture(scope="module")
+def toy(tmp_path_factory: pytest.TempPathFactory, ctl: Ctl, box: Callable[[str], Box]) -> Iterator[Toy]:
+    """A stack with an environment `first`, and `next` that promotes from it, on the same host."""
+    made = Toy(tmp_path_factory.mktemp("promo"), "promo", 18871, ctl, box)
+    made.edit("stack.yml", "ktrdr-backend:test", IMAGE)
+    made.environment("first", HOST)
+    made.environment("next", HOST, variables=NEXT)
+    made.clean()
+    yield made
+    made.clean()
+    listed = subprocess.run(["docker", "images", "-q", "canaryctl/promo/*"], capture_output=True, text=True)
+    remove(IMAGE, OTHER, *listed.stdout.split())
+
+
+@pytest.fixture
+def proven(toy: Toy) -> str:
+    """The identity of the image that passed on `first` last."""
+    identity = build(IMAGE, "proven")
+    done = toy.deploy("first")
+    assert done.code == 0, done.text[-3000:]
+    assert done.document["release"]["images"]["web"]["id"] == identity
+    return identity
+
+
+def served(done: Result) -> str:
+    assert done.code == 0, done.text[-3000:]
+    return str(done.document["release"]["images"]["web"]["id"])
+
+
+def test_before_anything_passed_nothing_is_promoted(toy: Toy) -> None:
+    toy.environment("unseen", HOST)
+    toy.environment("after-unseen", HOST, variables={"all": {"canary_promotes_from": "unseen"}})
+    build(IMAGE, "proven")
+    before = toy.state(HOST)
+    tells(toy.run("deploy", "after-unseen", "--yes"), 2, "no release has passed on unseen", "--force --reason")
+    assert toy.state(HOST) == before
+
+
+def test_an_environment_that_is_not_there_is_named(toy: Toy) -> None:
+    toy.environment("lost", HOST, variables={"all": {"canary_promotes_from": "nowhere"}})
+    tells(toy.run("deploy", "lost", "--yes"), 2, "canary_promotes_from of lost names 'nowhere'")
+
+
+def test_where_the_environment_before_cannot_be_asked_it_is_a_host_error(toy: Toy) -> None:
+    toy.environment("away", HOST, variables={HOST: {"ansible_port": 9}})
+    toy.environment("after-away", HOST, variables={"all": {"canary_promotes_from": "away"}})
+    tells(toy.run("deploy", "after-away", "--yes"), 3, "away", HOST)
+
+
+def test_what_passed_is_promoted_whatever_the_tag_says_since(toy: Toy, ctl: Ctl, proven: str) -> None:
+    verdict = next(line for line in reversed(toy.history(HOST)) if line["what"] == "verdict")
+    assert (verdict["verdict"], verdict["variant"], verdict["placed"]) == ("passed", "only", ["web"])
+    assert verdict["images"] == {"web": proven} and verdict["contracts"]["passed"] >= 1 and verdict["probes_file"]
+    assert build(IMAGE, "since") != proven
+
+    planned = toy.run("plan", "next", "--output", "json").document
+    assert planned["promotion"]["from"] == "first"
+    assert planned["release"]["images"]["web"]["id"] == proven and planned["plan"]["changes"]
+
+    rendered = toy.run("render", "next", "--yes", "--output", "json").document
+    assert rendered["release"]["images"]["web"]["id"] == proven
+
+    done = toy.run("deploy", "next", "--yes")
+    assert done.code == 0 and "from first: passed" in done.out and proven in done.out, done.text[-3000:]
+
+    again = toy.deploy("next")
+    assert served(again) == proven and again.document["plan"]["changes"] == []
+    promotion = again.document["promotion"]
+    assert (promotion["from"], promotion["verdict"], promotion["by"]) == ("first", "passed", verdict["who"])
+    assert promotion["images"] == {"web": {"id": proven, "from": "here"}} and promotion["run"] == verdict["run"]
+    report = (evidence(ctl, again.document) / "report.md").read_text()
+    assert "Promoted from first" in report and proven in report
+
+
+def test_an_image_that_is_not_here_any_more_comes_from_the_host_that_ran_it(
+    toy: Toy, proven: str, box: Callable[[str], Box]
+) -> None:
+    remove(proven)
+    assert here(proven) == ""
+    planned = toy.run("plan", "next", "--output", "json").document
+    assert planned["promotion"]["images"]["web"] == {"id": proven, "from": HOST} and here(proven) == ""
+
+    done = toy.deploy("next")
+    assert served(done) == proven == here(proven)
+    assert done.document["promotion"]["images"]["web"] == {"id": proven, "from": HOST}
+    assert any("fetched from canary-1" in note for note in done.document["notes"])
+
+
+def test_an_unproven_image_is_refused_before_anything_is_changed(toy: Toy, proven: str) -> None:
+    build(OTHER, "other")
+    before = toy.state(HOST)
+    refused = toy.run("deploy", "next", "--image", f"web={OTHER}", "--yes")
+    tells(refused, 2, "image web", OTHER, proven[:19], "first")
+    assert toy.state(HOST) == before
+    missing = toy.run("deploy", "next", "--image", "web=promo-never:built", "--yes")
+    tells(missing, 2, "not on this machine", "promo-never:built")
+
+
+def test_force_deploys_it_and_every_record_says_why(toy: Toy, ctl: Ctl, proven: str) -> None:
+    other = build(OTHER, "other")
+    tells(toy.run("deploy", "next", "--image", f"web={OTHER}", "--force", "--yes"), 2, "--reason")
+    done = toy.deploy("next", "--image", f"web={OTHER}", "--force", "--reason", "the fix cannot wait")
+    assert served(done) == other
+    forced = done.document["forced"]
+    assert forced["reason"] == "the fix cannot wait" and "image web" in forced["overrides"][0]
+    assert done.document["promotion"] is None
+    line = toy.history(HOST)[-1]
+    assert (line["what"], line["reason"], line["forced"]) == ("verdict", "the fix cannot wait", True)
+    folder = evidence(ctl, done.document)
+    for report in ("report.md", "report.html"):
+        assert "the fix cannot wait" in (folder / report).read_text()
+    served(toy.deploy("next"))  # and what passed takes its place again
+
+
+def test_a_run_that_judged_a_part_makes_nothing_promotable(toy: Toy, proven: str, tmp_path: Path) -> None:
+    back = toy.edit("compose.yml.j2", "services:\n", "# changed\nservices:\n")
+    try:
+        partly = toy.deploy("first", "--no-contract")
+        assert partly.code == 0 and any("proves no release" in note for note in partly.document["notes"])
+        assert toy.history(HOST)[-1]["verdict"] == "partial"
+        tells(toy.run("deploy", "next", "--yes"), 2, "compose.yml.j2 (changed)", "first")
+
+        probes = tmp_path / "probes.yml"
+        probes.write_text((toy.folder / "probes.yml").read_text())
+        assert toy.deploy("first", "--probes", str(probes)).code == 0
+        assert toy.history(HOST)[-1]["verdict"] == "partial"
+
+        assert toy.deploy("first").code == 0
+        assert served(toy.deploy("next")) == proven
+    finally:
+        back()

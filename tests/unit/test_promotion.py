@@ -1,0 +1,283 @@
+"""Which release may be promoted, and what is said of one that may not."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+from documents import candidate
+
+from canaryctl.cli.options import forced_for
+from canaryctl.config.stack import Stack, load_stack
+from canaryctl.errors import ConfigError
+from canaryctl.plan.release import ImageFact, make_release
+from canaryctl.promotion import Choice, Rules, Wanted, choose, demand_chain, lines_of
+from canaryctl.record.history import history_line
+from canaryctl.record.page import render_html
+from canaryctl.record.report import render_markdown
+
+NOW = datetime(2026, 3, 10, 12, tzinfo=UTC)
+WEB, DB, NEW = (f"sha256:{digit * 64}" for digit in "abc")
+FILES = {"compose.yml.j2": b"services: {}", "assets/a.txt": b"a"}
+STACK = """\
+stack: shop
+images: {web: {tag: "web:t"}, db: {tag: "db:t"}, fat: {tag: "fat:t"}}
+variants:
+  split: {web: web, db: db}
+  mono: {web: fat, db: db}
+default_variant: mono
+placement: {all: [web, db]}
+compose: compose.yml.j2
+"""
+
+
+def stack(tmp_path: Path, text: str = STACK) -> Stack:
+    (tmp_path / "compose.yml.j2").touch()
+    (tmp_path / "stack.yml").write_text(text)
+    return load_stack(tmp_path / "stack.yml")
+
+
+@pytest.fixture
+def shop(tmp_path: Path) -> Stack:
+    return stack(tmp_path)
+
+
+def facts(**ids: str) -> dict[str, ImageFact]:
+    return {name: ImageFact(name, identity, "", 1, ("l",), "linux/amd64") for name, identity in ids.items()}
+
+
+def document(shop: Stack) -> dict[str, Any]:
+    release = make_release(shop, "split", facts(web=WEB, db=DB), FILES)
+    return release.as_dict() | {"variant": "split", "stack": "shop", "environment": "canary"}
+
+
+def line(release: str, verdict: str, time: str = "09T12:00:00", what: str = "verdict", **extra: Any) -> dict[str, Any]:
+    environment, role = extra.pop("environment", "canary"), extra.pop("role", None)
+    proves = {"placed": ["web", "db"], "simulated": False, "contracts": {"passed": 7}, "variant": "split", **extra}
+    return history_line(
+        who="ann@desk",
+        environment=environment,
+        what=what,
+        before=None,
+        after=release,
+        verdict=verdict,
+        run=f"run-{time}-{verdict}",
+        role=role,
+        time=f"2026-03-{time}.000000Z",
+        extra=proves,
+    )
+
+
+def wanted(shop: Stack, **more: Any) -> Wanted:
+    placed = {"split": frozenset(("web", "db")), "mono": frozenset(("fat", "db"))}
+    return Wanted(**{"environment": "staging", "stack": shop, "files": FILES, "placed": placed, **more})
+
+
+def chosen(
+    shop: Stack,
+    *history: Mapping[str, Any],
+    asked: Wanted | None = None,
+    documents: list[dict[str, Any]] | None = None,
+    **rules: Any,
+) -> Choice:
+    known = [document(shop)] if documents is None else documents
+    return choose("canary", history, known, asked or wanted(shop), Rules(**rules), NOW)
+
+
+def test_what_passed_is_taken_with_its_own_variant_and_images(shop: Stack) -> None:
+    release = document(shop)["id"]
+    found = chosen(shop, line(release, "passed"))
+    assert found.refusals == () and found.proof is not None
+    assert found.proof.images == {"web": WEB, "db": DB}
+    told = found.proof.as_dict()
+    assert (told["from"], told["release"], told["variant"], told["by"]) == ("canary", release, "split", "ann@desk")
+    assert told["contracts"] == {"passed": 7} and told["simulated"] is False
+
+
+def test_of_several_that_passed_the_newest_is_taken_whatever_failed_since(shop: Stack) -> None:
+    release = document(shop)["id"]
+    history = [
+        line("f" * 64, "failed", "10T11:00:00"),
+        line("0" * 64, "passed", "01T00:00:00"),
+        line(release, "passed"),
+    ]
+    found = chosen(shop, *history)
+    assert found.refusals == () and found.proof is not None and found.proof.line["to"] == release
+
+
+def test_a_line_counts_once_however_many_hosts_have_it(shop: Stack) -> None:
+    release = document(shop)["id"]
+    assert chosen(shop, line(release, "passed"), line(release, "passed")).refusals == ()
+
+
+@pytest.mark.parametrize(
+    ("verdicts", "words"),
+    [
+        ([], ("no release has passed on canary",)),
+        (["partial"], ("no release has passed on canary", "only a part of it was judged", "run-")),
+        (["failed"], ("no release has passed on canary", "failed")),
+        (["inconclusive"], ("no release has passed on canary", "inconclusive")),
+        (["passed", "inconclusive"], ("newest verdict there is inconclusive", "run-")),
+        (["passed", "failed"], ("newest verdict there is failed",)),
+        (["passed", "failed", "partial"], ("newest verdict there is failed",)),
+        (["failed", "passed"], ()),
+        (["inconclusive", "passed"], ()),
+        (["passed", "partial"], ()),
+    ],
+)
+def test_verdicts_of_the_release_decide(shop: Stack, verdicts: list[str], words: tuple[str, ...]) -> None:
+    release = document(shop)["id"]
+    refused = chosen(shop, *(line(release, v, f"0{day}T00:00:00") for day, v in enumerate(verdicts, 1))).refusals
+    assert bool(refused) == bool(words) and all(word in refused[0] for word in words), refused
+
+
+@pytest.mark.parametrize("other", [{"environment": "lab"}, {"role": "baseline"}, {"what": "deploy"}])
+def test_what_passed_elsewhere_or_otherwise_is_no_proof(shop: Stack, other: dict[str, Any]) -> None:
+    refused = chosen(shop, line(document(shop)["id"], "passed", **other)).refusals
+    assert refused and "no release has passed on canary" in refused[0]
+
+
+@pytest.mark.parametrize(
+    ("files", "words"),
+    [
+        ({"assets/a.txt": b"b"}, "assets/a.txt (changed)"),
+        ({"assets/b.txt": b"b"}, "assets/b.txt (new)"),
+        ({"assets/a.txt": None}, "assets/a.txt (gone)"),
+        ({"compose.yml.j2": b"x", "assets/a.txt": None}, "assets/a.txt (gone), compose.yml.j2 (changed)"),
+    ],
+)
+def test_files_that_differ_are_listed(shop: Stack, files: dict[str, bytes | None], words: str) -> None:
+    now = {path: content for path, content in {**FILES, **files}.items() if content is not None}
+    refused = chosen(shop, line(document(shop)["id"], "passed"), asked=wanted(shop, files=now)).refusals
+    assert refused == (f"the stack's files differ from those that passed on canary: {words}",)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "words"),
+    [
+        (
+            "placement: {all: [web, db]}",
+            "placement: {core: [db], all: [web]}",
+            "the placement or the migrations differ",
+        ),
+        (
+            "compose: compose.yml.j2\n",
+            "compose: compose.yml.j2\nmigrations: {service: web, upgrade: up, current: now}\n",
+            "the placement or the migrations differ",
+        ),
+        ("split: {web: web, db: db}", "split: {web: fat, db: db}", "other images than passed on canary for web"),
+        ("split: {web: web", "parted: {web: web", "no variant 'split'"),
+    ],
+)
+def test_a_stack_file_that_makes_another_release_is_refused(tmp_path: Path, old: str, new: str, words: str) -> None:
+    before = document(stack(tmp_path))
+    assert old in STACK
+    changed = stack(tmp_path, STACK.replace(old, new))
+    refused = chosen(changed, line(before["id"], "passed"), documents=[before]).refusals
+    assert len(refused) == 1 and words in refused[0], refused
+
+
+@pytest.mark.parametrize(
+    ("asked", "words"),
+    [
+        ({"variant": "mono"}, ("variant 'split' passed on canary, not 'mono'",)),
+        (
+            {"images": {"web": NEW}, "references": {"web": "web:new"}},
+            ("image web: web:new is sha256:cccccccccccc, but sha256:aaaaaaaaaaaa passed on canary",),
+        ),
+        ({"images": {"fat": NEW}}, ("image fat", "no image of this name passed on canary")),
+        ({"placed": {"split": frozenset(("web", "db", "gpu"))}}, ("staging would run gpu, which canary never ran",)),
+        ({"variant": "split", "images": {"web": WEB}}, ()),
+    ],
+)
+def test_what_is_asked_for_must_be_what_passed(shop: Stack, asked: dict[str, Any], words: tuple[str, ...]) -> None:
+    refused = chosen(shop, line(document(shop)["id"], "passed"), asked=wanted(shop, **asked)).refusals
+    assert bool(refused) == bool(words) and all(word in refused[0] for word in words), refused
+
+
+@pytest.mark.parametrize(
+    ("rules", "extra", "words"),
+    [
+        ({"max_age": 86400.0}, {}, ""),
+        ({"max_age": 3600.0}, {}, "passed on canary 24 h ago, and canary_max_age is 1 h"),
+        ({"max_age": 3600.0 * 23}, {}, "canary_max_age is 23 h"),
+        ({"simulated": "refuse"}, {"simulated": True}, "with a simulated GPU, and canary_simulated is refuse"),
+        ({"simulated": "refuse"}, {}, ""),
+        ({}, {"simulated": True}, ""),
+        ({}, {"reason": "on fire", "forced": True}, "was itself forced onto canary: on fire"),
+        ({}, {"reason": "to be sure"}, ""),
+    ],
+)
+def test_the_policy_is_kept(shop: Stack, rules: dict[str, Any], extra: dict[str, Any], words: str) -> None:
+    refused = chosen(shop, line(document(shop)["id"], "passed", **extra), **rules).refusals
+    assert bool(refused) == bool(words) and all(words in one for one in refused), refused
+
+
+def test_a_release_whose_files_were_removed_there_cannot_be_promoted(shop: Stack) -> None:
+    refused = chosen(shop, line(document(shop)["id"], "passed"), documents=[]).refusals
+    assert len(refused) == 1 and "its files are on no host" in refused[0]
+
+
+def test_everything_in_the_way_is_told_at_once(shop: Stack) -> None:
+    asked = wanted(shop, variant="mono", images={"web": NEW}, files={**FILES, "assets/a.txt": b"b"})
+    assert len(chosen(shop, line(document(shop)["id"], "passed"), asked=asked, max_age=1.0).refusals) == 4
+
+
+@pytest.mark.parametrize(
+    ("chain", "round_trip"),
+    [
+        ({"prod": "staging", "staging": "canary"}, ""),
+        ({"prod": "prod"}, "prod <- prod"),
+        ({"prod": "staging", "staging": "canary", "canary": "staging"}, "prod <- staging <- canary <- staging"),
+    ],
+)
+def test_a_chain_must_end(chain: dict[str, str], round_trip: str) -> None:
+    if not round_trip:
+        demand_chain("prod", lambda name: chain.get(name, ""))
+        return
+    with pytest.raises(ConfigError) as refused:
+        demand_chain("prod", lambda name: chain.get(name, ""))
+    assert round_trip in refused.value.what
+
+
+@pytest.mark.parametrize(
+    ("force", "reason", "result"),
+    [
+        (False, None, None),
+        (True, " the fix  cannot wait ", "the fix cannot wait"),
+        (True, None, "needs a reason"),
+        (True, "  ", "needs a reason"),
+        (False, "why", "says why --force is right"),
+    ],
+)
+def test_force_and_its_reason_go_together(force: bool, reason: str | None, result: str | None) -> None:
+    try:
+        assert forced_for(force, reason) == result
+    except ConfigError as error:
+        assert result and result in error.what
+
+
+def test_people_read_what_is_promoted_in_a_few_lines(shop: Stack) -> None:
+    found = chosen(shop, line(document(shop)["id"], "passed", simulated=True))
+    assert found.proof is not None
+    told = found.proof.as_dict()
+    told["images"] = {"web": {"id": WEB, "from": "here"}, "db": {"id": DB, "from": "canary-1"}}
+    text = "\n".join(lines_of(told))
+    for words in ("from canary: passed", "ann@desk", "7 of 7 contract checks", "simulated GPU", WEB, "from canary-1"):
+        assert words in text, text
+
+
+@pytest.mark.parametrize("render", [render_markdown, render_html])
+def test_reports_tell_what_was_promoted_and_what_was_forced(
+    shop: Stack, render: Callable[[Mapping[str, Any]], str]
+) -> None:
+    found = chosen(shop, line(document(shop)["id"], "passed"))
+    assert found.proof is not None
+    text = render(candidate() | {"promotion": found.proof.as_dict()})
+    assert "Promoted from canary" in text and "ann@desk" in text and WEB in text and "7 passed" in text
+    assert "Forced" not in text
+    text = render(candidate() | {"forced": {"reason": "on fire", "overrides": ["no release has passed"]}})
+    assert "Forced" in text and "on fire" in text and "no release has passed" in text
