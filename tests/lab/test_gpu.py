@@ -146,11 +146,11 @@ def test_gpus_that_others_use_refuse_a_deploy_and_are_left_alone(toy: tuple[Toy,
 
 
 @pytest.fixture
-def theirs(toy: tuple[Toy, Result], gpu_host: Box) -> Iterator[Callable[[int], None]]:
+def theirs(toy: tuple[Toy, Result], gpu_host: Box, request: pytest.FixtureRequest) -> Iterator[Callable[[int], None]]:
     """Let a container of others compute on the GPU for some seconds, and give the stack something to start."""
     project = toy[0]
     image = gpu_host.run("docker inspect -f '{{.Config.Image}}' toygpu-one-web-1").strip()
-    back = project.edit("server.py", "import http.server", "import   http.server")
+    back = project.edit("server.py", "import http", f"# {request.node.name}\nimport http")
 
     def compute(seconds: int) -> None:
         gpu_host.run(f"docker run -d --name theirs --gpus all --entrypoint sleep {image} {seconds}")
