@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from canaryctl.errors import CanaryError, HostError, LockedError
+from canaryctl.errors import ApplyError, CanaryError, HostError, LockedError
 from canaryctl.observe import Connection, Connections
 from canaryctl.observe.lockfacts import LockFacts, lock_lost
 from canaryctl.record import lock as remote
@@ -26,6 +26,8 @@ TTL = 60.0  # seconds that a lock outlives its last renewal
 _RENEW_EVERY = TTL / 3
 _WAIT_AT_MOST = 1800.0  # seconds
 _LOOK_EVERY = 2.0  # seconds between two tries while waiting
+# Files are dated by a clock that is a few milliseconds behind the one that is asked for the time.
+_CLOCK_STEP = 0.1  # seconds
 
 T = TypeVar("T")
 
@@ -146,39 +148,44 @@ def take(work: Work, *, host_too: bool = False) -> bool:
         ApplyError: a host cannot keep a lock.
     """
     request = work.scene.request
+    return _take(work, host_too, wait=_WAIT_AT_MOST if request.wait else 0, break_lock=request.break_lock)
+
+
+def _take(work: Work, host_too: bool, *, wait: float, break_lock: bool) -> bool:
     wanted = _wanted(work, host_too)
-    if request.check or not wanted:
+    if work.scene.request.check or not wanted:
         return False
+    first = work.lock is None
     work.lock = lock = work.lock or RunLock(work)
     displace: set[str] = set()
-    waited = _Waiting(work)
+    displaced: dict[str, LockFacts] = {}
+    waited = _Waiting(work, wait)
     while True:
         found, lost = lock.acquire(wanted, displace)
-        displaced = {seen.mark: seen for attempt in found.values() for seen in attempt.displaced}
-        for seen in displaced.values():
-            _tell_displaced(work, seen, seen.mark in displace)
+        for seen in (seen for attempt in found.values() for seen in attempt.displaced):
+            if displaced.setdefault(seen.mark, seen) is seen:
+                _tell_displaced(work, seen, seen.mark in displace)
         _forget(work, lost)
         wanted = {host: paths for host, paths in wanted.items() if host not in lost}
         refused = {host: attempt.refused for host, attempt in found.items() if attempt.refused}
         if not refused:
             stale = {host for host, attempt in found.items() if attempt.touched > work.facts[host].time - _CLOCK_STEP}
-            return bool(waited.told or displaced or stale)
-        more = {seen.mark for seen in refused.values() if request.break_lock or _is_dead(work, seen)} - displace
+            if not first or not (waited.told or displaced or stale):
+                return False
+            work.served_before.clear()
+            return True
+        more = {seen.mark for seen in refused.values() if break_lock or _is_dead(work, seen)} - displace
         displace |= more
         if not more:
             waited.go_on(refused)
 
 
-# Files are dated by a clock that is a few milliseconds behind the one that is asked for the time.
-_CLOCK_STEP = 0.1  # seconds
-
-
 def take_to_prune(work: Work) -> bool:
-    """Take the lock of the whole hosts if it is free; False, and a note, where it is not."""
+    """Take the lock of the whole hosts if it is free; False, and a note, where it is not: pruning is not urgent."""
     try:
-        take(work, host_too=True)
-    except LockedError as error:
-        work.run.note(f"nothing was pruned: {error.where} is {error.what}")
+        _take(work, host_too=True, wait=0, break_lock=False)
+    except (LockedError, ApplyError) as error:
+        work.run.note(f"nothing was pruned: {error}")
         return False
     return True
 
@@ -214,9 +221,9 @@ def locked(environment: str, host: str, seen: LockFacts) -> LockedError:
 class _Waiting:
     """Patience with other holders, as long as the operator has it."""
 
-    def __init__(self, work: Work) -> None:
+    def __init__(self, work: Work, seconds: float) -> None:
         self._work = work
-        self._until = time.monotonic() + (_WAIT_AT_MOST if work.scene.request.wait else 0)
+        self._until = time.monotonic() + seconds
         self.told = ""
 
     def go_on(self, refused: Mapping[str, LockFacts]) -> None:
