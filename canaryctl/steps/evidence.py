@@ -104,6 +104,10 @@ def record_migration(work: Work, stats: dict[str, Any]) -> None:
     if not stats:
         return
     found = {key: stats.get(key) for key in ("before", "after")}
+    if stats.get("backup"):
+        found["backup"] = stats["backup"]
+    if stats.get("backup_note"):
+        work.run.note(stats["backup_note"])
     work.run.set("migrations", found)
     work.run.document["release"]["migration"] = found["after"]
 

@@ -12,7 +12,7 @@ from canaryctl.errors import ApplyError, HostError
 from canaryctl.plan.cuda import version_of
 from canaryctl.plan.plan import Plan, marker_of, migration_host
 from canaryctl.record.files import now
-from canaryctl.steps import evidence
+from canaryctl.steps import backups, evidence
 from canaryctl.work import Work
 
 
@@ -41,6 +41,7 @@ def render(work: Work, hosts: Sequence[str]) -> None:
 def migrate(work: Work, host: str, plan: Plan) -> None:
     """Run the migration once, with the database up and everything else as it was."""
     databases = work.scene.stack.migrations.databases if work.scene.stack.migrations else ()
+    backups.demand_host(work)
     hosts = [h for h in work.facts if h == host or set(databases) & set(work.scene.placed.get(h, ()))]
     _ansible(work, "migrate", hosts, _stage_variables(work, hosts, plan))
 
@@ -57,6 +58,12 @@ def down(work: Work, *, volumes: bool) -> None:
         return
     variables = _stage_variables(work, hosts) | {"canary_down_volumes": volumes}
     _ansible(work, "down", hosts, variables)
+
+
+def restore(work: Work, hosts: Sequence[str], wanted: Mapping[str, Any]) -> dict[str, Any]:
+    """Stop the writers and put a backup in the database's place; what the role reports. `wanted` is canary_restore."""
+    stats = _ansible(work, "restore", hosts, _stage_variables(work, hosts) | {"canary_restore": dict(wanted)})
+    return dict(stats.get("canary_restore_result") or {})
 
 
 def _stage_variables(work: Work, hosts: Sequence[str], plan: Plan | None = None) -> dict[str, Any]:
@@ -99,8 +106,10 @@ def _migration_variables(work: Work) -> dict[str, Any] | None:
         "current": migrations.current,
         "heads": migrations.heads or "",
         "timeout": migrations.timeout,
+        "backup": backups.variables(work),
         # The run's id makes the file change with every migration, and with it the time that plans compare.
-        "marker": marker_of(work.scene.stack, work.scene.release, work.scene.compose_project) | {"run": work.run.id},
+        "marker": marker_of(work.scene.stack, work.scene.release, work.scene.compose_project)
+        | {"run": work.run.id, "release": work.scene.release.id, "backward_compatible": migrations.backward_compatible},
     }
 
 
@@ -125,8 +134,8 @@ def _secrets_source(work: Work) -> Path | None:
     return path
 
 
-def _ansible(work: Work, stage: str, hosts: Sequence[str], variables: dict[str, Any]) -> None:
-    """Run a stage's playbook, record every host's result, and raise for those that failed."""
+def _ansible(work: Work, stage: str, hosts: Sequence[str], variables: dict[str, Any]) -> dict[str, Any]:
+    """Run a stage's playbook, record every host's result, raise for those that failed; what the playbook reports."""
     request, began = work.scene.request, now()
     work.run.event("stage.started", stage=stage, hosts=list(hosts))
     done = run_stage(
@@ -151,6 +160,7 @@ def _ansible(work: Work, stage: str, hosts: Sequence[str], variables: dict[str, 
     if stage == "migrate":
         evidence.record_migration(work, done.stats.get("canary_migration_result") or {})
     _raise_for(work, stage, done.results)
+    return done.stats
 
 
 def _raise_for(work: Work, stage: str, results: dict[str, Any]) -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import os
 import time
-from datetime import datetime, timezone
 from pathlib import Path
 
 from ansible.module_utils.backups import BEFORE_RESTORE, digest, prune, read_json, served_release, take
@@ -17,8 +16,9 @@ from ansible.module_utils.postgres import (
     Trouble,
     connect,
     drop,
+    end_connections,
     find_container,
-    literal,
+    insist,
     query,
     quote,
     restore_into,
@@ -137,11 +137,11 @@ def bring_back(wanted: dict) -> dict:
         "marker": read_json(root / "migrated.json"),
         "revision": None,
     }
-    until = f"{datetime.now(timezone.utc):%Y-%m-%dT%H:%M:%SZ}"
+    until = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
     before = take(server, root, about, BEFORE_RESTORE)
     scratch = RESTORE + os.urandom(4).hex()
     try:
-        restore_into(server, str(path), scratch, properties=True)
+        restore_into(server, path, scratch, properties=True)
         found = size_of(server, scratch).tables
         if found != backup["tables"]:
             raise Trouble(f"it restores to {found} tables, there were {backup['tables']}")
@@ -184,11 +184,8 @@ def swap(server: Server, scratch: str) -> None:
     query(server, allow + "false", database="template1")
     try:
         # A name is free once the last connection has gone; ending one takes the server a moment.
-        end = f"SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = {literal(name)}"
-        query(server, end, database="template1")
-        left = f"SELECT count(*) FROM pg_stat_activity WHERE datname = {literal(name)}"
         deadline = time.monotonic() + 30
-        while query(server, left, database="template1") != "0" and time.monotonic() < deadline:
+        while query(server, end_connections(name), database="template1") and time.monotonic() < deadline:
             time.sleep(0.2)
         query(
             server,
@@ -197,7 +194,7 @@ def swap(server: Server, scratch: str) -> None:
             database="template1",
         )
     except BaseException:
-        query(server, allow + "true", database="template1")
+        insist(server, allow + "true")
         raise
     drop(server, old)
 

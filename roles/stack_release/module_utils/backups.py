@@ -7,8 +7,8 @@ import json
 import os
 import re
 import time
-from datetime import datetime, timezone
 from pathlib import Path
+from typing import BinaryIO
 
 from ansible.module_utils.postgres import (
     VERIFY,
@@ -43,12 +43,12 @@ def take(server: Server, root: Path, about: dict, suffix: str = "") -> dict:
     room = disk.f_bavail * disk.f_frsize, disk.f_blocks * disk.f_frsize
     if lack := lacking(size.bytes, room, data_room(server)):
         raise Trouble(f"no room for a backup: {lack}", f"free space there ({directory}), then run this again")
-    began, taken = time.monotonic(), datetime.now(timezone.utc)
+    began, taken = time.monotonic(), time.gmtime()
     release = about.get("from_release") or ""
-    name = f"{about['environment']}-{taken:%Y%m%dT%H%M%SZ}-{release[:12] or 'none'}{suffix}.dump"
+    name = f"{about['environment']}-{time.strftime('%Y%m%dT%H%M%SZ', taken)}-{release[:12] or 'none'}{suffix}.dump"
     partial = directory / f".{name}.partial"
     try:
-        with open(os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as sink:
+        with private(partial) as sink:
             dump(server, sink)
             sink.flush()
             os.fsync(sink.fileno())
@@ -60,7 +60,7 @@ def take(server: Server, root: Path, about: dict, suffix: str = "") -> dict:
             "bytes": partial.stat().st_size,
             "sha256": digest(partial),
             "seconds": round(time.monotonic() - began, 3),
-            "taken": f"{taken:%Y-%m-%dT%H:%M:%SZ}",
+            "taken": time.strftime("%Y-%m-%dT%H:%M:%SZ", taken),
             "database": server.database,
             "tables": size.tables,
             "server_version": size.version,
@@ -82,7 +82,7 @@ def verify(server: Server, dump_file: Path, tables: int) -> None:
     scratch = VERIFY + os.urandom(4).hex()
     hint = "mend what does not restore (the message names it); no schema is changed without a backup that restores"
     try:
-        restore_into(server, str(dump_file), scratch)
+        restore_into(server, dump_file, scratch)
         found = size_of(server, scratch).tables
         if found != tables:
             raise Trouble(f"it restores to {found} tables, the database has {tables}")
@@ -123,9 +123,14 @@ def read_json(path: Path) -> dict | None:
 def write(path: Path, document: dict) -> None:
     """Write a document that only its owner may read, on one line, by renaming."""
     partial = path.with_name(f".{path.name}.partial")
-    with open(os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w", encoding="utf-8") as file:
-        file.write(json.dumps(document, sort_keys=True) + "\n")
+    with private(partial) as file:
+        file.write(json.dumps(document, sort_keys=True).encode() + b"\n")
     partial.replace(path)
+
+
+def private(path: Path) -> BinaryIO:
+    """A new file that only its owner may read."""
+    return os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb")
 
 
 def digest(path: Path) -> str:

@@ -7,8 +7,10 @@ take it from the container's own environment.
 from __future__ import annotations
 
 import re
+import subprocess
 import time
 from dataclasses import dataclass
+from pathlib import Path
 from typing import BinaryIO
 
 from ansible.module_utils.compose_cli import complaint, inspect, run, service_of
@@ -148,7 +150,7 @@ def dump(server: Server, sink: BinaryIO) -> None:
         raise Trouble(f"pg_dump failed: {complaint(err) or f'code {code}'}")
 
 
-def restore_into(server: Server, path: str, scratch: str, properties: bool = False) -> None:
+def restore_into(server: Server, path: Path, scratch: str, properties: bool = False) -> None:
     """Make the database `scratch` from a dump, or leave none. `properties` brings its owner and settings as well.
 
     Raises:
@@ -161,7 +163,7 @@ def restore_into(server: Server, path: str, scratch: str, properties: bool = Fal
         for statement in statements if properties else statements[:1]:
             query(server, statement, database="template1")
         argv = program(server, "pg_restore", "--exit-on-error", database=scratch, interactive=True)
-        with open(path, "rb") as source:
+        with path.open("rb") as source:
             code, _, err = run(argv, source=source)
         if code:
             raise Trouble(complaint(err) or f"pg_restore ended with code {code}")
@@ -170,11 +172,11 @@ def restore_into(server: Server, path: str, scratch: str, properties: bool = Fal
         raise
 
 
-def script_of(server: Server, path: str) -> str:
+def script_of(server: Server, path: Path) -> str:
     """The dump's definitions as SQL: reads the whole table of contents, no rows. Raises Trouble."""
     argv = ["docker", "exec", "--interactive", server.container, "sh", "-c", _IN_CONTAINER, "sh"]
     argv += ["pg_restore", "--create", "--schema-only", "--file=-"]
-    with open(path, "rb") as source:
+    with path.open("rb") as source:
         code, out, err = run(argv, source=source)
     if code:
         raise Trouble(complaint(err) or f"pg_restore ended with code {code}")
@@ -206,9 +208,19 @@ def literal(text: str) -> str:
 
 def drop(server: Server, database: str) -> None:
     """Remove a database of ours, whoever is connected to it. One that is not there is no fault."""
-    end = f"SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = {literal(database)}"
-    for statement in (end, f"DROP DATABASE IF EXISTS {quote(database)}"):
-        run(program(server, "psql", "--no-psqlrc", "--quiet", f"--command={statement}", database="template1"), 120)
+    insist(server, end_connections(database))
+    insist(server, f"DROP DATABASE IF EXISTS {quote(database)}")
+
+
+def end_connections(database: str) -> str:
+    """A statement that ends all connections to a database; prints a line for each."""
+    return f"SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = {literal(database)}"  # noqa: S608
+
+
+def insist(server: Server, statement: str) -> None:
+    """Run a statement even where the operator has gone, as cleaning up must; its own fault is let be."""
+    argv = program(server, "psql", "--no-psqlrc", "--quiet", f"--command={statement}", database="template1")
+    subprocess.run(argv, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, timeout=120, check=False)
 
 
 def drop_leftovers(server: Server) -> None:
