@@ -1,4 +1,4 @@
-"""Backups of the stack's database: what a migration needs to make one, and what a rollback asks and does with them."""
+"""Backups of the stack's database: what a rollback asks of them, and restores."""
 
 from __future__ import annotations
 
@@ -6,11 +6,13 @@ import json
 import shlex
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
-from canaryctl.errors import ApplyError, HostError
+from canaryctl.errors import HostError
 from canaryctl.plan.plan import migration_host
 from canaryctl.steps import stages
+from canaryctl.steps.backuphost import host_of
 from canaryctl.work import Work
 
 BEFORE_RESTORE = "-before-restore.dump"
@@ -44,47 +46,6 @@ class Schema:
     then: str | None
     moved: bool
     backward_compatible: bool
-
-
-# before a migration
-
-
-def host_of(work: Work) -> str | None:
-    """The host whose database is backed up: the first with the service; None where the stack wants no backup."""
-    migrations = work.scene.stack.migrations
-    if not migrations or not migrations.backup:
-        return None
-    return next((host for host, services in work.scene.placed.items() if migrations.backup in services), None)
-
-
-def variables(work: Work) -> dict[str, Any] | None:
-    """The `backup` of canary_migration."""
-    migrations, host = work.scene.stack.migrations, host_of(work)
-    if not migrations or host is None:
-        return None
-    return {
-        "service": migrations.backup,
-        "host": host,
-        "environment": work.scene.environment.name,
-        "database": migrations.backup_database,
-        "user": migrations.backup_user,
-    }
-
-
-def demand_host(work: Work) -> None:
-    """Stop before a migration whose database cannot be backed up, because its host is left out."""
-    host = host_of(work)
-    if host is not None and host not in work.facts:
-        raise ApplyError(
-            "the migration needs a backup of the database, whose host is left out",
-            host,
-            "let --limit include it",
-            stage="migrate",
-            host=host,
-        )
-
-
-# for a rollback
 
 
 def find(work: Work, release_id: str) -> Backup | None:
@@ -122,14 +83,22 @@ def schema_of(work: Work, release_id: str) -> Schema:
     if not migrations or host is None or host not in work.facts:
         return Schema(None, None, moved=False, backward_compatible=True)
     state = work.facts[host].state
-    records = [dict(state.migrated)] if state.migrated else []
-    records += _lines(work, host, f"tail -n 500 {_root(work, host)}/revisions.jsonl 2>/dev/null || true")
+    lines = _lines(work, host, f"tail -n 500 {_root(work, host)}/revisions.jsonl 2>/dev/null || true")
+    records = in_order(lines, state.migrated)
     records = [record for record in records if record.get("project") == work.scene.compose_project]
     release = next(
         (known.release for name, known in state.releases.items() if name.startswith(release_id) and known.release), {}
     )
     image = image_of(release, migrations.service)
     return judge(records, release_id, image, work.run.document["migrations"].get("after"))
+
+
+def in_order(lines: list[dict[str, Any]], marker: Mapping[str, Any] | None) -> list[dict[str, Any]]:
+    """The records of migrations with the marker among them: newer than all after a restore, which brings it back."""
+    if not marker:
+        return lines
+    last = datetime.fromisoformat(lines[-1]["time"]).timestamp() if lines else 0.0
+    return [*lines, dict(marker)] if float(marker.get("time") or 0) >= last else [dict(marker), *lines]
 
 
 def image_of(release: Mapping[str, Any] | None, service: str) -> str | None:
@@ -140,7 +109,7 @@ def image_of(release: Mapping[str, Any] | None, service: str) -> str | None:
 
 
 def judge(records: list[dict[str, Any]], release_id: str, image: str | None, seen: str | None) -> Schema:
-    """What the records of migrations, oldest first but for the marker before them, say of a release.
+    """What the records of migrations, oldest first, say of a release.
 
     A release whose image migrates as another's ran on the revision that the other left: no line is its own then.
     `seen` is the revision that the database told itself.
@@ -208,10 +177,8 @@ def _listed(work: Work) -> list[Backup]:
     script = f'for f in {folder}/*.json; do [ -e "${{f%.json}}.dump" ] && cat "$f"; done; true'
     environment = work.scene.environment.name
     documents = [line for line in _lines(work, host, script) if line.get("environment") == environment]
-    return [
-        Backup(**{key: document.get(key) for key in Backup.__dataclass_fields__} | {"host": host})
-        for document in documents
-    ]
+    known: list[dict[str, Any]] = [{key: one.get(key) for key in Backup.__dataclass_fields__} for one in documents]
+    return [Backup(**{**one, "host": host}) for one in known]
 
 
 def _root(work: Work, host: str) -> str:

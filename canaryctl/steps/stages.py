@@ -12,7 +12,7 @@ from canaryctl.errors import ApplyError, HostError
 from canaryctl.plan.cuda import version_of
 from canaryctl.plan.plan import Plan, marker_of, migration_host
 from canaryctl.record.files import now
-from canaryctl.steps import backups, evidence
+from canaryctl.steps import backuphost, evidence
 from canaryctl.work import Work
 
 
@@ -41,7 +41,7 @@ def render(work: Work, hosts: Sequence[str]) -> None:
 def migrate(work: Work, host: str, plan: Plan) -> None:
     """Run the migration once, with the database up and everything else as it was."""
     databases = work.scene.stack.migrations.databases if work.scene.stack.migrations else ()
-    backups.demand_host(work)
+    backuphost.demand_host(work)
     hosts = [h for h in work.facts if h == host or set(databases) & set(work.scene.placed.get(h, ()))]
     _ansible(work, "migrate", hosts, _stage_variables(work, hosts, plan))
 
@@ -106,7 +106,7 @@ def _migration_variables(work: Work) -> dict[str, Any] | None:
         "current": migrations.current,
         "heads": migrations.heads or "",
         "timeout": migrations.timeout,
-        "backup": backups.variables(work),
+        "backup": backuphost.variables(work),
         # The run's id makes the file change with every migration, and with it the time that plans compare.
         "marker": marker_of(work.scene.stack, work.scene.release, work.scene.compose_project)
         | {"run": work.run.id, "release": work.scene.release.id, "backward_compatible": migrations.backward_compatible},
