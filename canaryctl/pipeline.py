@@ -43,6 +43,7 @@ from canaryctl.steps import (
     stages,
     waves,
 )
+from canaryctl.steps.backups import Backup
 from canaryctl.steps.watching import Watching, watch
 from canaryctl.work import Work
 
@@ -155,14 +156,13 @@ def rollback(request: Request, to: str | None, listeners: Sequence[Listener], co
             work.demand_all_hosts()
         environment, stack = work.scene.environment.name, work.scene.stack.stack
         back = back_to(choose_release(work.facts, environment, to), work.facts, environment, stack)
-        before, now = rolling.revisions(work, back)
+        evidence.read_migration(work)
         rolling.enter(work, back)
         rolling.demand_images(work, back)
-        if reason := rolling.schema_in_the_way(work, before, now):
-            raise ApplyError(reason, environment, rolling.HOW_ON, stage="rollback")
+        backup = rolling.settle_database(work, back)
         judging.check_probes(work)
         demand_agreement(Plan(work_changes(work)), confirm)
-        return_to(work, back)
+        return_to(work, back, backup)
     return work.run.document
 
 
@@ -301,10 +301,12 @@ def roll_back(work: Work) -> None:
     if back is None:
         work.run.note("nothing was rolled back: the run touched nothing that serves")
         return
-    if any(stage["name"] == "migrate" for stage in work.run.document["stages"]):
-        moved = work.run.document["migrations"]
-        if reason := rolling.schema_in_the_way(work, moved["before"], moved["after"]):
-            work.run.warn(f"not rolled back: {reason}", work.scene.environment.name, rolling.HOW_ON)
+    revisions, backup = work.run.document["migrations"], None
+    if revisions["before"] != revisions["after"]:
+        try:
+            backup = rolling.settle_database(work, back)
+        except ApplyError as stop:
+            work.run.warn(f"not rolled back: {stop.what}", stop.where, stop.hint)
             return
     request = replace(work.scene.request, only=(), skip=(), images={}, variant=None, contracts=True, force_reason=None)
     with recorded("rollback", request, work.listeners) as again, ExitStack() as leaving:
@@ -317,7 +319,7 @@ def roll_back(work: Work) -> None:
         rolling.enter(again, back)
         again.run.note(f"follows the failed {work.run.document['command']} {work.run.id}")
         rolling.demand_images(again, back)
-        return_to(again, back)
+        return_to(again, back, backup)
     done = again.run.document
     work.run.set("rollback", rolling.summary(done))
     if done["verdict"] == "passed":
@@ -327,11 +329,11 @@ def roll_back(work: Work) -> None:
         work.run.warn(f"the rollback ended {done['verdict']}: {said['what']}", done["directory"], said["hint"])
 
 
-def return_to(work: Work, back: Back) -> None:
+def return_to(work: Work, back: Back, backup: Backup | None) -> None:
     """Make an earlier release serve again, and judge it where it is this environment's."""
     try:
         with work.run.changing():
-            rolling.go(work, back)
+            rolling.go(work, back, backup)
     except CanaryError:
         evidence.remember(work, "rollback", "failed")
         raise

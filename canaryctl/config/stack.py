@@ -121,7 +121,9 @@ class Mount(_Model):
 class Migrations(_Model):
     """The database migration: commands run in a one-off container of `service`'s image.
 
-    `database` names the services that must run first (default: `backup`); `backup` the one to dump beforehand.
+    `database` names the services that must run first; `backup`, one of them, is dumped beforehand. `backup_database`
+    and `backup_user` say which database and superuser, where its container does not tell. `backward_compatible`: the
+    code of the release before runs on the schema that this one migrates to.
     """
 
     service: Name
@@ -130,12 +132,21 @@ class Migrations(_Model):
     heads: str | None = None
     database: Annotated[tuple[Name, ...], BeforeValidator(lambda v: (v,) if isinstance(v, str) else v)] = ()
     backup: Name | None = None
+    backup_database: str = ""
+    backup_user: str = ""
+    backward_compatible: bool = False
     timeout: Annotated[int, Field(gt=0)] = 300
+
+    @model_validator(mode="after")
+    def _backup_named(self) -> Migrations:
+        if not self.backup and (self.backup_database or self.backup_user):
+            raise ValueError("'backup_database' and 'backup_user' need 'backup', the service that runs the database")
+        return self
 
     @property
     def databases(self) -> tuple[str, ...]:
         """Services that must be healthy before the migration starts."""
-        return self.database or ((self.backup,) if self.backup else ())
+        return tuple(dict.fromkeys((*self.database, *((self.backup,) if self.backup else ()))))
 
 
 class Stack(_Model):

@@ -219,22 +219,3 @@ def _created(was: HostFacts, seen: HostFacts, project: str) -> Created:
             *(f"releases/{name}" for name in seen.state.releases if name not in was.state.releases),
         ),
     )
-
-
-def schema_moved(before: str | None, now: str | None) -> bool:
-    """Whether a database's schema may have moved between two revisions; one that is not known may be any."""
-    return before is None or now is None or before != now
-
-
-def revision_of(release: str, facts: Iterable[HostFacts], environment: str) -> str | None:
-    """The database's revision when a release was last judged here, from the history; None where it does not say."""
-    lines = [line for seen in facts for line in seen.state.history if isinstance(line, dict)]
-    lines.sort(key=lambda line: str(line.get("time")), reverse=True)
-    return next(
-        (
-            str(line["revision"])
-            for line in lines
-            if line.get("to") == release and line.get("environment") == environment and line.get("revision")
-        ),
-        None,
-    )

@@ -11,6 +11,8 @@ from typing import Any
 from canaryctl.config.stack import Stack
 
 SHORT = 12
+# Of the migrations: what is said about them, and changes nothing that runs.
+_NOT_RUN = {"backup_database", "backup_user", "backward_compatible"}
 
 
 @dataclass(frozen=True)
@@ -87,7 +89,8 @@ def make_release(stack: Stack, variant: str, images: Mapping[str, ImageFact], fi
     identity |= hashes
     identity["stack.yml#placement"] = sha256(canonical({g: list(s) for g, s in stack.placement.items()}))
     if stack.migrations:
-        identity["stack.yml#migrations"] = sha256(canonical(stack.migrations.model_dump(mode="json")))
+        migrations = stack.migrations.model_dump(mode="json", exclude=_NOT_RUN)
+        identity["stack.yml#migrations"] = sha256(canonical(migrations))
     return Release(id=sha256(canonical(identity)), stack=stack.stack, variant=variant, services=services, files=hashes)
 
 

@@ -42,14 +42,12 @@ def history_line(
     verdict: str | None,
     run: str,
     role: str | None = None,
-    revision: str | None = None,
     time: str | None = None,
     extra: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
     """A line of the history; `before` and `after` are release ids and become its `from` and `to`.
 
-    `revision` is the database's, in the line where it is known. `role` is in the line where there is one: what passed
-    as a baseline is neither promoted nor rolled back to.
+    `role` is in the line where there is one: what passed as a baseline is neither promoted nor rolled back to.
     `extra` are further keys: what a verdict proves (steps/proof.py).
     """
     line = {
@@ -62,8 +60,7 @@ def history_line(
         "verdict": verdict,
         "run": run,
     }
-    known = {key: value for key, value in {"role": role, "revision": revision}.items() if value is not None}
-    return {**line, **known, **(extra or {})}
+    return {**line, **({} if role is None else {"role": role}), **(extra or {})}
 
 
 def append_command(root: str, stack: str, sudo: bool, locks: Sequence[Mapping[str, str]] = ()) -> str:

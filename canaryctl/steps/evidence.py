@@ -74,7 +74,6 @@ def remember(work: Work, what: str, verdict: str | None = None) -> None:
             verdict=verdict,
             run=work.run.id,
             role=work.run.document["role"],
-            revision=work.run.document["release"]["migration"],
             extra=proof(work, what),
         )
         root = work.scene.environment.hosts[host].root
@@ -123,6 +122,10 @@ def record_migration(work: Work, stats: dict[str, Any]) -> None:
     if not stats:
         return
     found = {key: stats.get(key) for key in ("before", "after")}
+    if stats.get("backup"):
+        found["backup"] = stats["backup"]
+    if stats.get("backup_note"):
+        work.run.note(stats["backup_note"])
     work.run.set("migrations", found)
     work.run.document["release"]["migration"] = found["after"]
 

@@ -6,9 +6,10 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from canaryctl.errors import ApplyError
-from canaryctl.plan.back import Back, Step, back_from, revision_of, schema_moved
+from canaryctl.plan.back import Back, Step, back_from
 from canaryctl.plan.plan import Plan
-from canaryctl.steps import evidence, stages
+from canaryctl.steps import backups, stages
+from canaryctl.steps.backups import Backup
 from canaryctl.work import Work
 
 HOW_ON = (
@@ -69,36 +70,51 @@ def _ids(step: Step, names: Sequence[str]) -> str:
     return ", ".join(f"{name} {step.images[name]['id'][:19]}" for name in names)
 
 
-def schema_in_the_way(work: Work, before: str | None, now: str | None) -> str | None:
-    """Why the code alone cannot go back, the schema having moved; None where it can.
+def settle_database(work: Work, back: Back) -> Backup | None:
+    """The backup to restore on the way, None where the code goes back alone.
 
-    Args:
-        before: the revision that the earlier release worked with.
-        now: the revision that the database has.
+    Raises:
+        ApplyError: the schema has moved, and nothing says that the earlier release can work with it.
     """
-    migrations = work.scene.stack.migrations
-    if migrations is None or not schema_moved(before, now) or getattr(migrations, "backward_compatible", False):
+    if back.id is None or back.release.get("environment") != work.scene.environment.name:
         return None
-    was, has = (revision or "a revision that is not known" for revision in (before, now))
-    return (
-        f"the database's schema moved from {was} to {has}, and the stack does not "
-        "say that the release before can work with that (migrations.backward_compatible)"
-    )
+    schema = backups.needed(work, back.id)
+    if not schema.moved or schema.backward_compatible:
+        return None
+    where = work.scene.environment.name
+    if not work.scene.request.restore_database:
+        was, has = (revision or "a revision that is not known" for revision in (schema.then, schema.now))
+        raise ApplyError(
+            f"the database's schema moved from {was} to {has}, and the stack does not say that the release before can "
+            "work with that (migrations.backward_compatible)",
+            where,
+            HOW_ON,
+            stage="rollback",
+        )
+    found = backups.find(work, back.id)
+    if found is None:
+        raise ApplyError(
+            f"there is no backup of the database from when release {back.id[:12]} was left",
+            where,
+            "mend the release and deploy again, or restore a dump of your own and then deploy the earlier release",
+            stage="rollback",
+        )
+    return found
 
 
-def revisions(work: Work, back: Back) -> tuple[str | None, str | None]:
-    """The revision that the release to come back worked with, and the database's present one."""
-    evidence.read_migration(work)
-    found = work.run.document["migrations"]["after"]
-    return revision_of(str(back.id), work.facts.values(), work.scene.environment.name), found
-
-
-def go(work: Work, back: Back) -> None:
-    """Make the change on all hosts at once.
+def go(work: Work, back: Back, backup: Backup | None) -> None:
+    """Make the change on all hosts at once, after the database's, where a backup is to be restored.
 
     Raises:
         ApplyError: what came back is not healthy, or something cannot be removed.
     """
+    if backup:
+        told = backups.restore(work, backup)
+        lost = told["window"]
+        work.run.note(
+            f"the database is as it was at {lost['from']}: what was written until {lost['until']} is only in "
+            f"{told['before']} on {backup.host}"
+        )
     entries: dict[str, Any] = {}
     for host, step in back.steps.items():
         entry: dict[str, Any] = {"become": work.facts[host].sudo, "project": step.project}

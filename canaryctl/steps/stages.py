@@ -7,13 +7,13 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from canaryctl.apply import AnsibleOptions, StageResult, run_stage
+from canaryctl.apply import AnsibleOptions, StageResult, StageRun, run_stage
 from canaryctl.errors import ApplyError, CanaryError, HostError
 from canaryctl.observe import lock_lost
 from canaryctl.plan.cuda import version_of
 from canaryctl.plan.plan import Plan, marker_of, migration_host
 from canaryctl.record.files import now
-from canaryctl.steps import evidence, locking
+from canaryctl.steps import backuphost, evidence, locking
 from canaryctl.work import Work
 
 
@@ -42,6 +42,7 @@ def render(work: Work, hosts: Sequence[str]) -> None:
 def migrate(work: Work, host: str, plan: Plan) -> None:
     """Run the migration once, with the database up and everything else as it was."""
     databases = work.scene.stack.migrations.databases if work.scene.stack.migrations else ()
+    backuphost.demand_host(work)
     hosts = [h for h in work.facts if h == host or set(databases) & set(work.scene.placed.get(h, ()))]
     _ansible(work, "migrate", hosts, _stage_variables(work, hosts, plan))
 
@@ -53,7 +54,7 @@ def start(work: Work, hosts: Sequence[str], plan: Plan) -> None:
 
 def start_each(work: Work, hosts: Sequence[str], plan: Plan) -> dict[str, CanaryError]:
     """The same, giving what went wrong by host, lost hosts first, instead of raising it."""
-    return _faults("start", _play(work, "start", hosts, _stage_variables(work, hosts, plan)))
+    return _faults("start", _play(work, "start", hosts, _stage_variables(work, hosts, plan)).results)
 
 
 def down(work: Work, *, volumes: bool) -> None:
@@ -71,6 +72,12 @@ def rollback(work: Work, entries: Mapping[str, Mapping[str, Any]]) -> None:
     for host, entry in entries.items():
         variables["canary_hosts"][host] = dict(entry)
     _ansible(work, "rollback", list(entries), variables)
+
+
+def restore(work: Work, hosts: Sequence[str], wanted: Mapping[str, Any]) -> dict[str, Any]:
+    """Stop the writers and put a backup in the database's place; what the role reports. `wanted` is canary_restore."""
+    stats = _ansible(work, "restore", hosts, _stage_variables(work, hosts) | {"canary_restore": dict(wanted)})
+    return dict(stats.get("canary_restore_result") or {})
 
 
 def _stage_variables(work: Work, hosts: Sequence[str], plan: Plan | None = None) -> dict[str, Any]:
@@ -113,8 +120,10 @@ def _migration_variables(work: Work) -> dict[str, Any] | None:
         "current": migrations.current,
         "heads": migrations.heads or "",
         "timeout": migrations.timeout,
+        "backup": backuphost.variables(work),
         # The run's id makes the file change with every migration, and with it the time that plans compare.
-        "marker": marker_of(work.scene.stack, work.scene.release, work.scene.compose_project) | {"run": work.run.id},
+        "marker": marker_of(work.scene.stack, work.scene.release, work.scene.compose_project)
+        | {"run": work.run.id, "release": work.scene.release.id, "backward_compatible": migrations.backward_compatible},
     }
 
 
@@ -139,13 +148,15 @@ def _secrets_source(work: Work) -> Path | None:
     return path
 
 
-def _ansible(work: Work, stage: str, hosts: Sequence[str], variables: dict[str, Any]) -> None:
-    """Run a stage's playbook, record every host's result, and raise for those that failed."""
-    for fault in _faults(stage, _play(work, stage, hosts, variables)).values():
+def _ansible(work: Work, stage: str, hosts: Sequence[str], variables: dict[str, Any]) -> dict[str, Any]:
+    """Run a stage's playbook, record every host's result, raise for those that failed; what the playbook reports."""
+    done = _play(work, stage, hosts, variables)
+    for fault in _faults(stage, done.results).values():
         raise fault
+    return done.stats
 
 
-def _play(work: Work, stage: str, hosts: Sequence[str], variables: dict[str, Any]) -> dict[str, StageResult]:
+def _play(work: Work, stage: str, hosts: Sequence[str], variables: dict[str, Any]) -> StageRun:
     """Run a stage's playbook and record every host's result."""
     locking.demand(work)
     request, began = work.scene.request, now()
@@ -172,7 +183,7 @@ def _play(work: Work, stage: str, hosts: Sequence[str], variables: dict[str, Any
         evidence.record_gaps(work, host, result.gaps)
     if stage == "migrate":
         evidence.record_migration(work, done.stats.get("canary_migration_result") or {})
-    return done.results
+    return done
 
 
 def _faults(stage: str, results: Mapping[str, StageResult]) -> dict[str, CanaryError]:

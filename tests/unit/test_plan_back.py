@@ -8,7 +8,7 @@ import pytest
 
 from canaryctl.errors import ConfigError
 from canaryctl.observe.facts import ContainerFacts, HostFacts, ImageFacts, ReleaseFacts, StateFacts, VolumeFacts
-from canaryctl.plan.back import Created, back_from, back_to, choose_release, revision_of, schema_moved
+from canaryctl.plan.back import Created, back_from, back_to, choose_release
 
 A, B, C = "a" * 64, "b" * 64, "c" * 64
 
@@ -125,16 +125,3 @@ def test_another_environment_s_release_comes_back_in_its_own_project() -> None:
     ours = ContainerFacts(project="shop-prod", config_files="/opt/canaryctl/shop/releases/x/compose.yml")
     back = back_from({"h": before}, {"h": host("h", B, containers=(ours,))}, ["h"], "prod", "shop")
     assert back.steps["h"].project == "shop-fleet" and back.steps["h"].replaces == ("shop-prod",)
-
-
-@pytest.mark.parametrize(
-    ("before", "now", "moved"), [("1", "1", False), ("1", "2", True), (None, "2", True), ("1", None, True)]
-)
-def test_a_revision_that_is_not_known_may_be_any(before: str | None, now: str | None, moved: bool) -> None:
-    assert schema_moved(before, now) is moved
-
-
-def test_the_revision_a_release_worked_with_is_in_the_history() -> None:
-    lines = (line(A, "passed", 1, revision="0001"), line(A, "passed", 2, revision="0002"), line(B, "passed", 3))
-    assert revision_of(A, [host("h", C, lines)], "prod") == "0002"
-    assert revision_of(B, [host("h", C, lines)], "prod") is None

@@ -6,6 +6,7 @@ from __future__ import annotations
 import json
 import re
 import subprocess
+import time
 from pathlib import Path
 
 from ansible.module_utils.basic import AnsibleModule
@@ -60,6 +61,10 @@ options:
     description: What that file says beside the revision.
     type: dict
     default: {}
+  revisions_file:
+    description: File that gets a line for each migration, with what the marker says and the revisions.
+    type: path
+    default: ""
 author: canaryctl
 """
 
@@ -131,6 +136,7 @@ def main() -> None:
             "timeout": {"type": "int", "default": 300},
             "marker_file": {"type": "path", "default": ""},
             "marker": {"type": "dict", "default": {}},
+            "revisions_file": {"type": "path", "default": ""},
         },
         supports_check_mode=True,
     )
@@ -158,6 +164,8 @@ def main() -> None:
         module.fail_json(msg="interrupted: the migration was stopped", **nothing)
     result = {step: revision(steps, step) for step in ("before", "after", "heads")}
     result["output"] = steps.get("upgrade", "")[-8000:]
+    if result["after"] and (code == 0 or result["before"] != result["after"]):
+        remember(wanted["revisions_file"], {**wanted["marker"], "before": result["before"]}, result["after"])
     if code == 0:
         noted = note(wanted["marker_file"], {**wanted["marker"], "revision": result["after"]})
         module.exit_json(changed=noted or result["before"] != result["after"], **result)
@@ -186,6 +194,14 @@ def note(path: str, content: dict) -> bool:
     partial.chmod(0o644)
     partial.replace(file)
     return True
+
+
+def remember(path: str, content: dict, after: str) -> None:
+    """Append which revision a release left, so that a rollback to it can tell whether the schema has moved since."""
+    if path:
+        moment = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
+        with Path(path).open("a", encoding="utf-8") as file:
+            file.write(json.dumps({**content, "time": moment, "revision": after}, sort_keys=True) + "\n")
 
 
 def read_steps(out: str) -> dict[str, str]:

@@ -11,6 +11,7 @@ import subprocess
 import tempfile
 import time
 from pathlib import Path
+from typing import BinaryIO
 
 # Everything else stays out: compose prefers the process environment to the env file, and a shell's leftovers are no
 # part of a release.
@@ -26,9 +27,12 @@ class Abandoned(Exception):  # noqa: N818  not a fault: the operator has gone
     """The connection that asked for this work was closed."""
 
 
-def run(argv: list[str], timeout: float | None = None) -> tuple[int, str, str]:
+def run(
+    argv: list[str], timeout: float | None = None, *, source: BinaryIO | None = None, sink: BinaryIO | None = None
+) -> tuple[int, str, str]:
     """Run a command: exit code, standard output, standard error. Code 124 where it took longer than `timeout` seconds.
 
+    `source` is a file to read as standard input; `sink` one that gets standard output, of which nothing is returned.
     Ends the command when the connection that started this module goes away, so that an interrupted operator leaves
     nothing running behind.
     """
@@ -37,7 +41,7 @@ def run(argv: list[str], timeout: float | None = None) -> tuple[int, str, str]:
     caller = select.poll()
     caller.register(1, 0)
     with tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as err:
-        child = subprocess.Popen(argv, stdin=subprocess.DEVNULL, stdout=out, stderr=err, env=env)
+        child = subprocess.Popen(argv, stdin=source or subprocess.DEVNULL, stdout=sink or out, stderr=err, env=env)
         deadline = time.monotonic() + timeout if timeout else None
         pause, gone, late = 0.01, False, False
         while child.poll() is None and not gone and not late:
