@@ -161,6 +161,7 @@ class Work:
 
 
 def without_mac(document: Mapping[str, Any]) -> dict[str, Any]:
-    """Observed facts as evidence: the keyed digest of the secrets file means nothing to anybody else."""
-    state = {key: value for key, value in (document.get("state") or {}).items() if key != "secrets"}
+    """Observed facts as evidence: keyed digests of secrets mean nothing to anybody else."""
+    keyed = ("secrets", "secret_macs")
+    state = {key: value for key, value in (document.get("state") or {}).items() if key not in keyed}
     return {**document, "state": state}

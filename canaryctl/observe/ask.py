@@ -22,6 +22,7 @@ PROGRAMS = {
     "prune": ("docker", "prune"),
     "gpu": ("docker", "system", "gpuxml", "gpu", "gpuwatch"),
     "mounts": ("docker", "system", "mounts"),
+    "secrets": ("state", "secrets"),
 }
 PROGRAMS["audit"] = (*PROGRAMS["facts"], "audit")
 
