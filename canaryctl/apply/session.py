@@ -11,6 +11,7 @@ import tempfile
 from pathlib import Path
 
 from canaryctl.apply.content import content_root
+from canaryctl.config.pins import ignored_patterns
 
 _session: tuple[int, Path] | None = None
 
@@ -68,6 +69,7 @@ def environment() -> dict[str, str]:
         "ANSIBLE_NOCOLOR": "True",
         "ANSIBLE_DEPRECATION_WARNINGS": "False",
         "ANSIBLE_INVENTORY_ANY_UNPARSED_IS_FAILED": "True",
+        "ANSIBLE_INVENTORY_IGNORE_REGEX": ignored_patterns(),
         "ANSIBLE_PYTHON_INTERPRETER": here.get("ANSIBLE_PYTHON_INTERPRETER", "auto_silent"),
         "ANSIBLE_LOCAL_TEMP": str(directory() / "tmp"),
     }

@@ -134,6 +134,11 @@ def connect(host: Host, jump: Callable[[Target], Connection] | None = None) -> C
     return _connect(target_of(host), jump, openssh=transport == "openssh")
 
 
+def connect_to(target: Target) -> Connection:
+    """Open a connection to a place that is resolved already: a jump host. Raises HostError."""
+    return _connect(target)
+
+
 def _connect(
     target: Target, jump: Callable[[Target], Connection] | None = None, *, openssh: bool = False
 ) -> Connection:

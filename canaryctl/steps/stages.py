@@ -132,7 +132,7 @@ def _ansible(work: Work, stage: str, hosts: Sequence[str], variables: dict[str, 
     done = run_stage(
         stage,
         inventory=work.scene.environment.directory,
-        extravars=variables,
+        extravars=variables | work.scene.environment.pins,
         hosts=hosts,
         artifacts=work.run.ansible_dir(stage),
         options=AnsibleOptions(
