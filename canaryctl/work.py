@@ -35,7 +35,7 @@ class Work:
         self.targets: dict[str, Target] = {}
         self.names: dict[str, Any] = {}
         self.failures: dict[str, HostError] = {}
-        self.connections = Connections(scene.hosts)
+        self.connections = Connections(scene.hosts, scene.request.become_password)
         self.nonce = secrets.token_hex(16)
         memory = Path("/dev/shm")  # noqa: S108  private below; secrets stay off the disk
         self.scratch = Path(tempfile.mkdtemp(prefix="canaryctl-", dir=memory if memory.is_dir() else None))

@@ -16,23 +16,15 @@ pytestmark = pytest.mark.lab
 def toy(tmp_path_factory: pytest.TempPathFactory, ctl: Ctl, box: Callable[[str], Box]) -> Iterator[Toy]:
     """Two services with a secret each, and a third secret that nobody uses."""
     made = Toy(tmp_path_factory.mktemp("rotation"), "rotated", 18431, ctl, box)
-    stack = (
-        STACK.format(name=made.name).replace("{web: web}}", "{web: web, other: web}}").replace("[web]", "[web, other]")
-    )
+    stack = STACK.format(name=made.name).replace("{web: web}}", "{web: web, other: web}}")
+    stack = stack.replace("[web]", "[web, other]")
     made.write("stack.yml", stack + "secrets: [WEB_SECRET, OTHER_SECRET, SPARE]\n")
-    web = COMPOSE.format(port=made.port)
-    head, _, volumes = web.partition("volumes: {data: {}}")
-    block = head.removeprefix("services:\n").rstrip() + "\n"
+    block, _, volumes = COMPOSE.format(port=made.port).removeprefix("services:\n").partition("volumes: {data")
     other = block.replace("  web:", "  other:").replace("images.web", "images.other")
-    other = "\n".join(line for line in other.splitlines() if "ports:" not in line) + "\n"
-    made.write(
-        "compose.yml.j2",
-        "services:\n"
-        + block.rstrip()
-        + '\n    environment: {TOKEN: "${WEB_SECRET}"}\n'
-        + other.rstrip()
-        + "\n    environment: [OTHER_SECRET]\nvolumes: {data: {}}\n",
-    )
+    other = "".join(line for line in other.splitlines(keepends=True) if "ports:" not in line)
+    web = block + '    environment: {TOKEN: "${WEB_SECRET}"}\n'
+    other += "    environment: [OTHER_SECRET]\n"
+    made.write("compose.yml.j2", f"services:\n{web}{other}volumes: {{data{volumes}")
     for name in ("WEB_SECRET", "OTHER_SECRET", "SPARE"):
         made.write(f"values/{name}", f"first-{name}\n")
     sources = {name: {"file": str(made.folder / "values" / name)} for name in ("WEB_SECRET", "SPARE")}
