@@ -167,7 +167,7 @@ def test_a_host_holds_them_in_one_private_file(toy: Toy, ran: Ran) -> None:
     folders = ["/opt/canaryctl", "/tmp", "/var/tmp", "/var/log", "/home", "/root", "/etc", "/dev/shm"]
     found = on_host(toy.box("canary-1").container, VALUES, folders)
     # Docker's own, while it runs a health check: the process it starts, environment included, and as private.
-    passing = [path for path in found if path.startswith("/tmp/runc-process")]  # noqa: S108
+    passing = [path for path in found if path.startswith("/tmp/runc-process")]
     assert {found.pop(path) for path in passing} <= {"0600 0"}
     assert found == {f"{toy.root}/secrets.env": "0600 0"}
     mode = toy.box("canary-1").run(f"stat -c '%a %U' {toy.root}/secrets.applied.json")

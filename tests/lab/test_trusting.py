@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import subprocess
 from collections.abc import Callable, Iterator
@@ -10,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import Box, Ctl
+from conftest import LAB, Box, Ctl
 from toy import MIGRATIONS, STACK, Toy, tells
 
 pytestmark = pytest.mark.lab
@@ -158,3 +159,43 @@ def test_everything_works_where_sudo_asks_for_a_password(toy: Toy, pins: Path, a
     finally:
         undo()
         back()
+
+
+@pytest.fixture
+def certified(toy: Toy, tmp_path: Path) -> Iterator[str]:
+    """An ssh configuration: a host behind another one, let in by a certificate alone; both only known by pins."""
+    lab = json.loads(toy.run("lab", "status", "--output", "json").out)["hosts"]
+    home = os.environ.get("XDG_STATE_HOME") or str(Path.home() / ".local/state")
+    state = Path(home) / "canaryctl/labs" / LAB
+    for name in ("authority", "signed"):
+        subprocess.run(["ssh-keygen", "-qt", "ed25519", "-N", "", "-f", str(tmp_path / name)], check=True, timeout=30)
+    sign = ["ssh-keygen", "-qs", str(tmp_path / "authority"), "-I", "us", "-n", "ops", str(tmp_path / "signed.pub")]
+    subprocess.run(sign, check=True, timeout=30, capture_output=True)
+    inner = toy.box("staging-core")
+    public = (tmp_path / "authority.pub").read_text().strip()
+    inner.run(
+        f"echo '{public}' >/etc/ssh/authority.pub; echo 'TrustedUserCAKeys /etc/ssh/authority.pub' "
+        ">/etc/ssh/sshd_config.d/00-authority.conf; systemctl reload ssh"
+    )
+    (tmp_path / "config").write_text(
+        f"Host gate\n  HostName 127.0.0.1\n  Port {lab['canary-1']['port']}\n  IdentityFile {state}/id_ed25519\n"
+        f"  UserKnownHostsFile {state}/known_hosts\n"
+        f"Host inner\n  HostName {lab['staging-core']['address']}\n  ProxyJump gate\n  IdentitiesOnly yes\n"
+        f"  IdentityFile {tmp_path}/signed\n  UserKnownHostsFile /dev/null\n"
+        "Host *\n  User ops\n"
+    )
+    yield str(tmp_path / "config")
+    inner.run("rm -f /etc/ssh/authority.pub /etc/ssh/sshd_config.d/00-authority.conf; systemctl reload ssh")
+
+
+def test_a_host_behind_a_jump_host_is_trusted_and_deployed_with_a_certificate(toy: Toy, certified: str) -> None:
+    reach = {"ansible_host": "inner", "ansible_ssh_common_args": f"-F {certified}"}
+    toy.environment("behind", "staging-core", variables={"staging-core": reach})
+    connection = toy.folder / "inventories/behind/group_vars/all/connection.yml"
+    text = connection.read_text()
+    kept = [line for line in text.splitlines() if not line.startswith(("ansible_port", "ansible_ssh_private_key_file"))]
+    connection.write_text("\n".join(kept) + "\n")
+    tells(toy.run("status", "behind"), 3, "host key is not known")
+    assert toy.run("trust", "behind", "--yes").code == 0
+    done = toy.deploy("behind")
+    assert done.code == 0, done.text[-3000:]
