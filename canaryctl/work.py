@@ -6,14 +6,13 @@
 from __future__ import annotations
 
 import secrets
-import shutil
-import tempfile
 import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from canaryctl import apply as ansible
+from canaryctl.apply.scratch import make_scratch, remove_scratch
 from canaryctl.errors import HostError
 from canaryctl.observe import Connections, HostFacts, observe
 from canaryctl.plan.mounts import asked
@@ -38,7 +37,7 @@ class Work:
         self.connections = Connections(scene.hosts, scene.request.become_password)
         self.nonce = secrets.token_hex(16)
         memory = Path("/dev/shm")  # noqa: S108  private below; secrets stay off the disk
-        self.scratch = Path(tempfile.mkdtemp(prefix="canaryctl-", dir=memory if memory.is_dir() else None))
+        self.scratch = make_scratch(str(memory) if memory.is_dir() else None)
 
     def __enter__(self) -> Work:
         return self
@@ -46,7 +45,7 @@ class Work:
     def __exit__(self, *_: object) -> None:
         self.connections.close()
         ansible.close()
-        shutil.rmtree(self.scratch, ignore_errors=True)
+        remove_scratch(self.scratch)
 
     # observe
 
