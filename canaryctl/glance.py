@@ -109,7 +109,7 @@ def logs(
     wanted = [h for h in scene.hosts if service is None or service in scene.placed.get(h.name, ())]
     turn = threading.Lock()
 
-    with Connections(wanted) as connections:
+    with Connections(wanted, request.become_password) as connections:
         seen = observe(
             connections, wanted, stack=scene.stack.stack, releases=[], nonce="", become_password=request.become_password
         )

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from canaryctl.config.environment import Environment, Host, load_environment, match_hosts
 from canaryctl.config.policy import Policy, load_policies
 from canaryctl.config.project import Project
-from canaryctl.config.secrets import env_file, resolve_secrets
+from canaryctl.config.secrets import env_file, env_lines, resolve_secrets
 from canaryctl.config.stack import Mount, Stack, load_stack
 from canaryctl.config.yamlfile import shown
 from canaryctl.deliver.images import USUAL_PLATFORM, release_images
@@ -142,18 +142,27 @@ class Scene:
             self.stack, self.environment, self.placed, release=release, variant=variant, images=images
         )
 
-    @cached_property
-    def secrets(self) -> dict[str, str]:
-        """The stack's secrets. Raises ConfigError naming all that are missing."""
+    @property
+    def secret_sources(self) -> Mapping[str, Any]:
+        """The environment's `canary_secrets`. Raises ConfigError where it is no mapping."""
         sources = self.environment.vars.get("canary_secrets") or {}
         if not isinstance(sources, Mapping):
             raise ConfigError("canary_secrets is no mapping", shown(self.environment.directory), "write NAME: source")
-        return resolve_secrets(self.stack.secrets, sources, self.environment.name)
+        return sources
+
+    @cached_property
+    def secrets(self) -> dict[str, str]:
+        """The stack's secrets. Raises ConfigError naming all that are missing."""
+        return resolve_secrets(self.stack.secrets, self.secret_sources, self.environment.name)
 
     @property
     def secrets_file(self) -> bytes:
         """The env file that hosts get; empty where the stack has no secrets."""
         return env_file(self.secrets).encode() if self.secrets else b""
+
+    def secret_macs(self, nonce: str) -> dict[str, str]:
+        """What the host's answer is for each secret when it has the same value and was asked with this hex nonce."""
+        return {name: secrets_mac(nonce, line.encode()) for name, line in env_lines(self.secrets).items()}
 
     @cached_property
     def probes(self) -> tuple[Probe, ...]:
@@ -193,8 +202,9 @@ class Scene:
         """What every host with services should be, placed hosts that were not observed included."""
         content = self.secrets_file
         digest = secrets_mac(nonce, content) if content else None
+        macs = self.secret_macs(nonce)
         return {
-            host: Target(self.rendering(host, facts.get(host)), self.compose_project, digest, self.mounts(host))
+            host: Target(self.rendering(host, facts.get(host)), self.compose_project, digest, self.mounts(host), macs)
             for host in self.placed
         }
 

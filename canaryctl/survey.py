@@ -11,6 +11,7 @@ from typing import Any
 from canaryctl.audit.inventory import Inventory, InventoryFile, read_inventory
 from canaryctl.audit.model import HostSetup, Setup, Trouble
 from canaryctl.config.environment import Environment, Host, load_environment
+from canaryctl.config.pins import NAME as PINS
 from canaryctl.config.policy import Policy, load_policies
 from canaryctl.config.secrets import resolve_secrets
 from canaryctl.config.stack import Stack, load_stack
@@ -194,7 +195,8 @@ def _inventory(directory: Path, vault_password_file: Path | None) -> Inventory:
     closed: list[tuple[str, int, str]] = []
     for path in sorted(directory.rglob("*")):
         below = path.relative_to(directory)
-        if any(part.startswith(".") for part in below.parts) or not _is_text(path):
+        hidden = any(part.startswith(".") for part in below.parts) or path == directory / PINS
+        if hidden or not _is_text(path):
             continue
         name, text = shown(path), path.read_text(encoding="utf-8", errors="replace")
         vaulted = text.startswith(FILE_MARK)

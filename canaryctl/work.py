@@ -6,14 +6,13 @@
 from __future__ import annotations
 
 import secrets
-import shutil
-import tempfile
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from canaryctl import apply as ansible
+from canaryctl.apply.scratch import make_scratch, remove_scratch
 from canaryctl.errors import CanaryError, HostError
 from canaryctl.observe import Connections, HostFacts, observe
 from canaryctl.plan.mounts import asked
@@ -45,11 +44,11 @@ class Work:
         self.start_failures: dict[str, CanaryError] = {}  # hosts that the deploy went on without
         self.crossing: dict[tuple[str, str], Any] = {}  # operations begun before the deploy, by probe and host
         self.held_back: tuple[str, ...] = ()  # hosts whose wave has not come
-        self.connections = Connections(scene.hosts)
         self.lock: RunLock | None = None  # see steps/locking.py
+        self.connections = Connections(scene.hosts, scene.request.become_password)
         self.nonce = secrets.token_hex(16)
         memory = Path("/dev/shm")  # noqa: S108  private below; secrets stay off the disk
-        self.scratch = Path(tempfile.mkdtemp(prefix="canaryctl-", dir=memory if memory.is_dir() else None))
+        self.scratch = make_scratch(str(memory) if memory.is_dir() else None)
 
     def __enter__(self) -> Work:
         return self
@@ -59,7 +58,7 @@ class Work:
             self.lock.release()
         self.connections.close()
         ansible.close()
-        shutil.rmtree(self.scratch, ignore_errors=True)
+        remove_scratch(self.scratch)
 
     # observe
 
@@ -175,6 +174,7 @@ class Work:
 
 
 def without_mac(document: Mapping[str, Any]) -> dict[str, Any]:
-    """Observed facts as evidence: the keyed digest of the secrets file means nothing to anybody else."""
-    state = {key: value for key, value in (document.get("state") or {}).items() if key != "secrets"}
+    """Observed facts as evidence: keyed digests of secrets mean nothing to anybody else."""
+    keyed = ("secrets", "secret_macs")
+    state = {key: value for key, value in (document.get("state") or {}).items() if key not in keyed}
     return {**document, "state": state}

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import atexit
 import os
-import shutil
 import subprocess
 import sys
-import tempfile
 from pathlib import Path
 
 from canaryctl.apply.content import content_root
+from canaryctl.apply.scratch import make_scratch, remove_scratch
+from canaryctl.config.pins import ignored_patterns
 
 _session: tuple[int, Path] | None = None
 
@@ -19,7 +19,7 @@ def directory() -> Path:
     """The process's private directory (0700), in memory where the system has such a place; removed by `close`."""
     global _session
     if _session is None or _session[0] != os.getpid():
-        _session = (os.getpid(), Path(tempfile.mkdtemp(prefix="canaryctl-", dir=_memory())))
+        _session = (os.getpid(), make_scratch(_memory()))
         (_session[1] / "cp").mkdir()
         atexit.register(close)
     return _session[1]
@@ -47,7 +47,7 @@ def close() -> None:
             timeout=10,
             check=False,
         )
-    shutil.rmtree(path, ignore_errors=True)
+    remove_scratch(path)
 
 
 def environment() -> dict[str, str]:
@@ -68,6 +68,7 @@ def environment() -> dict[str, str]:
         "ANSIBLE_NOCOLOR": "True",
         "ANSIBLE_DEPRECATION_WARNINGS": "False",
         "ANSIBLE_INVENTORY_ANY_UNPARSED_IS_FAILED": "True",
+        "ANSIBLE_INVENTORY_IGNORE_REGEX": ignored_patterns(),
         "ANSIBLE_PYTHON_INTERPRETER": here.get("ANSIBLE_PYTHON_INTERPRETER", "auto_silent"),
         "ANSIBLE_LOCAL_TEMP": str(directory() / "tmp"),
     }

@@ -9,7 +9,7 @@ from typing import Annotated, NoReturn
 import typer
 
 from canaryctl import __version__
-from canaryctl.cli import audit, contract, deploy, doctor, lab, lock, look, runs
+from canaryctl.cli import audit, contract, deploy, doctor, lab, lock, look, runs, secrets, trust
 
 app = typer.Typer(
     name="canaryctl",
@@ -38,11 +38,13 @@ for command in (
     deploy.rollback,
     deploy.down,
     doctor.doctor,
+    trust.trust,
 ):
     app.command()(command)
 app.add_typer(runs.app, name="runs")
 app.add_typer(lab.app, name="lab")
 app.add_typer(lock.app, name="lock")
+app.add_typer(secrets.app, name="secrets")
 
 
 @app.callback(invoke_without_command=True)

@@ -9,6 +9,7 @@ from typing import Any
 
 import yaml
 
+from canaryctl.config.pins import ignore_in_inventories, pin_variables, with_pins
 from canaryctl.config.project import Project
 from canaryctl.config.vault import vault_secrets
 from canaryctl.config.yamlfile import shown
@@ -52,6 +53,11 @@ class Environment:
     hosts: dict[str, Host]
     groups: dict[str, tuple[str, ...]]
     vars: dict[str, Any] = field(default_factory=dict, repr=False)
+
+    @property
+    def pins(self) -> dict[str, Any]:
+        """Variables that make Ansible use the environment's pinned host keys; none where none are pinned."""
+        return pin_variables({host.name: host.vars for host in self.hosts.values()}, self.directory)
 
     def limited(self, names: Sequence[str]) -> list[Host]:
         """The hosts of these names, in inventory order."""
@@ -123,6 +129,7 @@ def _ansible(directory: Path, vault_password_file: Path | None) -> tuple[Any, An
     from ansible.utils.display import Display
     from ansible.vars.manager import VariableManager
 
+    ignore_in_inventories()
     said: list[str] = []
     broken = False
     display = Display()
@@ -168,7 +175,7 @@ def _read(directory: Path, name: str, vault_password_file: Path | None) -> Envir
         hosts[found.name] = Host(
             name=found.name,
             groups=tuple(sorted(group.name for group in found.get_groups() if group.name != "all")),
-            vars=_templated(templar, raw, found.name, directory),
+            vars=with_pins(_templated(templar, raw, found.name, directory), directory),
         )
     if not hosts:
         raise ConfigError(

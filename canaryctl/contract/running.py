@@ -157,4 +157,5 @@ def _mind_stop(place: Place) -> None:
 def sweep(place: Place) -> None:
     """Remove the containers that were started here, and with that end what waits for them."""
     listed = place.docker("ps", "-aq", "--filter", f"name=^/{place.mark}")
-    place.connection.run(f'ids=$({listed}); [ -z "$ids" ] || {place.docker("rm", "-f")} $ids', timeout=30)
+    script = f'ids=$({listed}); [ -z "$ids" ] || {place.docker("rm", "-f")} $ids'
+    place.connection.run(f"exec sh -c {shlex.quote(script)}", timeout=30)

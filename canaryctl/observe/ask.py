@@ -12,6 +12,7 @@ from typing import Any
 from canaryctl.config.environment import Host
 from canaryctl.errors import HostError
 from canaryctl.observe.connection import Connection
+from canaryctl.observe.sudo import password_of
 
 # The modules of each program, in the order that they need each other.
 PROGRAMS = {
@@ -23,6 +24,7 @@ PROGRAMS = {
     "gpu": ("docker", "system", "gpuxml", "gpu", "gpuwatch"),
     "mounts": ("docker", "system", "mounts"),
     "lock": ("held", "lock"),
+    "secrets": ("state", "secrets"),
 }
 PROGRAMS["audit"] = (*PROGRAMS["facts"], "audit")
 
@@ -71,7 +73,7 @@ def call(
 
     With `talk` the program gets the rest of standard input for itself.
     """
-    password = become_password or host.vars.get("ansible_become_password") or host.vars.get("ansible_become_pass")
+    password = password_of(host, become_password)
     source = (bundle(program) + f"\nanswer_{program}(json.loads({json.dumps(config)!r}))\n").encode()
     words = [interpreter(host), str(config["root"]), become_mode(host), "password" if password else ""]
     script = wrapper()

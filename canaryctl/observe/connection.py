@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 from canaryctl.errors import HostError
+from canaryctl.observe.sudo import with_password
 
 CHUNK = 1 << 18  # bytes read or written at a time
 
@@ -45,10 +46,12 @@ class Connection(ABC):
     """One host, reached once and kept. Safe to use from several threads.
 
     Every method raises HostError when the host is lost; a command's own failure is its exit code.
-    Commands are handed to the login shell as they are: quote with `shlex`.
+    Commands are handed to the login shell as they are: quote with `shlex`. Where sudo asks for a
+    password, those that need root get `sudo_password` (see `sudo.py`), unless they have a terminal: it would show it.
     """
 
     host: str
+    sudo_password: str = ""
 
     def run(self, command: str, *, stdin: bytes = b"", timeout: float | None = 60) -> Completed:
         """Run `command`, `stdin` fed to it. Raises CommandTimeout after `timeout` seconds."""
@@ -57,6 +60,7 @@ class Connection(ABC):
     def stream(self, command: str, chunks: Iterable[bytes], *, timeout: float | None = None) -> Completed:
         """Run `command`, feeding it `chunks` as fast as it takes them. An error raised by `chunks` ends the command."""
         received: list[bytes] = []
+        command, chunks = with_password(command, chunks, self.sudo_password)
         done = self.execute(command, chunks, received.append, timeout=timeout)
         return Completed(done.code, b"".join(received), done.stderr)
 
@@ -67,7 +71,10 @@ class Connection(ABC):
 
         With `tty` the command dies with the connection (`docker logs -f`), and lines end in CR LF.
         """
-        return self.execute(command, (), sink, timeout=timeout, tty=tty)
+        chunks: Iterable[bytes] = ()
+        if not tty:
+            command, chunks = with_password(command, chunks, self.sudo_password)
+        return self.execute(command, chunks, sink, timeout=timeout, tty=tty)
 
     @abstractmethod
     def execute(

@@ -117,11 +117,16 @@ class ReleaseFacts:
 
 @dataclass(frozen=True)
 class StateFacts:
-    """What earlier deployments of the stack left. `secrets` is the keyed hash of secrets.env (see `secrets_mac`)."""
+    """What earlier deployments of the stack left. `secrets` is the keyed hash of secrets.env (see `secrets_mac`).
+
+    `secret_macs` are the same of its lines by name; `secrets_unused` names those that services were not started with.
+    """
 
     current: str | None = None
     releases: dict[str, ReleaseFacts] = field(default_factory=dict)
     secrets: str | None = None
+    secret_macs: dict[str, str] = field(default_factory=dict)
+    secrets_unused: tuple[str, ...] = ()
     migrated: dict[str, Any] | None = None
     history: tuple[dict[str, Any], ...] = ()
     lock: LockFacts | None = None

@@ -155,7 +155,7 @@ def _open(target: Target, via: Connection | None) -> paramiko.Transport:
     )
     if any(key.marker == "@cert-authority" for key in known):
         raise NeedsOpenSSH("known_hosts trusts a certificate authority for it")
-    link = _connect(target, via)
+    link = link_to(target, via)
     transport: paramiko.Transport | None = None
     try:
         transport = paramiko.Transport(link, default_window_size=_WINDOW)
@@ -173,7 +173,8 @@ def _open(target: Target, via: Connection | None) -> paramiko.Transport:
     return transport
 
 
-def _connect(target: Target, via: Connection | None) -> socket.socket:
+def link_to(target: Target, via: Connection | None) -> socket.socket:
+    """A socket to a host's sshd: over `via`, its proxy command, or directly. Raises HostError."""
     place = f"{target.hostname}:{target.port}"
     command = target.option("proxycommand", "none")
     try:
@@ -277,7 +278,9 @@ def _check_key(transport: paramiko.Transport, target: Target, known: list[knownh
         raise HostError(
             f"its host key is not known: it offers {offers}, and {files} has none for {name}",
             target.host,
-            f"Compare the fingerprint with the host's own, then add the key for {name} to {files}.",
+            f"Add the key for {name} to {files} after comparing fingerprints."
+            if target.jump
+            else "Compare the fingerprint with the host's own and pin it: canaryctl trust ENV.",
             reason="host-key-unknown",
         )
     entries = "; ".join(
@@ -288,7 +291,7 @@ def _check_key(transport: paramiko.Transport, target: Target, known: list[knownh
     raise HostError(
         f"its host key is {said}: it offers {offers}, known is {entries}",
         target.host,
-        "If the host was really reinstalled, correct that entry after comparing fingerprints; "
-        "else somebody may be listening in.",
+        "If the host was really reinstalled, correct that entry after comparing fingerprints (a pinned one with: "
+        "canaryctl trust ENV --replace); else somebody may be listening in.",
         reason="host-key-changed",
     )

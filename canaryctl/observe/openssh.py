@@ -203,10 +203,10 @@ def _until_dialled(child: subprocess.Popen[bytes], timeout: float) -> str | None
 
 _REASONS = (
     (r"REMOTE HOST IDENTIFICATION HAS CHANGED|Host key for .* has changed", "its host key is changed",
-     "If the host was really reinstalled, correct its entry in known_hosts after comparing fingerprints; "
-     "else somebody may be listening in."),
+     "If the host was really reinstalled, correct its entry in known_hosts after comparing fingerprints (a pinned one "
+     "with: canaryctl trust ENV --replace); else somebody may be listening in."),
     (r"No \S+ host key is known|Host key verification failed", "its host key is not known",
-     "Compare the fingerprint with the host's own, then add the key to known_hosts."),
+     "Compare the fingerprint with the host's own and pin it: canaryctl trust ENV."),
     (r"Could not resolve hostname", "its name cannot be resolved", "Check ansible_host and the name service."),
     (r"Connection refused", "it refuses connections", "Check that sshd runs there and that ansible_port is right."),
     (r"kex_exchange_identification|Not allowed at this time", "it closed the connection before the handshake",

@@ -11,6 +11,7 @@ from typing import TypeVar
 from canaryctl.config.environment import Host
 from canaryctl.errors import ConfigError, HostError
 from canaryctl.observe.connection import CommandTimeout, Completed, Connection
+from canaryctl.observe.sudo import password_of
 from canaryctl.observe.target import NeedsOpenSSH, Target, jump_of, target_of
 
 __all__ = ["CommandTimeout", "Completed", "Connection", "Connections", "connect"]
@@ -27,9 +28,10 @@ class Connections:
         connections.get("canary-1").run("uname -a")
     """
 
-    def __init__(self, hosts: Mapping[str, Host] | Iterable[Host]) -> None:
+    def __init__(self, hosts: Mapping[str, Host] | Iterable[Host], become_password: str | None = None) -> None:
         listed = hosts.values() if isinstance(hosts, Mapping) else hosts
         self._hosts = {host.name: host for host in listed}
+        self._become_password = become_password
         self._open: dict[str, Connection] = {}
         self._locks: dict[str, threading.Lock] = {}
         self._guard = threading.Lock()
@@ -38,7 +40,13 @@ class Connections:
     def get(self, name: str) -> Connection:
         """The connection to a host, opened or reopened where needed. Raises HostError."""
         host = self._hosts[name]
-        return self._kept(("host", name), lambda: connect(host, self._jump))
+
+        def opened() -> Connection:
+            connection = connect(host, self._jump)
+            connection.sudo_password = password_of(host, self._become_password)
+            return connection
+
+        return self._kept(("host", name), opened)
 
     def each(
         self, hosts: Iterable[Host | str], action: Callable[[Connection], T]
@@ -132,6 +140,11 @@ def connect(host: Host, jump: Callable[[Target], Connection] | None = None) -> C
     if transport not in ("auto", "openssh"):
         raise ConfigError(f"canary_transport {transport} is unknown", host.name, "Use auto or openssh.")
     return _connect(target_of(host), jump, openssh=transport == "openssh")
+
+
+def connect_to(target: Target) -> Connection:
+    """Open a connection to a place that is resolved already: a jump host. Raises HostError."""
+    return _connect(target)
 
 
 def _connect(

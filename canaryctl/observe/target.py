@@ -10,7 +10,7 @@ import shlex
 import socket
 import subprocess
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -40,7 +40,7 @@ class Target:
     """A host with every ssh option that applies to it.
 
     `arguments` are what OpenSSH needs to reach the same place (without the destination itself).
-    `options` is the output of `ssh -G`: lower-case keyword -> values in order.
+    `options` is the output of `ssh -G`: lower-case keyword -> values in order. `jump`: it is only on the way to `host`.
     """
 
     host: str
@@ -48,6 +48,7 @@ class Target:
     arguments: tuple[str, ...]
     options: dict[str, tuple[str, ...]] = field(repr=False)
     password: str = field(default="", repr=False)
+    jump: bool = False
 
     def option(self, name: str, default: str = "") -> str:
         return self.options.get(name, (default,))[0]
@@ -88,7 +89,7 @@ class Target:
         for value in self.options.get(name, ()):
             whole = Path(self.expand(value))
             # `ssh -G` prints several files of one option unquoted on one line; a path with a space is told by existing.
-            names = [value] if whole.exists() or name == "identityfile" else value.split()
+            names = [value] if whole.exists() or name == "identityfile" else _paths(value.split())
             found += [Path(self.expand(n)) for n in names if n != "none"]
         return found
 
@@ -206,7 +207,15 @@ def jump_of(target: Target) -> Target | None:
     args += ["-o", f'User="{user}"'] if user else []
     args += ["-o", f"Port={port}"] if port else []
     args += ["-J", ",".join(before)] if before else []
-    return resolve(target.host, host, args)
+    return replace(resolve(target.host, host, args), jump=True)
+
+
+def _paths(words: list[str]) -> list[str]:
+    """Words that `ssh -G` printed unquoted as paths: together where only together they name something that exists."""
+    for end in range(len(words), 1, -1):
+        if Path(joined := " ".join(words[:end])).exists():
+            return [joined, *_paths(words[end:])]
+    return words[:1] + _paths(words[1:]) if words else []
 
 
 def parse_hop(hop: str) -> tuple[str, str, str]:

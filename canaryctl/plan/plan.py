@@ -16,6 +16,7 @@ from canaryctl.plan.mounts import mount_faults
 from canaryctl.plan.ports import taken_ports
 from canaryctl.plan.release import ImageFact, Release, content_tag
 from canaryctl.plan.rendering import Rendering
+from canaryctl.plan.rotation import rotation_reason, secrets_reason
 
 STAGES = ("provision", "push", "render", "migrate", "start")
 # docker compose learnt `up --wait` and `pull_policy: never` well before; this is the oldest release we rely on.
@@ -42,7 +43,8 @@ class Change:
 class Target:
     """What one host of an environment should be: its rendering and the keyed digest of its secrets file.
 
-    `secrets` is HMAC-SHA256 (hex) of the wanted secrets file under the observation's nonce, or None for no secrets.
+    `secrets` is HMAC-SHA256 (hex) of the wanted secrets file under the observation's nonce, or None for no secrets;
+    `secret_macs` are the same of its lines by name.
     `mounts` are those that must be there before anything that uses them runs.
     """
 
@@ -50,6 +52,7 @@ class Target:
     project: str
     secrets: str | None
     mounts: tuple[Mount, ...] = ()
+    secret_macs: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -284,7 +287,7 @@ def _render(host: str, target: Target, facts: HostFacts) -> list[Change]:
         )
         changes.append(Change(host, "render", f"release {short}", f"drift: {', '.join(paths[:5])} differ"))
     if target.secrets is not None and facts.state.secrets != target.secrets:
-        reason = "not on the host" if facts.state.secrets is None else "a secret has another value"
+        reason = "not on the host" if facts.state.secrets is None else secrets_reason(target, facts)
         changes.append(Change(host, "render", "secrets.env", reason))
     return changes
 
@@ -308,6 +311,7 @@ def _start(host: str, release: Release, target: Target, facts: HostFacts, others
     for service in target.rendering.services:
         container = facts.container(service, target.project)
         reason = _why_start(container, release.services[service], release.tag(service), facts)
+        reason = reason or rotation_reason(service, target, facts)
         if reason:
             changes.append(Change(host, "start", service, reason))
     strays = sorted(
@@ -316,8 +320,6 @@ def _start(host: str, release: Release, target: Target, facts: HostFacts, others
         - {""}
     )
     changes += [Change(host, "start", f"remove {service}", "not placed here") for service in strays]
-    if target.secrets is not None and facts.state.secrets not in (None, target.secrets):
-        changes.append(Change(host, "start", "services that use the secrets", "a secret has another value"))
     return changes
 
 

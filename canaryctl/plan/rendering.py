@@ -15,6 +15,7 @@ from canaryctl.config.environment import Environment
 from canaryctl.config.stack import Stack
 from canaryctl.errors import ConfigError
 from canaryctl.plan.release import Release, canonical, sha256
+from canaryctl.plan.secretuse import secret_use
 
 
 @dataclass(frozen=True)
@@ -22,7 +23,8 @@ class Rendering:
     """The files of one host's release directory, and the services that run there.
 
     `directory` is the name under `releases/`: the release's id and the first 8 of the rendering's hash. `volumes` has
-    each service's named ones: their names where the file gives them, else their keys.
+    each service's named ones: their names where the file gives them, else their keys. `secrets` has the names of those
+    that each service uses.
     """
 
     host: str
@@ -31,6 +33,7 @@ class Rendering:
     files: Mapping[str, bytes]
     ports: tuple[tuple[str, int, str], ...]
     volumes: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    secrets: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
     @property
     def compose(self) -> str:
@@ -157,6 +160,7 @@ def render_host(
         files=files,
         ports=tuple(_published(compose)),
         volumes=_named_volumes(compose),
+        secrets=secret_use(compose, stack.secrets),
     )
 
 

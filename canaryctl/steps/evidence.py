@@ -11,6 +11,7 @@ from typing import Any
 from canaryctl.errors import CanaryError
 from canaryctl.observe import Connection, describe_containers
 from canaryctl.observe import collect as collect_from
+from canaryctl.observe.sudo import PREFIX
 from canaryctl.plan.plan import migration_host
 from canaryctl.record import history
 from canaryctl.record.excerpts import excerpt
@@ -138,22 +139,18 @@ def read_migration(work: Work) -> None:
     host = migration_host(work.scene.stack, work.scene.placed)
     if host is None or host not in work.facts:
         return
-    docker, project = _docker(work, host), shlex.quote(work.scene.compose_project)
+    project = shlex.quote(work.scene.compose_project)
     labels = f"-f label=com.docker.compose.project={project} -f label=com.docker.compose.service={migrations.service}"
-    container = f"$({docker} ps -q {labels} -f label=com.docker.compose.oneoff=False | head -n 1)"
-    done = work.connections.get(host).run(
-        f"{docker} exec {container} sh -c {shlex.quote(migrations.current)}", timeout=60
-    )
+    container = f"$(docker ps -q {labels} -f label=com.docker.compose.oneoff=False | head -n 1)"
+    script = f"docker exec {container} sh -c {shlex.quote(migrations.current)}"
+    sudo = PREFIX if work.facts[host].sudo else ""  # once, for all of it: see observe/sudo.py
+    done = work.connections.get(host).run(f"{sudo}sh -c {shlex.quote(script)}", timeout=60)
     lines = [line for line in done.text.splitlines() if line.strip()]
     if done.code == 0:
         revision = lines[-1].split()[0] if lines else ""
         record_migration(work, {"before": revision, "after": revision})
     else:
         work.run.warn(f"the database's revision could not be read: {done.complaint.strip()[-300:]}", host)
-
-
-def _docker(work: Work, host: str) -> str:
-    return "sudo -n docker" if work.facts[host].sudo else "docker"
 
 
 def without_secrets(containers: Any, names: Sequence[str]) -> Any:

@@ -52,7 +52,7 @@ def promote(work: Work, *, fetch: bool = True) -> None:
         return
     source = _load_source(scene)
     _demand_no_baseline(work, source.name)
-    with Connections(source.hosts) as connections:
+    with Connections(source.hosts, scene.request.become_password) as connections:
         seen = observe(
             connections,
             list(source.hosts.values()),

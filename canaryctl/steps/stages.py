@@ -164,7 +164,9 @@ def _play(work: Work, stage: str, hosts: Sequence[str], variables: dict[str, Any
     done = run_stage(
         stage,
         inventory=work.scene.environment.directory,
-        extravars=variables | {"canary_locks": {host: locking.held_on(work, host) for host in hosts}},
+        extravars=variables
+        | work.scene.environment.pins
+        | {"canary_locks": {host: locking.held_on(work, host) for host in hosts}},
         hosts=hosts,
         artifacts=work.run.ansible_dir(stage),
         options=AnsibleOptions(

@@ -24,6 +24,7 @@ def load(path: Path, name: str) -> ModuleType:
 
 # Ansible puts a role's module_utils below its own package; so do we, to import the modules as they are.
 cli = load(ROLE / "module_utils" / "compose_cli.py", "ansible.module_utils.compose_cli")
+load(ROLE / "module_utils" / "applied_secrets.py", "ansible.module_utils.applied_secrets")
 migrate = load(ROLE / "library" / "compose_migrate.py", "compose_migrate")
 up = load(ROLE / "library" / "compose_up.py", "compose_up")
 install = load(ROLE / "library" / "release_install.py", "release_install")

@@ -100,6 +100,7 @@ def test_the_state_of_a_stack(tmp_path: Path) -> None:
     assert set(found["releases"]["new"]["files"]) == {"release.json", "assets/a.yml"}
     assert found["releases"]["old"] == {"release": {"id": "old"}, "files": {}}
     assert found["secrets"] == secrets_mac("ab12", b"A=b\n")
+    assert found["secret_macs"] == {"A": secrets_mac("ab12", b"A=b")}
     assert found["history"] == [{"what": 1}, {"what": 2}]
     assert found["migrated"] is None
     assert list(errors) == ["state.releases/damaged"]
@@ -108,7 +109,8 @@ def test_the_state_of_a_stack(tmp_path: Path) -> None:
 def test_a_host_without_the_stack_has_an_empty_state(tmp_path: Path) -> None:
     errors: dict[str, str] = {}
     found = state.about_state({"root": str(tmp_path / "none"), "stack": "shop", "nonce": "00"}, errors)
-    assert found == {"current": None, "releases": {}, "secrets": None, "migrated": None, "history": [], "lock": None}
+    empty = {"current": None, "releases": {}, "secrets": None, "secret_macs": {}, "secrets_unused": []}
+    assert found == {**empty, "migrated": None, "history": [], "lock": None}
     assert not errors
 
 

@@ -44,6 +44,11 @@ def make_rendering(host: str = "one", services: tuple[str, ...] = ("db", "web"),
 
 
 TARGET = Target(make_rendering(), "shop-prod", "mac")
+USING = replace(
+    TARGET,
+    rendering=replace(make_rendering(), secrets={"db": ("DB",), "web": ("DB", "JWT")}),
+    secret_macs={"DB": "1", "JWT": "2"},
+)
 
 
 def container(service: str, content: ImageFact, tag: str, **more: Any) -> dict[str, Any]:
@@ -226,10 +231,22 @@ class TestRendering:
         assert stages == ["render", "start"]
 
     def test_a_new_secret_is_written_and_its_users_restarted(self) -> None:
-        changes = brief(plan_of(document(**state(secrets="other"))))
-        assert [(stage, reason) for stage, _, reason in changes] == [
-            ("render", "a secret has another value"),
-            ("start", "a secret has another value"),
+        there = state(secrets="other", secret_macs={"DB": "1", "JWT": "old", "GONE": "3"})
+        assert brief(plan_of(document(**there), USING)) == [
+            ("render", "secrets.env", "GONE is no longer asked for, JWT has another value"),
+            ("start", "web", "uses JWT, which has another value"),
+        ]
+
+    def test_a_secret_nobody_uses_here_restarts_nothing(self) -> None:
+        there = state(secrets="other", secret_macs={"DB": "1", "JWT": "2", "SPARE": "old"})
+        wanted = replace(USING, secret_macs={**USING.secret_macs, "SPARE": "new"})
+        assert [stage for stage, _, _ in brief(plan_of(document(**there), wanted))] == ["render"]
+
+    def test_services_not_started_since_a_secret_was_written_are_started(self) -> None:
+        there = state(secret_macs={"DB": "1", "JWT": "2"}, secrets_unused=["DB"])
+        assert brief(plan_of(document(**there), USING)) == [
+            ("start", "db", "uses DB, which has another value"),
+            ("start", "web", "uses DB, which has another value"),
         ]
 
     def test_a_stack_without_secrets_leaves_those_that_are_there(self) -> None:

@@ -21,7 +21,7 @@ HOST_KEY_UNPINNED = Rule(
     Severity.CRITICAL,
     title="The host's key is not in known_hosts",
     why="Whoever answers at that address would be believed, and given images and secrets.",
-    fix="Compare the fingerprint with the host's own, then add the key to known_hosts.",
+    fix="Compare the fingerprint with the host's own, then pin it: canaryctl trust ENV.",
 )
 HOST_KEY_CHANGED = Rule(
     "host-key-changed",

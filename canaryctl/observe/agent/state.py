@@ -33,6 +33,8 @@ def about_state(config: dict[str, Any], errors: dict[str, str]) -> dict[str, Any
         "current": current,
         "releases": part("releases", lambda: list_releases(base + "/releases", wanted, errors), {}),
         "secrets": part("secrets", lambda: mac(config["nonce"], base + "/secrets.env"), None),
+        "secret_macs": part("secret_macs", lambda: line_macs(config["nonce"], base), {}),
+        "secrets_unused": part("secrets_unused", lambda: changed_since_start(base), []),
         "migrated": part("migrated", lambda: load_dated(base + "/migrated.json"), None),
         "history": part("history", lambda: last_lines(base + "/history.jsonl"), []),
         "lock": part("lock", lambda: about_lock(base + "/lock"), None),
@@ -84,7 +86,35 @@ def hash_file(path: str) -> str:
 def mac(nonce: str, path: str) -> str:
     """Proves to who knows the content that it is the same, and tells nobody else anything."""
     with open(path, "rb") as file:
-        return hmac.new(bytes.fromhex(nonce), file.read(), hashlib.sha256).hexdigest()
+        return keyed(nonce, file.read())
+
+
+def line_macs(nonce: str, base: str) -> dict[str, str]:
+    """`macs` of secrets.env; without a nonce they would be bare digests, which can be guessed from."""
+    return macs(nonce, base + "/secrets.env") if nonce else {}
+
+
+def macs(key: str, path: str) -> dict[str, str]:
+    """The same for each of its lines by the name that it gives a value."""
+    return {name: keyed(key, line) for name, line in env_lines(path).items()}
+
+
+def env_lines(path: str) -> dict[str, bytes]:
+    """An env file as we write it: its lines by name."""
+    with open(path, "rb") as file:
+        lines = [line for line in file.read().split(b"\n") if b"=" in line]
+    return {line.split(b"=", 1)[0].decode("utf-8", "replace"): line for line in lines}
+
+
+def keyed(key: str, content: bytes) -> str:
+    return hmac.new(bytes.fromhex(key), content, hashlib.sha256).hexdigest()
+
+
+def changed_since_start(base: str) -> list[str]:
+    """Secrets that are written and that the services have not been started with: see the role's applied_secrets."""
+    applied = load_json(base + "/secrets.applied.json")
+    there = macs(applied["key"], base + "/secrets.env")
+    return sorted(name for name in there if applied["macs"].get(name) != there[name])
 
 
 def load_json(path: str) -> Any:

@@ -8,6 +8,7 @@ import re
 import time
 from pathlib import Path
 
+from ansible.module_utils.applied_secrets import remember_secrets
 from ansible.module_utils.basic import AnsibleModule
 from ansible.module_utils.compose_cli import Abandoned, complaint, compose, inspect, run, service_of
 
@@ -102,6 +103,8 @@ def main() -> None:
             failure = diagnose(base, wanted["services"], after)
             failure["message"] = NOISE.sub("", complaint(stderr)) or f"docker compose up ended with code {code}"
             module.fail_json(msg=summary(failure), changed=changed, canary_failure=failure, canary_gaps=down)
+        if wanted["recreate"] and not wanted["services"]:
+            remember_secrets(wanted["env_file"])
     except Abandoned:
         module.fail_json(msg="interrupted: the connection to this host was closed")
     except OSError as error:
