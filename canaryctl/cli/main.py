@@ -9,7 +9,7 @@ from typing import Annotated, NoReturn
 import typer
 
 from canaryctl import __version__
-from canaryctl.cli import audit, contract, deploy, doctor, lab, look, runs
+from canaryctl.cli import audit, contract, deploy, doctor, history, lab, look, runs
 
 app = typer.Typer(
     name="canaryctl",
@@ -35,6 +35,7 @@ for command in (
     deploy.collect,
     look.status,
     look.logs,
+    history.history,
     deploy.down,
     doctor.doctor,
 ):

@@ -10,6 +10,7 @@ from canaryctl.observe.observation import (
     collect,
     look_at_mounts,
     observe,
+    read_history,
     watch_gpus,
 )
 from canaryctl.observe.process import LocalConnection
@@ -29,6 +30,7 @@ __all__ = [
     "interpreter",
     "look_at_mounts",
     "observe",
+    "read_history",
     "secrets_mac",
     "watch_gpus",
 ]

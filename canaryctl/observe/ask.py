@@ -22,6 +22,7 @@ PROGRAMS = {
     "prune": ("docker", "prune"),
     "gpu": ("docker", "system", "gpuxml", "gpu", "gpuwatch"),
     "mounts": ("docker", "system", "mounts"),
+    "past": ("state", "past"),
 }
 PROGRAMS["audit"] = (*PROGRAMS["facts"], "audit")
 
