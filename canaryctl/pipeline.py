@@ -13,6 +13,7 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
+from canaryctl import notify
 from canaryctl.errors import (
     ApplyError,
     CanaryError,
@@ -26,7 +27,7 @@ from canaryctl.errors import (
 from canaryctl.plan.plan import Plan, plan_provision
 from canaryctl.record.run import Listener, Run
 from canaryctl.scene import Request, Scene
-from canaryctl.steps import contracts, evidence, gpus, images, judging, mounts, stages
+from canaryctl.steps import contracts, evidence, gpus, hooks, images, judging, mounts, stages
 from canaryctl.steps.watching import Watching, watch
 from canaryctl.work import Work
 
@@ -165,12 +166,14 @@ def bring(work: Work, agree: Callable[[Plan], None]) -> None:
     judging.check_probes(work)
     contracts.check_here(work)
     agree(plan)
+    hooks.before_deploy(work)
     apply(work, plan)
     judge(work)
     evidence.remember(work, "verdict", judging.proven(work))
     if plan.changes and work.verdict == "passed":
         with work.run.changing():
             images.prune(work)
+    hooks.after_deploy(work)
 
 
 def apply(work: Work, plan: Plan) -> None:
@@ -287,6 +290,7 @@ def recorded(command: str, request: Request, listeners: Sequence[Listener], role
         if request.check:  # changes nothing, so leaves no run
             runs = Path(leaving.enter_context(tempfile.TemporaryDirectory(prefix="canaryctl-")))
         run = _open(scene, command, listeners, runs, role)
+        leaving.callback(notify.tell, scene, run, listeners)
         work = leaving.enter_context(Work(scene, run))
         try:
             try:
@@ -297,6 +301,7 @@ def recorded(command: str, request: Request, listeners: Sequence[Listener], role
                 run.finish(verdict, worst_exit(codes), unreachable)
             except CanaryError as error:
                 _after_error(work, error)
+                hooks.after_error(work, error, _verdict_after(error))
                 run.finish(_verdict_after(error), error.exit_code, error)
         except KeyboardInterrupt:
             run.finish("interrupted", 130, Interrupted("interrupted by the operator", "", interrupted_hint(work)))

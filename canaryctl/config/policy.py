@@ -26,6 +26,7 @@ _DURATIONS = {
     "canary_soak": "10m",
     "canary_soak_every": "30s",
     "canary_busy_wait": "10m",
+    "canary_hook_timeout": "60s",
 }
 
 
@@ -45,6 +46,7 @@ class Policy:
     `gpu_devices`: the GPUs that services get: `all`, how many, or which (numbers as nvidia-smi has them, or UUIDs).
     `gpu_driver`: whether provisioning installs a driver where there is none.
     `busy`, `busy_wait`: what follows where others compute on them, and seconds to wait for these to end.
+    `hook_timeout`: seconds that a hook may take.
     `audit_ignore`: ids of audit rules whose findings do not count, each with the reason.
     `disposable`: whether a baseline may be deployed before the candidate, which migrates its database too.
     """
@@ -64,6 +66,7 @@ class Policy:
     busy_wait: float = 600.0
     disposable: bool = False
     audit_ignore: tuple[tuple[str, str], ...] = ()
+    hook_timeout: float = 60.0
 
     def rules(self) -> dict[str, Any]:
         """By which rules a run is judged, as run.json has it."""

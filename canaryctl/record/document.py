@@ -61,6 +61,7 @@ def new_document(**known: Any) -> dict[str, Any]:
         "comparison": None,
         "findings": [],
         "audit": None,
+        "hooks": [],
         "notes": [],
         "warnings": [],
         "left_alone": [],

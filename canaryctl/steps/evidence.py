@@ -81,7 +81,8 @@ def remember(work: Work, what: str, verdict: str | None = None) -> None:
 def know_secrets(work: Work, *, needed: bool = True) -> None:
     """Make the record scrub the stack's secrets; where they are not needed, a missing one is only a warning."""
     try:
-        work.run.scrub = Scrubber({**work.scene.secrets, **work.scene.registries.secrets})
+        webhook = {"canary_webhook": work.scene.webhook.url} if work.scene.webhook else {}
+        work.run.scrub = Scrubber({**work.scene.secrets, **work.scene.registries.secrets, **webhook})
     except CanaryError as error:
         if needed:
             raise
