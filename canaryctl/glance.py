@@ -1,22 +1,14 @@
-"""What an environment serves, at a glance: status and logs. Nothing is changed and no run is left."""
+"""What an environment serves, at a glance: one environment or all. Nothing is changed and no run is left."""
 
 from __future__ import annotations
 
-import re
-import shlex
-import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
-from canaryctl.config.yamlfile import shown
-from canaryctl.errors import ConfigError, HostError
+from canaryctl.errors import HostError
 from canaryctl.observe import Connections, HostFacts, observe
 from canaryctl.plan.plan import readiness
-from canaryctl.record.scrub import Scrubber
 from canaryctl.scene import Request, Scene
-
-# compose erases its cursor line whatever its options say.
-_TERMINAL = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
 
 
 def status(request: Request) -> tuple[dict[str, Any], list[HostError]]:
@@ -92,43 +84,3 @@ def status_lines(answer: Mapping[str, Any]) -> list[str]:
             lines.append(f"    {service:<22} {seen['state']}{health}{restarts}  {seen['image']}")
         lines += [f"    {service:<22} not there" for service in host["missing"]]
     return lines
-
-
-def logs(
-    request: Request, service: str | None, *, tail: int, follow: bool, say: Callable[[str], None]
-) -> list[HostError]:
-    """Print the logs of services line by line, each with its host and service. Returns hosts that failed."""
-    scene = Scene(request)
-    known = {name for services in scene.placed.values() for name in services}
-    if service is not None and service not in known:
-        raise ConfigError(f"no service '{service}'", shown(scene.stack.file), f"services: {', '.join(sorted(known))}")
-    scrub = Scrubber(scene.secrets)
-    wanted = [h for h in scene.hosts if service is None or service in scene.placed.get(h.name, ())]
-    turn = threading.Lock()
-
-    with Connections(wanted) as connections:
-        seen = observe(
-            connections, wanted, stack=scene.stack.stack, releases=[], nonce="", become_password=request.become_password
-        )
-
-        def one(host: str) -> None:
-            facts = seen.facts[host]
-            docker = "sudo -n docker" if facts.become == "sudo" else "docker"
-            only = f" {shlex.quote(service)}" if service else ""
-            command = (
-                f"{docker} compose -p {shlex.quote(scene.compose_project)} logs --no-color --timestamps"
-                f" --tail {tail}{' --follow' if follow else ''}{only} 2>&1"
-            )
-            rest = b""
-
-            def feed(chunk: bytes) -> None:
-                nonlocal rest
-                *lines, rest = (rest + chunk).split(b"\n")
-                with turn:
-                    for line in lines:
-                        say(scrub(f"{host}  {_TERMINAL.sub('', line.decode(errors='replace')).rstrip()}"))
-
-            connections.get(host).read(command, feed, timeout=None, tty=follow)
-
-        _, failures = connections.each([host for host in wanted if host.name in seen.facts], lambda c: one(c.host))
-    return [*seen.failures.values(), *failures.values()]

@@ -64,6 +64,37 @@ def status(request: Request, output: Output) -> None:
 
 
 @opt.takes()
+def execute(
+    request: Request,
+    output: Output,
+    *,
+    service: Annotated[str, typer.Argument(metavar="SERVICE", help="A service of the stack.")],
+    command: Annotated[list[str], typer.Argument(metavar="-- CMD...", help="The command and its arguments.")],
+) -> None:
+    """Run a command in a service's container, and exit with its exit code."""
+    import os
+    import sys
+
+    from canaryctl import inside
+
+    def write(number: int, data: bytes) -> None:
+        while data:
+            data = data[os.write(number, data) :]
+
+    stdin = None if sys.stdin is None or sys.stdin.isatty() else iter(lambda: os.read(0, 1 << 16), b"")
+    code = inside.execute(
+        request,
+        service,
+        command,
+        stdin=stdin,
+        out=lambda data: write(1, data),
+        err=lambda data: write(2, data),
+        say=lambda text: Printer(sys.stderr).line(text),
+    )
+    raise typer.Exit(code)
+
+
+@opt.takes()
 def logs(
     request: Request,
     output: Output,
@@ -71,15 +102,20 @@ def logs(
     service: Annotated[str | None, typer.Argument(metavar="[SERVICE]", help="All services, if left out.")] = None,
     follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on until interrupted.")] = False,
     tail: Annotated[int, typer.Option("--tail", min=0, help="Lines of each service to begin with.")] = 100,
+    since: Annotated[
+        str | None, typer.Option("--since", metavar="DURATION", help="Only lines of this last time, such as 10m.")
+    ] = None,
 ) -> None:
-    """Print the services' logs, each line with its host and service."""
+    """Print the services' logs of all hosts by time, each line with its host and service."""
     import sys
 
-    from canaryctl import glance
-    from canaryctl.cli.output import clean, print_error
+    from canaryctl import logs as read
+    from canaryctl.cli.coloured import LogPrinter
+    from canaryctl.cli.output import print_error
 
-    to = Printer(sys.stdout)
-    failures = glance.logs(request, service, tail=tail, follow=follow, say=lambda line: to.line(clean(line)))
+    seconds = None if since is None else opt.duration(since, "--since")
+    say = LogPrinter(Printer(sys.stdout))
+    failures = read.logs(request, service, tail=tail, since=seconds, follow=follow, say=say)
     for failure in failures:
         print_error(failure)
     raise typer.Exit(3 if failures else 0)

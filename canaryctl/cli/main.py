@@ -40,6 +40,7 @@ for command in (
     doctor.doctor,
 ):
     app.command()(command)
+app.command("exec")(look.execute)
 app.add_typer(runs.app, name="runs")
 app.add_typer(lab.app, name="lab")
 

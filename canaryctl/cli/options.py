@@ -193,6 +193,24 @@ def _request(
     )
 
 
+def duration(text: str, option: str) -> float:
+    """Seconds of an option's duration.
+
+    Raises:
+        ConfigError: it is none, or nothing.
+    """
+    from canaryctl.config.durations import parse_duration
+    from canaryctl.errors import ConfigError
+
+    try:
+        seconds = parse_duration(text)
+    except ValueError as error:
+        raise ConfigError(str(error), option, f"for example {option} 10m") from None
+    if seconds <= 0:
+        raise ConfigError("it must be longer than nothing", option, f"for example {option} 10m")
+    return seconds
+
+
 def chosen_images(given: list[str] | None) -> dict[str, str]:
     """The images that stand in for the stack's: name to local reference.
 
