@@ -28,6 +28,7 @@ from canaryctl.plan.plan import Plan, plan_provision
 from canaryctl.record.run import Listener, Run
 from canaryctl.scene import Request, Scene
 from canaryctl.steps import contracts, evidence, gpus, hooks, images, judging, mounts, stages
+from canaryctl.steps import volumes as volume_steps
 from canaryctl.steps.watching import Watching, watch
 from canaryctl.work import Work
 
@@ -117,8 +118,8 @@ def down(request: Request, listeners: Sequence[Listener], *, volumes: bool) -> D
         work.record_served()
         evidence.collect(work)
         with work.run.changing():
-            stages.down(work, volumes=volumes)
-        evidence.remember(work, "down")
+            removed = volume_steps.down(work, volumes=volumes)
+        evidence.remember(work, "down", more={host: {"volumes": names} for host, names in removed.items()})
     return work.run.document
 
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from canaryctl.cli import options as opt
-from canaryctl.cli.output import Output, Printer, print_json
+from canaryctl.cli.output import Output, Printer, clean, print_json
 
 if TYPE_CHECKING:
     from canaryctl.scene import Request
@@ -43,24 +43,30 @@ def build(
         print_json({"images": {name: {"id": i.id, "tag": i.reference, "size": i.size} for name, i in built.items()}})
 
 
-@opt.takes()
+@opt.takes(all_environments=True)
 def status(request: Request, output: Output) -> None:
-    """Say what every host serves: release, services and their health. Changes nothing."""
+    """Say what every host of ENV serves, or without ENV all environments at a glance. Changes nothing."""
     import sys
 
     from canaryctl import glance
     from canaryctl.cli.output import print_error
+    from canaryctl.errors import worst_exit
 
-    answer, failures = glance.status(request)
+    if not request.environment:
+        answer, problems = glance.status_of_all(request)
+        lines = glance.overview_lines
+    else:
+        answer, failures = glance.status(request)
+        problems, lines = list(failures), glance.status_lines
     if output is Output.TEXT:
         to = Printer(sys.stdout)
-        for line in glance.status_lines(answer):
-            to.line(line)
+        for line in lines(answer):
+            to.line(clean(line))
     else:
         print_json(answer)
-    for failure in failures:
-        print_error(failure)
-    raise typer.Exit(3 if failures else 0)
+    for problem in problems:
+        print_error(problem)
+    raise typer.Exit(worst_exit([problem.exit_code for problem in problems]))
 
 
 @opt.takes()

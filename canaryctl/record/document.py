@@ -62,6 +62,7 @@ def new_document(**known: Any) -> dict[str, Any]:
         "findings": [],
         "audit": None,
         "hooks": [],
+        "removed": None,
         "notes": [],
         "warnings": [],
         "left_alone": [],

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shlex
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -55,8 +55,13 @@ def collect(work: Work) -> None:
     work.run.set("containers", [row for host in work.facts for row in containers.get(host, ())])
 
 
-def remember(work: Work, what: str, verdict: str | None = None) -> None:
-    """Append a line to the history of each host; a host that refuses is a warning, not a failure."""
+def remember(
+    work: Work, what: str, verdict: str | None = None, more: Mapping[str, Mapping[str, Any]] | None = None
+) -> None:
+    """Append a line to the history of each host; a host that refuses is a warning, not a failure.
+
+    `more` is what the lines of some hosts have besides.
+    """
 
     def append(connection: Connection) -> None:
         host = connection.host
@@ -70,6 +75,7 @@ def remember(work: Work, what: str, verdict: str | None = None) -> None:
             run=work.run.id,
             role=work.run.document["role"],
         )
+        line |= (more or {}).get(host, {})
         root = work.scene.environment.hosts[host].root
         history.append(connection, root, work.scene.stack.stack, line, sudo=work.facts[host].sudo)
 
