@@ -1,23 +1,19 @@
-"""What an environment serves, at a glance: status and logs. Nothing is changed and no run is left."""
+"""What an environment serves, at a glance: one environment or all. Nothing is changed and no run is left."""
 
 from __future__ import annotations
 
-import re
-import shlex
-import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from typing import Any
 
-from canaryctl.config.yamlfile import shown
-from canaryctl.errors import ConfigError, HostError
+from canaryctl.drift import drift
+from canaryctl.errors import CanaryError, HostError
 from canaryctl.locks import lock_lines
 from canaryctl.observe import Connections, HostFacts, observe
+from canaryctl.past import made_current, shown_time
 from canaryctl.plan.plan import readiness
-from canaryctl.record.scrub import Scrubber
 from canaryctl.scene import Request, Scene
-
-# compose erases its cursor line whatever its options say.
-_TERMINAL = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
 
 
 def status(request: Request) -> tuple[dict[str, Any], list[HostError]]:
@@ -25,7 +21,34 @@ def status(request: Request) -> tuple[dict[str, Any], list[HostError]]:
 
     `release.id` is None where hosts differ or serve nothing.
     """
-    scene = Scene(request)
+    return _status(Scene(request), request)
+
+
+def status_of_all(request: Request) -> tuple[dict[str, Any], list[CanaryError]]:
+    """`environments`: the status of every environment of the project, all asked at once, and what went wrong.
+
+    An environment whose files are faulty has `error` alone.
+    """
+    scenes: dict[str, Scene] = {}
+    answers: dict[str, dict[str, Any]] = {}
+    problems: list[CanaryError] = []
+    for name in request.project.environments():
+        answers[name] = {"environment": name}  # in this order, whoever answers first
+        try:
+            scenes[name] = Scene(replace(request, environment=name))
+        except CanaryError as error:
+            answers[name]["error"] = error.as_dict()
+            problems.append(error)
+    with ThreadPoolExecutor(max_workers=max(len(scenes), 1)) as pool:
+        for name, (answer, failures) in zip(
+            scenes, pool.map(lambda scene: _status(scene, scene.request), scenes.values()), strict=True
+        ):
+            answers[name] = answer
+            problems += failures
+    return {"environments": answers}, problems
+
+
+def _status(scene: Scene, request: Request) -> tuple[dict[str, Any], list[HostError]]:
     with Connections(scene.hosts) as connections:
         seen = observe(
             connections,
@@ -36,18 +59,23 @@ def status(request: Request) -> tuple[dict[str, Any], list[HostError]]:
             become_password=request.become_password,
         )
     hosts = {name: _host(scene, facts) for name, facts in seen.facts.items()}
-    hosts |= {name: {"reachable": False, "why": failure.what} for name, failure in seen.failures.items()}
+    hosts |= {
+        name: {"reachable": False, "why": failure.what, "missing": list(scene.placed.get(name, ()))}
+        for name, failure in seen.failures.items()
+    }
     ids = {host.get("release") for name, host in hosts.items() if name in scene.placed}
     return {
         "environment": scene.environment.name,
         "stack": scene.stack.stack,
         "release": {"id": next(iter(ids)) if len(ids) == 1 else None},
+        **_together([hosts[name] for name in scene.placed if name in hosts], scene),
         "hosts": {host.name: hosts[host.name] for host in scene.hosts},
     }, list(seen.failures.values())
 
 
 def _host(scene: Scene, facts: HostFacts) -> dict[str, Any]:
     current = facts.state.current_release or {}
+    brought = made_current(current.get("id"), facts.state.history) or {}
     services = {
         container.service: {
             "state": container.state,
@@ -64,6 +92,9 @@ def _host(scene: Scene, facts: HostFacts) -> dict[str, Any]:
         "release": current.get("id"),
         "environment": current.get("environment"),
         "variant": current.get("variant"),
+        "since": brought.get("time"),
+        "by": brought.get("who"),
+        "drift": drift(facts, scene.compose_project) if current.get("environment") == scene.environment.name else [],
         "services": services,
         "missing": [name for name in scene.placed.get(facts.host, ()) if name not in services],
         "lacks": readiness(facts),
@@ -85,8 +116,10 @@ def status_lines(answer: Mapping[str, Any]) -> list[str]:
         of = f" of environment {other}" if other else ""
         served = f"release {host['release'][:12]} ({host['variant']}){of}" if host["release"] else "no release"
         last = host["last"] or {}
-        since = f", last {last.get('what')} {last.get('time')} by {last.get('who')}" if last else ""
-        lines.append(f"  {name}: {served}{since}")
+        since = f" since {shown_time(host['since'])} by {host['by']}" if host["since"] else ""
+        then = f", last {last.get('what')} {shown_time(last.get('time'))} by {last.get('who')}" if last else ""
+        lines.append(f"  {name}: {served}{since}{then}")
+        lines += [f"    drift: {difference}" for difference in host["drift"]]
         lines += [f"    {said}" for said in lock_lines(host["lock"])]
         lines += [f"    {lack}" for lack in host["lacks"]]
         for service, seen in host["services"].items():
@@ -97,41 +130,59 @@ def status_lines(answer: Mapping[str, Any]) -> list[str]:
     return lines
 
 
-def logs(
-    request: Request, service: str | None, *, tail: int, follow: bool, say: Callable[[str], None]
-) -> list[HostError]:
-    """Print the logs of services line by line, each with its host and service. Returns hosts that failed."""
-    scene = Scene(request)
-    known = {name for services in scene.placed.values() for name in services}
-    if service is not None and service not in known:
-        raise ConfigError(f"no service '{service}'", shown(scene.stack.file), f"services: {', '.join(sorted(known))}")
-    scrub = Scrubber(scene.secrets)
-    wanted = [h for h in scene.hosts if service is None or service in scene.placed.get(h.name, ())]
-    turn = threading.Lock()
+def overview_lines(answer: Mapping[str, Any]) -> list[str]:
+    """All environments as text, a line each."""
+    rows = [_overview(name, found) for name, found in answer["environments"].items()]
+    widths = [max(len(row[column]) for row in rows if len(row) > 2) for column in range(4)] if rows else []
+    padded = [[text.ljust(width) for text, width in zip(row, [*widths, 0, 0], strict=False)] for row in rows]
+    return ["  ".join(row).rstrip() for row in padded] or ["there are no environments"]
 
-    with Connections(wanted, request.become_password) as connections:
-        seen = observe(
-            connections, wanted, stack=scene.stack.stack, releases=[], nonce="", become_password=request.become_password
-        )
 
-        def one(host: str) -> None:
-            facts = seen.facts[host]
-            docker = "sudo -n docker" if facts.become == "sudo" else "docker"
-            only = f" {shlex.quote(service)}" if service else ""
-            command = (
-                f"{docker} compose -p {shlex.quote(scene.compose_project)} logs --no-color --timestamps"
-                f" --tail {tail}{' --follow' if follow else ''}{only} 2>&1"
-            )
-            rest = b""
+def _overview(name: str, found: Mapping[str, Any]) -> list[str]:
+    if error := found.get("error"):
+        return [name, f"faulty: {error['what']}"]
+    release = found["release"]["id"]
+    if found["replaced_by"]:
+        return [name, f"its hosts serve {', '.join(found['replaced_by'])}", "", "", ""]
+    served = f"{release[:12]} ({found['variant']})" if release else _served(found)
+    since = f"since {shown_time(found['since'])} by {found['by']}" if found["since"] else ""
+    said = [f"drift: {'unknown' if found['drift'] is None else 'yes' if found['drift'] else 'no'}"] if release else []
+    said += [f"locked{_locked_by(found['lock'])}"] if found["lock"] else []
+    lost = [host for host, state in found["hosts"].items() if not state["reachable"]]
+    said += [f"unreachable: {', '.join(lost)}"] if lost else []
+    return [name, served, since, f"{found['healthy']} of {found['services']} healthy", ", ".join(said)]
 
-            def feed(chunk: bytes) -> None:
-                nonlocal rest
-                *lines, rest = (rest + chunk).split(b"\n")
-                with turn:
-                    for line in lines:
-                        say(scrub(f"{host}  {_TERMINAL.sub('', line.decode(errors='replace')).rstrip()}"))
 
-            connections.get(host).read(command, feed, timeout=None, tty=follow)
+def _served(found: Mapping[str, Any]) -> str:
+    ids = {host.get("release") for host in found["hosts"].values() if host["reachable"]}
+    return "different releases" if len(ids) > 1 else "no release" if ids else "unknown"
 
-        _, failures = connections.each([host for host in wanted if host.name in seen.facts], lambda c: one(c.host))
-    return [*seen.failures.values(), *failures.values()]
+
+def _together(hosts: Sequence[Mapping[str, Any]], scene: Scene) -> dict[str, Any]:
+    """What the hosts of an environment are together.
+
+    `drift` is None where a host that could tell is not reachable and none of the others drifted.
+    """
+    seen = [host for host in hosts if host["reachable"]]
+    ids = {host["release"] for host in seen}
+    others = sorted({str(host["environment"]) for host in seen} - {scene.environment.name, "None"})
+    first = min((host for host in seen if host["since"]), key=lambda host: str(host["since"]), default=None)
+    drifted = any(host["drift"] for host in seen)
+    services = [
+        service for host in seen for service in host["services"].values() if service["project"] == scene.compose_project
+    ]
+    wanted = sum(len(scene.placed.get(host.name, ())) for host in scene.hosts)
+    return {
+        "variant": seen[0]["variant"] if len(ids) == 1 else None,
+        "replaced_by": others,
+        "since": first["since"] if first and len(ids) == 1 else None,
+        "by": first["by"] if first and len(ids) == 1 else None,
+        "healthy": sum(service["state"] == "running" and service["health"] in ("", "healthy") for service in services),
+        "services": max(len(services), wanted),
+        "drift": None if len(seen) < len(hosts) and not drifted else drifted,
+        "lock": next((host["lock"] for host in seen if host["lock"]), None),
+    }
+
+
+def _locked_by(lock: Mapping[str, Any]) -> str:
+    return f" by {lock['holder']}"

@@ -14,6 +14,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from canaryctl import notify
 from canaryctl.errors import (
     ApplyError,
     CanaryError,
@@ -34,6 +35,7 @@ from canaryctl.steps import (
     crossing,
     evidence,
     gpus,
+    hooks,
     images,
     judging,
     locking,
@@ -43,6 +45,7 @@ from canaryctl.steps import (
     stages,
     waves,
 )
+from canaryctl.steps import volumes as volume_steps
 from canaryctl.steps.backups import Backup
 from canaryctl.steps.watching import Watching, watch
 from canaryctl.work import Work
@@ -140,8 +143,8 @@ def down(request: Request, listeners: Sequence[Listener], *, volumes: bool) -> D
         work.record_served()
         evidence.collect(work)
         with work.run.changing():
-            stages.down(work, volumes=volumes)
-        evidence.remember(work, "down")
+            removed = volume_steps.down(work, volumes=volumes)
+        evidence.remember(work, "down", more={host: {"volumes": names} for host, names in removed.items()})
     return work.run.document
 
 
@@ -218,6 +221,7 @@ def bring(work: Work, agree: Callable[[Plan], None]) -> None:
     judging.check_probes(work)
     contracts.check_here(work)
     agree(plan)
+    hooks.before_deploy(work)
     apply(work, plan)
     judge(work)
     bad = work.verdict == "failed"
@@ -228,6 +232,7 @@ def bring(work: Work, agree: Callable[[Plan], None]) -> None:
     if plan.changes and work.verdict == "passed" and locking.take_to_prune(work):
         with work.run.changing():
             images.prune(work)
+    hooks.after_deploy(work)
 
 
 def apply(work: Work, plan: Plan) -> None:
@@ -409,6 +414,7 @@ def recorded(command: str, request: Request, listeners: Sequence[Listener], role
         if request.check:  # changes nothing, so leaves no run
             runs = Path(leaving.enter_context(tempfile.TemporaryDirectory(prefix="canaryctl-")))
         run = _open(scene, command, listeners, runs, role)
+        leaving.callback(notify.tell, scene, run, listeners)
         work = leaving.enter_context(Work(scene, run))
         work.listeners = listeners
         try:
@@ -420,6 +426,7 @@ def recorded(command: str, request: Request, listeners: Sequence[Listener], role
                 run.finish(verdict, worst_exit(codes), unreachable or waves.error_of(work))
             except CanaryError as error:
                 _after_error(work, error)
+                hooks.after_error(work, error, _verdict_after(error))
                 run.finish(_verdict_after(error), error.exit_code, error)
         except KeyboardInterrupt:
             run.finish("interrupted", 130, Interrupted("interrupted by the operator", "", interrupted_hint(work)))

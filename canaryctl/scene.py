@@ -16,6 +16,7 @@ from canaryctl.config.policy import Policy, load_policies
 from canaryctl.config.project import Project
 from canaryctl.config.secrets import env_file, env_lines, resolve_secrets
 from canaryctl.config.stack import Mount, Stack, load_stack
+from canaryctl.config.webhook import Webhook, load_webhook
 from canaryctl.config.yamlfile import shown
 from canaryctl.deliver.images import USUAL_PLATFORM, release_images
 from canaryctl.deliver.registry import Registries
@@ -155,6 +156,11 @@ class Scene:
         """The stack's secrets. Raises ConfigError naming all that are missing."""
         return resolve_secrets(self.stack.secrets, self.secret_sources, self.environment.name)
 
+    @cached_property
+    def webhook(self) -> Webhook | None:
+        """Where the end of a run is told. Raises ConfigError where it is faulty."""
+        return load_webhook(self.environment.vars.get("canary_webhook"), shown(self.environment.directory))
+
     @property
     def secrets_file(self) -> bytes:
         """The env file that hosts get; empty where the stack has no secrets."""
@@ -210,6 +216,6 @@ class Scene:
 
     def check_all(self, *, probes: bool = True) -> None:
         """Find every fault that can be found without a host: images, secrets, probes, templates of all hosts."""
-        _ = self.release, self.secrets, self.selection if probes else None
+        _ = self.release, self.secrets, self.webhook, self.selection if probes else None
         for host in self.placed:
             self.rendering(host)

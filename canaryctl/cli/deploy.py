@@ -166,14 +166,29 @@ def rollback(
 
 
 @takes("runs", "yes", "wait", "break_lock")
-def down(request: Request, output: Output) -> None:
-    """Stop an environment's services and remove their containers. Data and images stay."""
+def down(
+    request: Request,
+    output: Output,
+    *,
+    volumes: Annotated[
+        bool, typer.Option("--volumes", help="Delete the environment's volumes too. Asks twice; --yes is no answer.")
+    ] = False,
+    confirm_volumes: Annotated[
+        str | None, typer.Option("--confirm-volumes", metavar="ENV", help="The answer to the second question.")
+    ] = None,
+) -> None:
+    """Stop an environment's services and remove their containers. Data and images stay, unless --volumes."""
     from canaryctl import pipeline
+    from canaryctl.cli.volumes import demand_confirmation
     from canaryctl.errors import ConfigError
 
+    if confirm_volumes is not None and not volumes:
+        raise ConfigError("--confirm-volumes answers a question of --volumes", "", "add --volumes, or leave it out")
     if not request.yes and not _ask(f"stop every service of {request.environment}?"):
         raise ConfigError("not confirmed, nothing was changed", "", "answer yes, or pass --yes")
-    _run(output, lambda listeners: pipeline.down(request, listeners, volumes=False))
+    if volumes:
+        demand_confirmation(request.environment, confirm_volumes)
+    _run(output, lambda listeners: pipeline.down(request, listeners, volumes=volumes))
 
 
 def _with_baseline(request: Request, variant: str, output: Output) -> None:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from canaryctl.cli import options as opt
-from canaryctl.cli.output import Output, Printer, print_json
+from canaryctl.cli.output import Output, Printer, clean, print_json
 
 if TYPE_CHECKING:
     from canaryctl.scene import Request
@@ -43,24 +43,61 @@ def build(
         print_json({"images": {name: {"id": i.id, "tag": i.reference, "size": i.size} for name, i in built.items()}})
 
 
-@opt.takes()
+@opt.takes(all_environments=True)
 def status(request: Request, output: Output) -> None:
-    """Say what every host serves: release, services and their health. Changes nothing."""
+    """Say what every host of ENV serves, or without ENV all environments at a glance. Changes nothing."""
     import sys
 
     from canaryctl import glance
     from canaryctl.cli.output import print_error
+    from canaryctl.errors import worst_exit
 
-    answer, failures = glance.status(request)
+    if not request.environment:
+        answer, problems = glance.status_of_all(request)
+        lines = glance.overview_lines
+    else:
+        answer, failures = glance.status(request)
+        problems, lines = list(failures), glance.status_lines
     if output is Output.TEXT:
         to = Printer(sys.stdout)
-        for line in glance.status_lines(answer):
-            to.line(line)
+        for line in lines(answer):
+            to.line(clean(line))
     else:
         print_json(answer)
-    for failure in failures:
-        print_error(failure)
-    raise typer.Exit(3 if failures else 0)
+    for problem in problems:
+        print_error(problem)
+    raise typer.Exit(worst_exit([problem.exit_code for problem in problems]))
+
+
+@opt.takes()
+def execute(
+    request: Request,
+    output: Output,
+    *,
+    service: Annotated[str, typer.Argument(metavar="SERVICE", help="A service of the stack.")],
+    command: Annotated[list[str], typer.Argument(metavar="-- CMD...", help="The command and its arguments.")],
+) -> None:
+    """Run a command in a service's container, and exit with its exit code."""
+    import os
+    import sys
+
+    from canaryctl import inside
+
+    def write(number: int, data: bytes) -> None:
+        while data:
+            data = data[os.write(number, data) :]
+
+    stdin = None if sys.stdin is None or sys.stdin.isatty() else iter(lambda: os.read(0, 1 << 16), b"")
+    code = inside.execute(
+        request,
+        service,
+        command,
+        stdin=stdin,
+        out=lambda data: write(1, data),
+        err=lambda data: write(2, data),
+        say=lambda text: Printer(sys.stderr).line(text),
+    )
+    raise typer.Exit(code)
 
 
 @opt.takes()
@@ -71,15 +108,20 @@ def logs(
     service: Annotated[str | None, typer.Argument(metavar="[SERVICE]", help="All services, if left out.")] = None,
     follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on until interrupted.")] = False,
     tail: Annotated[int, typer.Option("--tail", min=0, help="Lines of each service to begin with.")] = 100,
+    since: Annotated[
+        str | None, typer.Option("--since", metavar="DURATION", help="Only lines of this last time, such as 10m.")
+    ] = None,
 ) -> None:
-    """Print the services' logs, each line with its host and service."""
+    """Print the services' logs of all hosts by time, each line with its host and service."""
     import sys
 
-    from canaryctl import glance
-    from canaryctl.cli.output import clean, print_error
+    from canaryctl import logs as read
+    from canaryctl.cli.coloured import LogPrinter
+    from canaryctl.cli.output import print_error
 
-    to = Printer(sys.stdout)
-    failures = glance.logs(request, service, tail=tail, follow=follow, say=lambda line: to.line(clean(line)))
+    seconds = None if since is None else opt.duration(since, "--since")
+    say = LogPrinter(Printer(sys.stdout))
+    failures = read.logs(request, service, tail=tail, since=seconds, follow=follow, say=say)
     for failure in failures:
         print_error(failure)
     raise typer.Exit(3 if failures else 0)

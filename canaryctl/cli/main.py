@@ -9,7 +9,7 @@ from typing import Annotated, NoReturn
 import typer
 
 from canaryctl import __version__
-from canaryctl.cli import audit, contract, deploy, doctor, lab, lock, look, runs, secrets, trust
+from canaryctl.cli import audit, contract, deploy, doctor, history, lab, lock, look, runs, secrets, trust
 
 app = typer.Typer(
     name="canaryctl",
@@ -36,11 +36,13 @@ for command in (
     look.status,
     look.logs,
     deploy.rollback,
+    history.history,
     deploy.down,
     doctor.doctor,
     trust.trust,
 ):
     app.command()(command)
+app.command("exec")(look.execute)
 app.add_typer(runs.app, name="runs")
 app.add_typer(lab.app, name="lab")
 app.add_typer(lock.app, name="lock")

@@ -64,6 +64,9 @@ def runs_dir(given: Path | None) -> Path:
     return Path(chosen) if chosen else load_project().runs
 
 
+_AnyEnvironment = Annotated[
+    str, typer.Argument(metavar="ENV", help="A directory under inventories/; all, if left out.", show_default=False)
+]
 # What every command on an environment takes, in the order of its help; `takes` adds to it.
 _ALWAYS = {
     "environment": (Annotated[str, typer.Argument(metavar="ENV", help="A directory under inventories/.")], ...),
@@ -124,12 +127,13 @@ _ON_REQUEST = {
 
 
 def takes(
-    *names: str, output: tuple[Any, StrEnum] | None = None
+    *names: str, output: tuple[Any, StrEnum] | None = None, all_environments: bool = False
 ) -> Callable[[Callable[..., None]], Callable[..., None]]:
     """Make a command on an environment of `body(request, output, **own)`.
 
     The command takes the options that all such commands take, those named here, and the body's own keyword
     parameters (annotated as typer wants them). `output` replaces `--output`: its annotation and default.
+    With `all_environments` the environment may be left out, and is '' then.
     """
 
     def decorate(body: Callable[..., None]) -> Callable[..., None]:
@@ -144,7 +148,8 @@ def takes(
             output = given.pop("output")
             body(_request(**given), output, **mine)
 
-        printing = {"output": output} if output else {}
+        printing: dict[str, Any] = {"output": output} if output else {}
+        printing |= {"environment": (_AnyEnvironment, "")} if all_environments else {}
         shared = _ALWAYS | printing | {name: _ON_REQUEST[name] for name in names}
         parameters = [
             inspect.Parameter(
@@ -235,6 +240,24 @@ def forced_for(force: bool, reason: str | None) -> str | None:
     if reason is not None and not force:
         raise ConfigError("--reason says why --force is right", "--reason", "add --force, or leave --reason out")
     return said or None
+
+
+def duration(text: str, option: str) -> float:
+    """Seconds of an option's duration.
+
+    Raises:
+        ConfigError: it is none, or nothing.
+    """
+    from canaryctl.config.durations import parse_duration
+    from canaryctl.errors import ConfigError
+
+    try:
+        seconds = parse_duration(text)
+    except ValueError as error:
+        raise ConfigError(str(error), option, f"for example {option} 10m") from None
+    if seconds <= 0:
+        raise ConfigError("it must be longer than nothing", option, f"for example {option} 10m")
+    return seconds
 
 
 def chosen_images(given: list[str] | None) -> dict[str, str]:

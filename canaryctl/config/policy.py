@@ -29,6 +29,7 @@ _DURATIONS = {
     "canary_soak_every": "30s",
     "canary_busy_wait": "10m",
     "canary_max_age": "14d",
+    "canary_hook_timeout": "60s",
 }
 
 
@@ -48,6 +49,7 @@ class Policy:
     `gpu_devices`: the GPUs that services get: `all`, how many, or which (numbers as nvidia-smi has them, or UUIDs).
     `gpu_driver`: whether provisioning installs a driver where there is none.
     `busy`, `busy_wait`: what follows where others compute on them, and seconds to wait for these to end.
+    `hook_timeout`: seconds that a hook may take.
     `audit_ignore`: ids of audit rules whose findings do not count, each with the reason.
     `serial`, `max_fail_percentage`: sizes of the waves that hosts start in (empty: all at once), and how many of a
         wave's hosts may fail.
@@ -77,6 +79,7 @@ class Policy:
     promotes_from: str = ""
     max_age: float = 0.0
     simulated: str = "allow"
+    hook_timeout: float = 60.0
 
     def rules(self) -> dict[str, Any]:
         """By which rules a run is judged, as run.json has it."""

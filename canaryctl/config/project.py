@@ -8,7 +8,7 @@ from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict
 
-from canaryctl.config.yamlfile import load_yaml, validate
+from canaryctl.config.yamlfile import load_yaml, shown, validate
 from canaryctl.errors import ConfigError
 
 FILE = "canaryctl.yml"
@@ -23,6 +23,7 @@ class Project:
     inventories: Path
     runs: Path
     probes: Path | None = None
+    hooks: Path = Path("hooks")
 
     def environments(self) -> list[str]:
         """Names of the environments there are, sorted."""
@@ -37,6 +38,7 @@ class _ProjectFile(BaseModel):
     stack: str = "stack.yml"
     inventories: str = "inventories"
     runs: str = "runs"
+    hooks: str | None = None
 
 
 def load_project(
@@ -73,10 +75,13 @@ def load_project(
         document = load_yaml(file)
         if document.data is not None:
             settings = validate(_ProjectFile, document)
+    if settings.hooks is not None and not (root / settings.hooks).is_dir():
+        raise ConfigError(f"no folder {settings.hooks}", f"{shown(root / FILE)}: hooks", "make it, or take the key out")
     return Project(
         root=root,
         stack=given["stack"] or root / settings.stack,
         inventories=given["inventories"] or root / settings.inventories,
         runs=given["runs"] or root / settings.runs,
         probes=given["probes"],
+        hooks=root / (settings.hooks or "hooks"),
     )

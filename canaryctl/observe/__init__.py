@@ -11,6 +11,7 @@ from canaryctl.observe.observation import (
     collect,
     look_at_mounts,
     observe,
+    read_history,
     watch_gpus,
 )
 from canaryctl.observe.process import LocalConnection
@@ -32,6 +33,7 @@ __all__ = [
     "lock_lost",
     "look_at_mounts",
     "observe",
+    "read_history",
     "secrets_mac",
     "watch_gpus",
 ]

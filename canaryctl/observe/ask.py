@@ -24,7 +24,8 @@ PROGRAMS = {
     "gpu": ("docker", "system", "gpuxml", "gpu", "gpuwatch"),
     "mounts": ("docker", "system", "mounts"),
     "lock": ("held", "lock"),
-    "secrets": ("state", "secrets"),
+    "secrets": ("held", "state", "secrets"),
+    "past": ("held", "state", "past"),
 }
 PROGRAMS["audit"] = (*PROGRAMS["facts"], "audit")
 

@@ -85,8 +85,12 @@ class Connection(ABC):
         *,
         timeout: float | None,
         tty: bool = False,
+        aside: Callable[[bytes], None] | None = None,
     ) -> Completed:
-        """The one primitive under `run`, `stream` and `read`."""
+        """The one primitive under `run`, `stream` and `read`.
+
+        `aside` takes what the command says on standard error as it comes; the result's `stderr` is empty then.
+        """
 
     @abstractmethod
     def dial(self, address: str, port: int, timeout: float = 10) -> socket.socket:

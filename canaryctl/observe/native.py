@@ -51,6 +51,7 @@ class NativeConnection(Connection):
         *,
         timeout: float | None,
         tty: bool = False,
+        aside: Callable[[bytes], None] | None = None,
     ) -> Completed:
         deadline = None if timeout is None else time.monotonic() + timeout
         channel = self._session(timeout)
@@ -62,7 +63,7 @@ class NativeConnection(Connection):
                 if tty:
                     channel.get_pty(term="dumb", width=1000)
                 channel.exec_command(command)
-            listener = threading.Thread(target=_drain, args=(channel, complaints), daemon=True)
+            listener = threading.Thread(target=_drain, args=(channel, aside or complaints.append), daemon=True)
             listener.start()
             threading.Thread(target=_feed, args=(channel, chunks, trouble), daemon=True).start()
             while data := self._receive(channel, command, timeout, deadline):
@@ -143,10 +144,10 @@ def _feed(channel: paramiko.Channel, chunks: Iterable[bytes], trouble: list[Base
         channel.shutdown_write()
 
 
-def _drain(channel: paramiko.Channel, into: list[bytes]) -> None:
+def _drain(channel: paramiko.Channel, into: Callable[[bytes], None]) -> None:
     with contextlib.suppress(OSError):
         while data := channel.recv_stderr(CHUNK):
-            into.append(data)
+            into(data)
 
 
 def _open(target: Target, via: Connection | None) -> paramiko.Transport:

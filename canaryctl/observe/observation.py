@@ -125,3 +125,20 @@ def look_at_mounts(
 def canary_root(host: Host) -> str:
     """Where releases live on the host."""
     return str(host.vars.get("canary_root") or DEFAULT_ROOT)
+
+
+def read_history(
+    connection: Connection, host: Host, stack: str, lines: int, *, become_password: str | None = None
+) -> list[dict[str, Any]]:
+    """The newest `lines` of a stack's history on a host, oldest first; lines that are no objects are left out.
+
+    Raises:
+        HostError: the host cannot be asked, or may not read the file.
+    """
+    config = {"root": canary_root(host), "stack": stack, "lines": lines}
+    answer = ask(connection, host, "past", config, become_password=become_password)
+    if answer["error"]:
+        raise HostError(
+            f"the history cannot be read: {answer['error']}", host.name, f"check who may read {canary_root(host)} there"
+        )
+    return [line for line in answer["lines"] if isinstance(line, dict)]

@@ -35,6 +35,7 @@ class ProcessConnection(Connection):
         *,
         timeout: float | None,
         tty: bool = False,
+        aside: Callable[[bytes], None] | None = None,
     ) -> Completed:
         deadline = None if timeout is None else time.monotonic() + timeout
         child = subprocess.Popen(
@@ -48,7 +49,7 @@ class ProcessConnection(Connection):
         self._running.add(child)
         complaints: list[bytes] = []
         trouble: list[BaseException] = []
-        listener = threading.Thread(target=_drain, args=(child, complaints), daemon=True)
+        listener = threading.Thread(target=_drain, args=(child, aside or complaints.append), daemon=True)
         try:
             listener.start()
             threading.Thread(target=_feed, args=(child, chunks, trouble), daemon=True).start()
@@ -124,8 +125,8 @@ def _feed(child: subprocess.Popen[bytes], chunks: Iterable[bytes], trouble: list
             kill(child)
 
 
-def _drain(child: subprocess.Popen[bytes], into: list[bytes]) -> None:
+def _drain(child: subprocess.Popen[bytes], into: Callable[[bytes], None]) -> None:
     assert child.stderr is not None  # noqa: S101  asked for in execute
     with child.stderr as pipe:
         while data := os.read(pipe.fileno(), CHUNK):
-            into.append(data)
+            into(data)

@@ -66,6 +66,8 @@ def new_document(**known: Any) -> dict[str, Any]:
         "comparison": None,
         "findings": [],
         "audit": None,
+        "hooks": [],
+        "removed": None,
         "notes": [],
         "warnings": [],
         "left_alone": [],

@@ -205,6 +205,10 @@ class Run:
         parts = [files.safe_name(part) for part in relative.split("/") if part]
         return self._write("/".join(("hosts", files.safe_name(host), *parts)), content)
 
+    def keep(self, relative: str, content: str) -> Path:
+        """Write a text file of the evidence; each part of its name is made safe."""
+        return self._write("/".join(files.safe_name(part) for part in relative.split("/") if part), content)
+
     def ansible_dir(self, stage: str) -> Path:
         """An empty directory below ansible/ for a stage's artifacts; a stage that runs again gets `STAGE-2`."""
         with self._lock:

@@ -58,10 +58,13 @@ def collect(work: Work) -> None:
     work.run.set("containers", [row for host in work.facts for row in containers.get(host, ())])
 
 
-def remember(work: Work, what: str, verdict: str | None = None) -> None:
+def remember(
+    work: Work, what: str, verdict: str | None = None, more: Mapping[str, Mapping[str, Any]] | None = None
+) -> None:
     """Append a line to the history of each host; a host that refuses is a warning, not a failure.
 
-    Hosts that a failed wave spared serve what they served, so this release has no history there.
+    Hosts that a failed wave spared serve what they served, so this release has no history there. `more` is what the
+    lines of some hosts have besides.
     """
 
     def append(connection: Connection) -> None:
@@ -77,6 +80,7 @@ def remember(work: Work, what: str, verdict: str | None = None) -> None:
             role=work.run.document["role"],
             extra=proof(work, what),
         )
+        line |= (more or {}).get(host, {})
         root = work.scene.environment.hosts[host].root
         locks = locking.held_on(work, host)
         history.append(connection, root, work.scene.stack.stack, line, sudo=work.facts[host].sudo, locks=locks)
@@ -90,7 +94,8 @@ def remember(work: Work, what: str, verdict: str | None = None) -> None:
 def know_secrets(work: Work, *, needed: bool = True) -> None:
     """Make the record scrub the stack's secrets; where they are not needed, a missing one is only a warning."""
     try:
-        work.run.scrub = Scrubber({**work.scene.secrets, **work.scene.registries.secrets})
+        webhook = {"canary_webhook": work.scene.webhook.url} if work.scene.webhook else {}
+        work.run.scrub = Scrubber({**work.scene.secrets, **work.scene.registries.secrets, **webhook})
     except CanaryError as error:
         if needed:
             raise

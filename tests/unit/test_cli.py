@@ -18,7 +18,7 @@ from canaryctl.cli.main import app
 CTL = str(Path(sys.executable).with_name("canaryctl"))
 COMMANDS = [
     *("build", "plan", "provision", "push", "render", "migrate", "start", "probe", "collect", "deploy"),
-    *("status", "logs", "down", "runs", "lab", "doctor"),
+    *("status", "history", "exec", "logs", "down", "runs", "lab", "doctor"),
 ]
 
 
@@ -28,7 +28,7 @@ def test_every_command_explains_itself(command: str) -> None:
     assert shown.exit_code == 0 and "Usage" in shown.output
 
 
-@pytest.mark.parametrize("command", ["deploy", "plan", "push", "probe", "status", "logs", "down"])
+@pytest.mark.parametrize("command", ["deploy", "plan", "push", "probe", "status", "history", "exec", "logs", "down"])
 def test_commands_on_an_environment_share_their_options(command: str) -> None:
     shown = CliRunner().invoke(app, [command, "--help"]).output
     for option in ("ENV", "--stack", "--inventories", "--limit", "--output", "--vault-password-file"):

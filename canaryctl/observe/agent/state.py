@@ -122,12 +122,12 @@ def load_json(path: str) -> Any:
         return json.load(file)
 
 
-def last_lines(path: str) -> list[Any]:
+def last_lines(path: str, most: int = HISTORY_LINES) -> list[Any]:
     with open(path, "rb") as file:
         file.seek(0, 2)
         size = file.tell()
-        file.seek(max(0, size - (1 << 18)))
-        lines = file.read().splitlines()[-HISTORY_LINES:]
+        file.seek(max(0, size - max(1 << 18, most << 11)))
+        lines = file.read().splitlines()[-most:]
     found = []
     for line in lines:
         try:

@@ -1,0 +1,49 @@
+"""`canary_webhook`: where the end of a deploy or rollback is told."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+from urllib.parse import urlsplit
+
+from canaryctl.config.secrets import resolve_secrets
+from canaryctl.errors import ConfigError
+
+NAME = "canary_webhook"
+FORMATS = ("generic", "slack")
+VERDICTS = ("passed", "failed", "inconclusive", "interrupted", "error")
+_EXAMPLE = "for example canary_webhook: {url: {env: HOOK_URL}, format: slack, on: [failed, error]}"
+
+
+@dataclass(frozen=True)
+class Webhook:
+    """A URL that is posted to when a run ends with a verdict in `on`. The URL is a secret: who knows it may post."""
+
+    url: str = field(repr=False)
+    format: str = "generic"
+    on: tuple[str, ...] = VERDICTS
+
+
+def load_webhook(given: Any, where: str) -> Webhook | None:
+    """The webhook of an environment's `canary_webhook`: a URL, or a mapping of `url`, `format` and `on`; None for none.
+
+    Raises:
+        ConfigError: a key or value it may not have, or the URL's source has none.
+    """
+    if given is None:
+        return None
+    if isinstance(given, Mapping):  # YAML reads the key `on` as true
+        given = {"on" if str(key) == "True" else key: value for key, value in given.items()}
+    known = {"url", "format", "on"}
+    settings: Mapping[str, Any] = given if isinstance(given, Mapping) and not set(given) - known else {"url": given}
+    form, on = settings.get("format", "generic"), settings.get("on", VERDICTS)
+    on = (on,) if isinstance(on, str) else on
+    if form not in FORMATS:
+        raise ConfigError(f"the format of {NAME} is '{form}'", where, f"one of: {', '.join(FORMATS)}")
+    if not isinstance(on, (list, tuple)) or not on or set(map(str, on)) - set(VERDICTS):
+        raise ConfigError(f"{NAME} has verdicts in `on` that there are not", where, f"some of: {', '.join(VERDICTS)}")
+    url = resolve_secrets([NAME], {NAME: settings.get("url", "")}, where)[NAME]
+    if urlsplit(url).scheme not in ("http", "https") or not urlsplit(url).netloc:
+        raise ConfigError(f"{NAME} is no http or https URL", where, _EXAMPLE)
+    return Webhook(url, form, tuple(map(str, on)))

@@ -1,0 +1,39 @@
+"""Whether a host still has what its release put there: by the release's own word. Pure."""
+
+from __future__ import annotations
+
+from canaryctl.observe.facts import ContainerFacts, HostFacts
+from canaryctl.plan.rendering import rendering_suffix
+
+
+def drift(facts: HostFacts, project: str) -> list[str]:
+    """How a host differs from the release that is current on it, each in words; empty where it does not.
+
+    A release directory's name ends with a digest of the files it was made with. Services that are missing or sick are
+    a matter of health, not of drift.
+    """
+    current, release = facts.state.current, facts.state.current_release
+    if current is None:
+        return []
+    if release is None:
+        return ["the release's release.json cannot be read"]
+    files = facts.state.releases[current].files
+    found = []
+    if rendering_suffix(str(release.get("environment")), files) != current.rpartition("-")[2]:
+        found.append("files of the release were changed")
+    for container in facts.containers:
+        if container.project == project and not container.oneoff:
+            found += _image(container, release, facts)
+    return found
+
+
+def _image(container: ContainerFacts, release: dict[str, object], facts: HostFacts) -> list[str]:
+    services, images = release.get("services"), release.get("images")
+    name = services.get(container.service) if isinstance(services, dict) else None
+    image = images.get(name) if isinstance(images, dict) else None
+    if not isinstance(image, dict):
+        return [f"{container.service} is not of the release"]
+    by_tag = facts.docker is not None and facts.docker.containerd_store  # its ids are manifest digests
+    if container.image_id == image.get("id") or (by_tag and container.image == image.get("tag")):
+        return []
+    return [f"{container.service} runs another image"]

@@ -1,0 +1,118 @@
+"""What services say, from all hosts as one stream. Nothing is changed and no run is left."""
+
+from __future__ import annotations
+
+import re
+import shlex
+import threading
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+from canaryctl.config.yamlfile import shown
+from canaryctl.errors import ConfigError, HostError
+from canaryctl.observe import Connections, observe
+from canaryctl.record.scrub import Scrubber
+from canaryctl.scene import Request, Scene
+
+# compose erases its cursor line whatever its options say.
+_TERMINAL = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
+_LINE = re.compile(r"(?P<service>\S.*?)(?:-(?P<number>\d+))?\s*\| (?P<time>\d{4}-\d\d-\d\dT\S+Z)(?: (?P<text>.*))?")
+
+
+@dataclass(frozen=True)
+class LogLine:
+    """A line that a service wrote. `time` is Docker's, RFC 3339 to the nanosecond; '' for compose's own words."""
+
+    host: str
+    service: str
+    time: str
+    text: str
+
+
+def logs(
+    request: Request,
+    service: str | None,
+    *,
+    tail: int,
+    since: float | None,
+    follow: bool,
+    say: Callable[[LogLine], None],
+) -> list[HostError]:
+    """Say the lines of services: by time across hosts, or as they come with `follow`. Returns hosts that failed.
+
+    Args:
+        tail: lines of each service to begin with.
+        since: seconds; older lines are left out.
+
+    Raises:
+        ConfigError: there is no such service.
+    """
+    scene = Scene(request)
+    demand_service(scene, service)
+    scrub = Scrubber(scene.secrets)
+    wanted = [h for h in scene.hosts if service is None or service in scene.placed.get(h.name, ())]
+    turn = threading.Lock()
+    kept: dict[str, list[LogLine]] = {host.name: [] for host in wanted}
+
+    def take(line: LogLine) -> None:
+        with turn:
+            if follow:
+                say(line)
+            else:
+                kept[line.host].append(line)
+
+    with Connections(wanted) as connections:
+        seen = observe(
+            connections, wanted, stack=scene.stack.stack, releases=[], nonce="", become_password=request.become_password
+        )
+
+        def one(host: str) -> None:
+            docker = "sudo -n docker" if seen.facts[host].sudo else "docker"
+            command = (
+                f"{docker} compose -p {shlex.quote(scene.compose_project)} logs --no-color --timestamps --tail {tail}"
+                f"{f' --since {since:.3f}s' if since is not None else ''}{' --follow' if follow else ''}"
+                f"{f' {shlex.quote(service)}' if service else ''} 2>&1"
+            )
+            rest = b""
+
+            def feed(chunk: bytes) -> None:
+                nonlocal rest
+                *lines, rest = (rest + chunk).split(b"\n")
+                for line in lines:
+                    take(parse(host, scrub(line.decode(errors="replace"))))
+
+            connections.get(host).read(command, feed, timeout=None, tty=follow)
+            if rest:
+                take(parse(host, scrub(rest.decode(errors="replace"))))
+
+        _, failures = connections.each([host for host in wanted if host.name in seen.facts], lambda c: one(c.host))
+    for line in by_time(kept):
+        say(line)
+    return [*seen.failures.values(), *failures.values()]
+
+
+def demand_service(scene: Scene, service: str | None) -> None:
+    """Stop where the stack places no such service; the error lists those it does."""
+    known = {name for services in scene.placed.values() for name in services}
+    if service is not None and service not in known:
+        raise ConfigError(f"no service '{service}'", shown(scene.stack.file), f"services: {', '.join(sorted(known))}")
+
+
+def parse(host: str, line: str) -> LogLine:
+    """A line of `docker compose logs --timestamps`: `web-1  | 2026-11-24T10:00:00.000000000Z text`."""
+    text = _TERMINAL.sub("", line).rstrip()
+    found = _LINE.fullmatch(text)
+    if found is None:
+        return LogLine(host, "", "", text)
+    return LogLine(host, found["service"], found["time"], found["text"] or "")
+
+
+def by_time(kept: Mapping[str, list[LogLine]]) -> list[LogLine]:
+    """All hosts' lines in the order of their times. One without a time stays behind the one it came after."""
+    timed: list[tuple[str, LogLine]] = []
+    for lines in kept.values():
+        last = ""
+        for line in lines:
+            last = line.time or last
+            timed.append((last, line))
+    return [line for _, line in sorted(timed, key=lambda pair: pair[0])]

@@ -1,0 +1,79 @@
+"""Logs of several hosts as one stream, and who gets which colour."""
+
+from __future__ import annotations
+
+import io
+
+import pytest
+
+from canaryctl.cli.coloured import LogPrinter
+from canaryctl.cli.output import Printer
+from canaryctl.logs import LogLine, by_time, parse
+
+T = "2026-11-24T10:00:0{}.000000000Z"
+
+
+def line(host: str, second: int | None, text: str = "x", service: str = "web") -> LogLine:
+    return LogLine(host, service, "" if second is None else T.format(second), text)
+
+
+@pytest.mark.parametrize(
+    ("said", "service", "text"),
+    [
+        (f"web-1  | {T.format(1)} hello | there", "web", "hello | there"),
+        (f"backtest-worker-2         | {T.format(1)} hello", "backtest-worker", "hello"),
+        (f"own_name | {T.format(1)} hello", "own_name", "hello"),
+        (f"web-1  | {T.format(1)} ", "web", ""),
+        (f"\x1b[2Kweb-1  | {T.format(1)} hello\r", "web", "hello"),
+    ],
+)
+def test_a_line_of_compose_has_its_service_its_time_and_its_text(said: str, service: str, text: str) -> None:
+    assert parse("one", said) == LogLine("one", service, T.format(1), text)
+
+
+def test_what_compose_says_itself_is_kept_whole() -> None:
+    assert parse("one", "web-1 exited with code 0") == LogLine("one", "", "", "web-1 exited with code 0")
+
+
+def test_lines_of_all_hosts_are_in_the_order_of_their_times() -> None:
+    merged = by_time({"one": [line("one", 1), line("one", 4)], "two": [line("two", 2), line("two", 3)]})
+    assert [entry.time[18] for entry in merged] == ["1", "2", "3", "4"]
+
+
+def test_a_line_without_a_time_stays_behind_the_one_it_came_after() -> None:
+    merged = by_time({"one": [line("one", 2), line("one", None, "exited")], "two": [line("two", 1), line("two", 3)]})
+    said = [(entry.host, entry.text) for entry in merged]
+    assert said == [("two", "x"), ("one", "x"), ("one", "exited"), ("two", "x")]
+
+
+class Terminal(io.StringIO):
+    def isatty(self) -> bool:
+        return True
+
+
+def printed(stream: io.StringIO, *lines: LogLine) -> list[str]:
+    say = LogPrinter(Printer(stream))
+    for entry in lines:
+        say(entry)
+    return stream.getvalue().splitlines()
+
+
+def test_a_pipe_gets_no_colour() -> None:
+    assert printed(io.StringIO(), line("one", 1, "hello")) == [f"one  web  {T.format(1)} hello"]
+
+
+def test_on_a_terminal_a_name_keeps_its_colour_and_others_have_others(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("NO_COLOR", raising=False)
+    monkeypatch.setenv("TERM", "xterm")
+    first, second, again = printed(Terminal(), line("one", 1), line("two", 2), line("one", 3))
+    colours = [text.split("m", 1)[0] for text in (first, second, again)]
+    assert colours[0] == colours[2] != colours[1] and colours[0].startswith("\x1b[")
+
+
+def test_no_color_is_kept_to(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("NO_COLOR", "1")
+    assert "\x1b" not in "".join(printed(Terminal(), line("one", 1)))
+
+
+def test_a_service_cannot_drive_the_terminal() -> None:
+    assert "\x1b" not in "".join(printed(io.StringIO(), line("one", 1, "\x1b]0;title\x07")))
