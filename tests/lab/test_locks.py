@@ -145,7 +145,7 @@ def killed_while_it_waits_for_probes(toy: Toy, env: dict[str, str]) -> str:
         child.kill()
         child.communicate(timeout=30)
     finally:
-        for back in backs:
+        for back in reversed(backs):
             back()
     left = holder(toy, HOST)
     assert left and left["run"] == run and left["environment"] == "one" and left["command"] == "deploy"
