@@ -115,11 +115,11 @@ def judge(records: list[dict[str, Any]], release_id: str, image: str | None, see
     `seen` is the revision that the database told itself.
     """
     lines = [record for record in records if record.get("revision") is not None]
-    own = [
-        index
-        for index, record in enumerate(lines)
-        if record.get("release") == release_id or (image and record.get("image") == image)
-    ]
+    own = [index for index, record in enumerate(lines) if record.get("release") == release_id]
+    if not own:
+        own = [index for index, record in enumerate(lines) if image and record.get("image") == image]
+        # One image may have migrated to several revisions, where the stack's files say how far.
+        own = own if len({lines[index]["revision"] for index in own}) == 1 else []
     now = seen if seen is not None else (str(lines[-1]["revision"]) if lines else None)
     if not own:
         return Schema(now, None, moved=True, backward_compatible=False)

@@ -122,6 +122,13 @@ def test_a_release_without_a_migration_of_its_own_ran_on_its_images_revision() -
     assert not judge([line("a", "1")], "a2", "image-a", "1").moved
 
 
+def test_releases_of_one_image_keep_their_own_revisions() -> None:
+    records = [line("a", "1"), {**line("b", "2"), "image": "image-a"}]
+    one = judge(records, "a", "image-a", None)
+    assert (one.then, one.now, one.moved) == ("1", "2", True)
+    assert judge(records, "never migrated", "image-a", None).then is None
+
+
 def test_what_is_not_known_counts_as_moved() -> None:
     assert judge([line("b", "2")], "a", "image-a", None).moved
     assert judge([], "a", None, None) == judge([], "a", "image-a", None)
