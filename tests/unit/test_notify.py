@@ -143,3 +143,8 @@ def test_the_url_may_come_from_where_secrets_come_from(monkeypatch: pytest.Monke
 def test_a_faulty_webhook_is_refused_in_words(given: Any, said: str) -> None:
     with pytest.raises(ConfigError, match=said):
         load_webhook(given, "inventories/a")
+
+
+def test_the_key_on_is_understood_though_yaml_reads_it_as_true() -> None:
+    webhook = load_webhook({"url": "https://hooks.test/x", True: ["failed"]}, "inventories/a")
+    assert webhook is not None and webhook.on == ("failed",)
