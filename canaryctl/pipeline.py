@@ -161,7 +161,7 @@ def rollback(request: Request, to: str | None, listeners: Sequence[Listener], co
         back = back_to(choose_release(work.facts, environment, to), work.facts, environment, stack)
         evidence.read_migration(work)
         rolling.enter(work, back)
-        rolling.demand_images(work, back)
+        rolling.find_images(work, back)
         backup = rolling.settle_database(work, back)
         judging.check_probes(work)
         demand_agreement(Plan(work_changes(work)), confirm)
@@ -323,7 +323,6 @@ def roll_back(work: Work) -> None:
         back = rolling.reachable(back, again)
         rolling.enter(again, back)
         again.run.note(f"follows the failed {work.run.document['command']} {work.run.id}")
-        rolling.demand_images(again, back)
         return_to(again, back, backup)
     done = again.run.document
     work.run.set("rollback", rolling.summary(done))

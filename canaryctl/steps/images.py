@@ -14,19 +14,24 @@ from canaryctl.deliver.push import Delivery, Limiter, Progress, Sending, missing
 from canaryctl.errors import CanaryError, HostError
 from canaryctl.observe import Connection
 from canaryctl.plan.plan import is_pulled, needed_images
-from canaryctl.plan.release import ImageFact
+from canaryctl.plan.release import ImageFact, Release
 from canaryctl.steps import locking
 from canaryctl.work import Work
 
 
-def push(work: Work, hosts: Sequence[str]) -> None:
-    """Bring the images that hosts lack, or have hosts pull them, all hosts in parallel."""
+def push(work: Work, hosts: Sequence[str], release: Release | None = None) -> None:
+    """Bring the images that hosts lack, or have hosts pull them, all hosts in parallel.
+
+    Args:
+        release: whose images, where it is not the one that is deployed.
+    """
     locking.demand(work)
-    layers = _layers(work)
+    wanted = release or work.scene.release
+    layers = _layers(wanted)
 
     def one(host: str) -> None:
         began = time.monotonic()
-        pulled, pushed = _needed(work, host)
+        pulled, pushed = _needed(work, host, wanted)
         try:
             if pulled:
                 _pull(work, host, pulled)
@@ -69,11 +74,11 @@ def push(work: Work, hosts: Sequence[str]) -> None:
 
 def bytes_to_push(work: Work) -> dict[str, dict[str, Any]]:
     """What a push would send to each host: compressed bytes, the layers they are, and what the host would pull."""
-    layers = _layers(work)
+    layers = _layers(work.scene.release)
 
     def one(connection: Connection) -> dict[str, Any]:
         host, facts = work.scene.environment.hosts[connection.host], work.facts[connection.host]
-        pulled, images = _needed(work, host.name)
+        pulled, images = _needed(work, host.name, work.scene.release)
         found = {}
         if images:
             stack, password = work.scene.stack.stack, work.scene.request.become_password
@@ -89,14 +94,14 @@ def bytes_to_push(work: Work) -> dict[str, dict[str, Any]]:
     return found
 
 
-def _layers(work: Work) -> Layers:
+def _layers(release: Release) -> Layers:
     """The layers of those images that this machine has."""
-    return Layers(image for image in work.scene.release.images.values() if image.local)
+    return Layers(image for image in release.images.values() if image.local)
 
 
-def _needed(work: Work, host: str) -> tuple[list[ImageFact], list[ImageFact]]:
+def _needed(work: Work, host: str, release: Release) -> tuple[list[ImageFact], list[ImageFact]]:
     """Images that a host lacks: those it pulls, and those it is sent."""
-    needed = needed_images(work.scene.release, work.targets[host], work.facts[host])
+    needed = needed_images(release, work.targets[host], work.facts[host])
     pulled = [image for image in needed if is_pulled(image, work.scene.policies[host])]
     return pulled, [image for image in needed if image not in pulled]
 

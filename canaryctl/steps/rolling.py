@@ -5,10 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from canaryctl.deliver.docker import images_by_id
 from canaryctl.errors import ApplyError
-from canaryctl.plan.back import Back, Step, back_from
-from canaryctl.plan.plan import Plan
+from canaryctl.plan.back import Back, back_from
+from canaryctl.plan.plan import Plan, Target
+from canaryctl.plan.release import ImageFact, Release
+from canaryctl.plan.rendering import Rendering
 from canaryctl.steps import backups, stages
+from canaryctl.steps import images as push_steps
 from canaryctl.steps.backups import Backup
 from canaryctl.work import Work
 
@@ -50,24 +54,45 @@ def enter(work: Work, back: Back) -> None:
     work.record_plan(Plan(changes))
 
 
-def demand_images(work: Work, back: Back) -> None:
-    """Stop where an image of the release is neither on its host nor to be had.
+def find_images(work: Work, back: Back) -> Release | None:
+    """The release with those of its images that this machine has, where hosts lack some; None where they lack none.
 
     Raises:
-        ApplyError: names the images and the host.
+        ApplyError: an image is neither on its host nor to be had: names it and the host.
     """
-    for host, step in back.steps.items():
-        if missing := step.missing(work.facts[host]):
+    lacking = {host: missing for host, step in back.steps.items() if (missing := step.missing(work.facts[host]))}
+    if not lacking:
+        return None
+    recorded = back.release["images"]
+    wanted = sorted({name for names in lacking.values() for name in names})
+    here = images_by_id({name: (recorded[name]["id"], (recorded[name]["tag"],)) for name in wanted})
+    for host, names in lacking.items():
+        if gone := [name for name in names if name not in here and not recorded[name].get("source")]:
             raise ApplyError(
-                f"the release cannot come back: {', '.join(missing)} was removed from the host",
-                hint=f"bring the images back (by id: {_ids(step, missing)}) and run this again",
+                f"the release cannot come back: {', '.join(gone)} was removed from the host and is not on this machine",
+                hint=f"load what has these ids here or there: {', '.join(recorded[name]['id'] for name in gone)}",
                 stage="rollback",
                 host=host,
             )
+    found = {name: here.get(name) or _recorded(name, image) for name, image in recorded.items()}
+    services = {service: found[name] for service, name in back.release["services"].items()}
+    return Release(str(back.id), work.scene.stack.stack, str(back.release["variant"]), services, {})
 
 
-def _ids(step: Step, names: Sequence[str]) -> str:
-    return ", ".join(f"{name} {step.images[name]['id'][:19]}" for name in names)
+def _recorded(name: str, image: Mapping[str, Any]) -> ImageFact:
+    source = str(image.get("source") or "")
+    return ImageFact(name, image["id"], image["tag"], int(image.get("size") or 0), (), "", source, local=False)
+
+
+def bring_images(work: Work, back: Back, release: Release) -> None:
+    """Send hosts the images that somebody removed there, or have them pull those."""
+    hosts = [host for host, step in back.steps.items() if step.missing(work.facts[host])]
+    work.targets = {
+        host: Target(Rendering(host, str(step.directory), step.services, {}, ()), step.project, None)
+        for host, step in back.steps.items()
+    }
+    push_steps.push(work, hosts, release)
+    work.targets = {}
 
 
 def settle_database(work: Work, back: Back) -> Backup | None:
@@ -103,11 +128,13 @@ def settle_database(work: Work, back: Back) -> Backup | None:
 
 
 def go(work: Work, back: Back, backup: Backup | None) -> None:
-    """Make the change on all hosts at once, after the database's, where a backup is to be restored.
+    """Bring the images that hosts lack, restore the backup, if any, and make the change on all hosts at once.
 
     Raises:
         ApplyError: what came back is not healthy, or something cannot be removed.
     """
+    if release := find_images(work, back):
+        bring_images(work, back, release)
     if backup:
         told = backups.restore(work, backup)
         lost = told["window"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import subprocess
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -209,3 +210,37 @@ def test_failed_first_deploy_removes_what_it_made_and_nothing_else(
     finally:
         host.run("docker volume rm firsttoy-kept", check=False)
         toy.clean()
+
+
+@pytest.fixture
+def other_image() -> Iterator[str]:
+    """Another image, on this machine."""
+    tag = "backtoy:other"
+    recipe = b"FROM ktrdr-backend:test\nLABEL made.for=test_rollback\n"
+    subprocess.run(
+        ["docker", "build", "-q", "-t", tag, "-"], input=recipe, check=True, capture_output=True, timeout=120
+    )
+    yield tag
+    subprocess.run(["docker", "rmi", "-f", tag], capture_output=True, timeout=60, check=False)
+
+
+def test_image_that_was_pruned_by_hand_is_sent_again_or_named(
+    back: Toy, good: dict[str, Any], other_image: str
+) -> None:
+    second = back.deploy("prod", "--image", f"web={other_image}")
+    assert second.code == 0, second.text[-3000:]
+    there = second.document["release"]
+    prune = f"docker rmi -f {there['images']['web']['tag']}"
+    assert back.deploy("prod").code == 0
+    back.box("canary-1").run(prune)
+    again = back.run("rollback", "prod", "--yes", "--output", "json")
+    assert again.code == 0, again.text[-3000:]
+    assert current(back) == there["id"]
+    assert [s["name"] for s in again.document["stages"] if s["status"] == "changed"] == ["push", "rollback"]
+
+    assert back.deploy("prod").code == 0
+    back.box("canary-1").run(prune)
+    subprocess.run(["docker", "rmi", "-f", other_image], check=True, capture_output=True, timeout=60)
+    before = back.state("canary-1")
+    tells(back.run("rollback", "prod", "--to", there["id"], "--yes"), 6, "web was removed from the host", "sha256:")
+    assert back.state("canary-1") == before
