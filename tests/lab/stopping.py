@@ -52,6 +52,28 @@ def stop_when(
     return document
 
 
+def kill_when(toy: Toy, env: Mapping[str, str], argv: list[str], seen: Callable[[Event], bool], pause: float) -> None:
+    """Start canaryctl and kill it, with all that it started, `pause` seconds after an event satisfies `seen`."""
+    process = subprocess.Popen(
+        [CTL, *argv, "--output", "ndjson"],
+        cwd=toy.folder,
+        env=dict(env),
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        text=True,
+        start_new_session=True,
+    )
+    killed = False
+    for line in process.stdout or ():
+        if not killed and line.endswith("\n") and seen(json.loads(line)):
+            time.sleep(pause)
+            os.killpg(process.pid, signal.SIGKILL)
+            killed = True
+    process.wait(timeout=60)
+    assert killed and process.returncode == -signal.SIGKILL
+
+
 def begins(stage: str) -> Callable[[Event], bool]:
     """The event that a stage begins."""
     return lambda event: event["type"] == "stage.started" and event["stage"] == stage

@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM in every stage: recorded, exit 130, nothing left running; the next deploy goes on from there."""
+"""Ctrl-C, SIGTERM and SIGKILL in every stage: the next deploy goes on from there; what can be is recorded and ended."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 from conftest import CTL, Box, Ctl, processes_mentioning
-from stopping import Event, begins, gone, interrupted, stop_when
+from stopping import Event, begins, gone, interrupted, kill_when, stop_when
 from toy import MIGRATIONS, Toy
 
 pytestmark = pytest.mark.lab
@@ -88,6 +88,19 @@ def test_ctrl_c_in_each_stage(toy: Toy, env: dict[str, str], box: Callable[[str]
         for back in reversed(backs):
             back()
     interrupted(toy, document, box("canary-1"))
+    resumed(toy)
+
+
+@pytest.mark.parametrize("stage", CASES)
+def test_killed_in_each_stage_the_next_deploy_converges(toy: Toy, env: dict[str, str], stage: str) -> None:
+    """The lock of the killed run does not stand in the way of who started it."""
+    edits, seen = CASES[stage]
+    backs = [toy.edit(*edit) for edit in edits]
+    try:
+        kill_when(toy, env, ["deploy", "one", "--yes"], seen, 0 if stage in ("observe", "collect") else 0.3)
+    finally:
+        for back in reversed(backs):
+            back()
     resumed(toy)
 
 
