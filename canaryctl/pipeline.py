@@ -210,6 +210,8 @@ def bring(work: Work, agree: Callable[[Plan], None]) -> None:
     evidence.know_secrets(work)
     work.observe()
     work.demand_all_hosts()
+    if work.scene.request.wait and not work.plan().changes:
+        locking.let_others_go_first()
     if locking.take(work):
         work.observe()
     work.demand_all_hosts()

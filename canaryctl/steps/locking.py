@@ -29,6 +29,8 @@ _LOOK_EVERY = 2.0  # seconds between two tries while waiting
 # Files are dated by a clock that is a few milliseconds behind the one that is asked for the time.
 _CLOCK_STEP = 0.1  # seconds
 
+_COURTESY = 3.0  # seconds, about the time that a deploy takes to look at its hosts
+
 T = TypeVar("T")
 
 
@@ -178,6 +180,11 @@ def _take(work: Work, host_too: bool, *, wait: float, break_lock: bool) -> bool:
         displace |= more
         if not more:
             waited.go_on(refused)
+
+
+def let_others_go_first() -> None:
+    """Of two that wait for each other, who has something to change goes first; the other judges what is left."""
+    time.sleep(_COURTESY)
 
 
 def take_to_prune(work: Work) -> bool:
