@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
 
-from canaryctl.cli.options import takes
+from canaryctl.cli.options import duration, takes
 from canaryctl.cli.output import Output, print_beside, print_plan, print_result
 from canaryctl.cli.promotion import print_promotion
 
@@ -134,7 +134,7 @@ def probe(
     from canaryctl.errors import ConfigError
 
     if watch:
-        _watch(request, output, parse_option(every or "10s", "--every"))
+        _watch(request, output, duration(every or "10s", "--every"))
     elif every is not None:
         raise ConfigError("--every says how often --watch probes", "--every", "add --watch, or leave --every out")
     else:
@@ -215,20 +215,6 @@ def _rate(text: str) -> float:
     if rate <= 0:
         raise ConfigError("the rate must be above 0", "--bwlimit", "for example --bwlimit 25MB")
     return float(rate)
-
-
-def parse_option(text: str, option: str) -> float:
-    """A duration given with an option, in seconds. Raises ConfigError where it is none, or not above 0."""
-    from canaryctl.config.durations import parse_duration
-    from canaryctl.errors import ConfigError
-
-    try:
-        seconds = parse_duration(text)
-    except ValueError as error:
-        raise ConfigError(str(error), option, f"for example {option} 10s") from None
-    if seconds <= 0:
-        raise ConfigError("the duration must be above 0", option, f"for example {option} 10s")
-    return seconds
 
 
 def _watch(request: Request, output: Output, every: float) -> None:

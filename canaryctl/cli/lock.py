@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from canaryctl.cli.options import takes
+from canaryctl.cli.options import duration, takes
 from canaryctl.cli.output import Output, Printer, clean, print_error, print_json
 
 if TYPE_CHECKING:
@@ -45,9 +45,8 @@ def acquire(
 ) -> None:
     """Hold the lock, tied to no process: nobody changes the environment until it is released, its holder neither."""
     from canaryctl import locks
-    from canaryctl.cli.deploy import parse_option
 
-    answer = locks.acquire(request, message, parse_option(ttl, "--ttl"))
+    answer = locks.acquire(request, message, duration(ttl, "--ttl"))
     if output is not Output.TEXT:
         print_json(answer)
         return

@@ -256,7 +256,7 @@ def duration(text: str, option: str) -> float:
     except ValueError as error:
         raise ConfigError(str(error), option, f"for example {option} 10m") from None
     if seconds <= 0:
-        raise ConfigError("it must be longer than nothing", option, f"for example {option} 10m")
+        raise ConfigError("the duration must be above 0", option, f"for example {option} 10m")
     return seconds
 
 

@@ -16,16 +16,9 @@ from toy import Toy, evidence
 Event = dict[str, Any]
 
 
-def stop_when(
-    toy: Toy,
-    env: Mapping[str, str],
-    argv: list[str],
-    seen: Callable[[Event], bool],
-    sign: int = signal.SIGINT,
-    pause: float = 0.3,
-) -> dict[str, Any]:
-    """Start canaryctl, signal it `pause` seconds after an event satisfies `seen` (SIGINT its group); its document."""
-    process = subprocess.Popen(
+def begun(toy: Toy, env: Mapping[str, str], argv: list[str]) -> subprocess.Popen[str]:
+    """canaryctl, telling its events, in a process group of its own."""
+    return subprocess.Popen(
         [CTL, *argv, "--output", "ndjson"],
         cwd=toy.folder,
         env=dict(env),
@@ -35,6 +28,18 @@ def stop_when(
         text=True,
         start_new_session=True,
     )
+
+
+def stop_when(
+    toy: Toy,
+    env: Mapping[str, str],
+    argv: list[str],
+    seen: Callable[[Event], bool],
+    sign: int = signal.SIGINT,
+    pause: float = 0.3,
+) -> dict[str, Any]:
+    """Start canaryctl, signal it `pause` seconds after an event satisfies `seen` (SIGINT its group); its document."""
+    process = begun(toy, env, argv)
     events: list[Event] = []
     sent = 0.0
     for line in process.stdout or ():
@@ -54,23 +59,14 @@ def stop_when(
 
 def kill_when(toy: Toy, env: Mapping[str, str], argv: list[str], seen: Callable[[Event], bool], pause: float) -> None:
     """Start canaryctl and kill it, with all that it started, `pause` seconds after an event satisfies `seen`."""
-    process = subprocess.Popen(
-        [CTL, *argv, "--output", "ndjson"],
-        cwd=toy.folder,
-        env=dict(env),
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.DEVNULL,
-        text=True,
-        start_new_session=True,
-    )
+    process = begun(toy, env, argv)
     killed = False
     for line in process.stdout or ():
         if not killed and line.endswith("\n") and seen(json.loads(line)):
             time.sleep(pause)
             os.killpg(process.pid, signal.SIGKILL)
             killed = True
-    process.wait(timeout=60)
+    process.communicate(timeout=60)
     assert killed and process.returncode == -signal.SIGKILL
 
 

@@ -97,7 +97,7 @@ def test_an_interrupt_is_heard_even_where_the_shell_ignores_it(tmp_path: Path) -
     "argv, said",
     [
         (["--every", "3s"], "add --watch"),
-        (["--watch", "--every", "3"], "for example --every 10s"),
+        (["--watch", "--every", "3"], "for example --every 10m"),
         (["--watch", "--every", "0s"], "the duration must be above 0"),
     ],
 )
