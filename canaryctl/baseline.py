@@ -12,10 +12,11 @@ from typing import Any
 
 from canaryctl.config.yamlfile import shown
 from canaryctl.errors import ConfigError
-from canaryctl.pipeline import Document, bring, demand_agreement, demand_possible, recorded
+from canaryctl.pipeline import Document, bring, demand_agreement, demand_possible
 from canaryctl.plan.plan import Change, Plan, make_plan
 from canaryctl.record.compare import compare
 from canaryctl.record.run import Listener
+from canaryctl.recording import recorded
 from canaryctl.scene import Request, Scene
 from canaryctl.work import Work
 

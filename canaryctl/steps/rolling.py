@@ -41,8 +41,8 @@ def reachable(back: Back, work: Work) -> Back:
     return Back(back.release, {host: step for host, step in back.steps.items() if host in work.facts})
 
 
-def enter(work: Work, back: Back) -> None:
-    """Make the release that will serve again the one that this run is about."""
+def enter(work: Work, back: Back) -> Plan:
+    """Make the release that will serve again the one that this run is about; the plan that leads there."""
     release = dict(back.release)
     images, services = release.get("images") or {}, release.get("services") or {}
     tags = {service: (images.get(name) or {}).get("tag", "") for service, name in services.items()}
@@ -50,8 +50,9 @@ def enter(work: Work, back: Back) -> None:
     work.run.set("variant", release.get("variant"))
     work.run.set("release", {"id": back.id, "images": images, "services": services, "migration": None})
     current = {host: facts.state.current for host, facts in work.facts.items()}
-    changes = tuple(back.changes(current))
-    work.record_plan(Plan(changes))
+    plan = Plan(tuple(back.changes(current)))
+    work.record_plan(plan)
+    return plan
 
 
 def find_images(work: Work, back: Back) -> Release | None:

@@ -10,7 +10,7 @@ import pytest
 from conftest import LAB, Box, Ctl
 from toy import Toy, evidence, tells
 
-from canaryctl import pipeline
+from canaryctl import recording
 from canaryctl.config.project import Project
 from canaryctl.scene import Request
 from canaryctl.steps import backups
@@ -135,7 +135,7 @@ def test_a_schema_is_backed_up_before_it_changes_and_brought_back(toy: Toy, monk
         inventories=toy.folder / "inventories",
         runs=toy.folder / "runs",
     )
-    with pipeline.recorded("rollback", Request(project, "bk"), []) as work:
+    with recording.recorded("rollback", Request(project, "bk"), []) as work:
         work.observe()
         evidence_step.read_migration(work)
         schema = backups.needed(work, old)
