@@ -82,6 +82,7 @@ def acquire(request: Request, message: str, ttl: float) -> Answer:
             command="lock acquire",
             message=message.strip(),
             run="",
+            directory="",
             ttl=ttl,
             held=True,
         )

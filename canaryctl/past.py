@@ -12,7 +12,9 @@ from canaryctl.scene import Request, Scene
 # What makes a release the one that a host serves. `down` ends that.
 SERVING = ("deploy", "start", "rollback")
 # What a row says by itself; anything else in a line is printed after it, by its name.
+# What a line of text has in a place of its own, and what only a promotion reads: JSON has it all.
 _SAID = frozenset(("time", "who", "environment", "what", "from", "to", "verdict", "run", "role", "reason", "hosts"))
+_PROOF = frozenset(("images", "placed", "probes_file"))
 
 Line = Mapping[str, Any]
 
@@ -96,7 +98,7 @@ def history_lines(answer: Mapping[str, Any]) -> list[str]:
         )
         if row.get("reason"):
             lines.append(f"    because {row['reason']}")
-        extra = {name: value for name, value in row.items() if name not in _SAID and value not in (None, False, "")}
+        extra = {name: value for name, value in row.items() if name not in _SAID | _PROOF and value}
         if extra:
             lines.append("    " + ", ".join(_extra(name, value) for name, value in extra.items()))
     return lines
@@ -124,6 +126,8 @@ def _releases(row: Line) -> str:
 def _extra(name: str, value: Any) -> str:
     if value is True:
         return name
+    if isinstance(value, Mapping):
+        return f"{name} {', '.join(f'{count} {what}' for what, count in value.items())}"
     if isinstance(value, list):
         return f"{name} {', '.join(map(str, value))}"
     return f"{name} {value}"

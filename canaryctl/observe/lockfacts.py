@@ -19,6 +19,7 @@ class LockFacts:
         holder: user@machine.
         command: what it was taken for: a command of canaryctl.
         run: id of the run that holds it; empty for a held lock.
+        directory: where that run's record is on its machine.
         since: RFC 3339, by the host's clock, as is `renewed` (epoch).
         ttl: seconds after `renewed` that it lives.
         held: tied to no process: made by `canaryctl lock acquire`.
@@ -31,6 +32,7 @@ class LockFacts:
     command: str = ""
     message: str = ""
     run: str = ""
+    directory: str = ""
     since: str = ""
     renewed: float = 0
     ttl: float = 0

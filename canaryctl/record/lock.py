@@ -23,6 +23,7 @@ class Claim:
     command: str
     message: str
     run: str
+    directory: str
     ttl: float
     held: bool
 

@@ -164,9 +164,8 @@ def _read(path: Path) -> dict[str, Any]:
     return document
 
 
-def was_killed(runs_dir: Path, environment: str, run: str) -> bool:
-    """Whether a run is kept here and its process ended without finishing its record."""
-    path = runs_dir / environment / run
+def was_killed(path: Path) -> bool:
+    """Whether a run's record is here, in `path`, and its process ended without finishing it."""
     if not (path / "events.jsonl").is_file() or _is_held(path / "events.jsonl"):
         return False
     try:

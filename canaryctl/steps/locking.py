@@ -10,6 +10,7 @@ import secrets
 import threading
 import time
 from collections.abc import Callable, Collection, Mapping, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from canaryctl.errors import ApplyError, CanaryError, HostError, LockedError
@@ -47,6 +48,7 @@ class RunLock:
             command=document["command"],
             message="",
             run=work.run.id,
+            directory=str(work.run.path),
             ttl=TTL,
             held=False,
         )
@@ -267,7 +269,8 @@ def _is_dead(work: Work, seen: LockFacts) -> bool:
     return (
         bool(seen.run)
         and seen.holder == work.run.document["operator"]
-        and was_killed(work.run.path.parent.parent, seen.environment, seen.run)
+        and Path(seen.directory).name == seen.run
+        and was_killed(Path(seen.directory))
     )
 
 

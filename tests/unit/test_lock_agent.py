@@ -171,7 +171,7 @@ def test_a_host_that_cannot_keep_a_lock_says_why(tmp_path: Path, capsys: pytest.
 
 def test_a_lock_in_words_says_who_since_when_and_why() -> None:
     seen = LockFacts(
-        "dev@box", "canary", "lock acquire", "disk swap", "", "2026-11-24T08:00:00Z", 1795507200, 3600, True
+        "dev@box", "canary", "lock acquire", "disk swap", "", "", "2026-11-24T08:00:00Z", 1795507200, 3600, True
     )
     assert seen.words() == "dev@box for environment canary since 2026-11-24T08:00:00Z (lock acquire): disk swap"
     assert seen.expires == "2026-11-24T09:00:00Z"
