@@ -91,7 +91,8 @@ def test_a_failed_migration_of_a_real_database_leaves_its_services(
     before = box("canary-1").services(), box("canary-1").run("readlink /opt/canaryctl/ktrdr/current")
     done = ctl("deploy", "canary", "--stack", str(file), "--yes", "--output", "json")
     tells(done, 6, "'false' failed; the revision is still 0002", "canary-1: ")
-    assert done.document["migrations"] == {"before": "0002", "after": "0002"}
+    found = done.document["migrations"]
+    assert (found["before"], found["after"]) == ("0002", "0002") and found["backup"]["revision"] == "0002"
     assert (box("canary-1").services(), box("canary-1").run("readlink /opt/canaryctl/ktrdr/current")) == before
     evidence(ctl, done.document)
     assert ctl("deploy", "canary", "--yes", "--output", "json").document["plan"]["changes"] == []
