@@ -7,14 +7,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from conftest import LAB, Box, Ctl
+from conftest import Box, Ctl
 from toy import Toy, evidence, tells
-
-from canaryctl import recording
-from canaryctl.config.project import Project
-from canaryctl.scene import Request
-from canaryctl.steps import backups
-from canaryctl.steps import evidence as evidence_step
 
 pytestmark = pytest.mark.lab
 
@@ -108,7 +102,7 @@ def migrate_to(toy: Toy, number: str) -> None:
     toy.write("stack.yml", text[:at] + number + text[at + 4 :])
 
 
-def test_a_schema_is_backed_up_before_it_changes_and_brought_back(toy: Toy, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_schema_is_backed_up_before_it_changes_and_a_rollback_brings_it_back(toy: Toy) -> None:
     first = toy.deploy("bk")
     assert first.code == 0, first.text[-3000:]
     assert "backup" not in first.document["migrations"] and not dumps(toy)
@@ -128,31 +122,23 @@ def test_a_schema_is_backed_up_before_it_changes_and_brought_back(toy: Toy, monk
     assert sql(toy, "SELECT count(*) FROM pg_database WHERE datname LIKE 'canaryctl%'") == "0"
 
     sql(toy, "INSERT INTO people VALUES ('written since')")
-    monkeypatch.setenv("CANARYCTL_LAB", LAB)
-    project = Project(
-        root=toy.folder,
-        stack=toy.folder / "stack.yml",
-        inventories=toy.folder / "inventories",
-        runs=toy.folder / "runs",
-    )
-    with recording.recorded("rollback", Request(project, "bk"), []) as work:
-        work.observe()
-        evidence_step.read_migration(work)
-        schema = backups.needed(work, old)
-        assert (schema.now, schema.then, schema.moved, schema.backward_compatible) == ("0002", "0001", True, False)
-        assert not backups.needed(work, second.document["release"]["id"]).moved
-        backup = backups.find(work, old)
-        assert backup is not None and backup.path == made["path"]
-        told = backups.restore(work, backup)
-    assert work.run.document["exit_code"] == 0, work.run.document["error"]
+    before = toy.state("canary-1")
+    tells(toy.run("rollback", "bk", "--yes"), 6, "schema moved from 0001 to 0002", "--restore-database")
+    assert toy.state("canary-1") == before and sql(toy, "SELECT count(*) FROM people") == "2"
+
+    back = toy.run("rollback", "bk", "--restore-database", "--yes", "--output", "json")
+    assert back.code == 0, back.text[-3000:]
+    assert back.document["release"]["id"] == old and back.rows == {"Database": "passed"}
+    told = back.document["migrations"]["restored"]
     assert told["from"] == made["path"] and told["window"]["from"] == made["taken"] < told["window"]["until"]
+    assert any("what was written until" in note for note in back.document["notes"])
     assert sql(toy, "SELECT name FROM people") == "ann"
     assert sql(toy, "SELECT number FROM revision") == "0001"
     assert (
         sql(toy, "SELECT pg_get_userbyid(datdba), datallowconn FROM pg_database WHERE datname = 'ktrdr'") == "ktrdr|t"
     )
     assert sql(toy, "SELECT count(*) FROM pg_database WHERE datname LIKE 'canaryctl%'") == "0"
-    assert "bktoy-bk-app-1" not in box.run("docker ps --format '{{.Names}}'")
+    assert "bktoy-bk-app-1" in box.run("docker ps --format '{{.Names}}'")
     lost = box.run(f"docker exec -i bktoy-bk-db-1 pg_restore --data-only -f - < {told['before']}")
     assert "written since" in lost
 
