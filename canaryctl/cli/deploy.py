@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     "yes",
     "no_contract",
     "allow_docker_restart",
+    "restore_database",
     "wait",
     "break_lock",
     "force",
