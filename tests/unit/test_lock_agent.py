@@ -53,7 +53,7 @@ def test_the_second_is_told_who_was_first_and_not_the_token(path: Path) -> None:
 def test_what_was_changed_beside_the_lock_before_is_dated(path: Path) -> None:
     assert take(path, token="a")["touched"] == 0  # nobody was ever here
     lock.release({"paths": [str(path)], "token": "a", "marks": []})
-    (path.parent / "releases").mkdir()
+    (path.parent / "releases").mkdir(parents=True)
     assert take(path, token="b")["touched"] == pytest.approx(time.time(), abs=5)
 
 
@@ -110,7 +110,7 @@ def test_nobody_releases_what_is_not_theirs(path: Path) -> None:
     assert lock.release({"paths": [str(path)], "token": "b", "marks": []}) == {"released": []}
     mark = held.about_lock(str(path))["mark"]  # type: ignore[index]
     (gone,) = lock.release({"paths": [str(path)], "token": "", "marks": [mark]})["released"]
-    assert gone["holder"] == "a@laptop" and list(path.parent.iterdir()) == []
+    assert gone["holder"] == "a@laptop" and not path.parent.exists()
 
 
 def test_taking_again_what_one_has_is_no_conflict(path: Path) -> None:
@@ -176,3 +176,19 @@ def test_a_lock_in_words_says_who_since_when_and_why() -> None:
     assert seen.words() == "dev@box for environment canary since 2026-11-24T08:00:00Z (lock acquire): disk swap"
     assert seen.expires == "2026-11-24T09:00:00Z"
     assert parse_lock({**seen.as_dict(), "unknown": 1}) == seen and parse_lock(None) is None
+
+
+def test_a_lock_takes_along_the_empty_directories_made_for_it_and_no_others(tmp_path: Path) -> None:
+    root = tmp_path / "opt" / "canaryctl"
+    (tmp_path / "opt").mkdir()
+    path = str(root / "shop" / "lock")
+    order = {"paths": [path], "holder": claim("a"), "displace": []}
+    lock.acquire(order)
+    lock.release({"paths": [path], "token": "a", "marks": []})
+    assert list(tmp_path.rglob("*")) == [tmp_path / "opt"]
+
+    root.mkdir()  # its owner's
+    lock.acquire(order)
+    (root / "shop" / "history.jsonl").write_text("")
+    lock.release({"paths": [path], "token": "a", "marks": []})
+    assert sorted(tmp_path.rglob("*"))[1:] == [root, root / "shop", root / "shop" / "history.jsonl"]

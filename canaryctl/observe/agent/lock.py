@@ -30,12 +30,13 @@ def acquire(config: dict[str, Any]) -> dict[str, Any]:
     answer: dict[str, Any] = {"holder": None, "path": "", "displaced": [], "touched": 0}
     taken: list[str] = []
     for path in config["paths"]:
+        made = missing_above(path) or (read_holder(path) or {}).get("made") or []
         with turn(path):
             if not taken:
                 answer["touched"] = os.stat(os.path.dirname(path)).st_mtime if os.listdir(os.path.dirname(path)) else 0
             other = make_way(path, config, answer)
             if other is None:
-                put(path, config["holder"])
+                put(path, dict(config["holder"], made=made))
                 taken.append(path)
                 continue
         for mine in taken:
@@ -110,7 +111,20 @@ def release_one(path: str, token: str, marks: list[str]) -> dict[str, Any] | Non
         if holder is None or not (holder.get("token") == token or mark_of(holder) in marks):
             return None
         remove(path)
+        for directory in holder.get("made") or []:
+            with contextlib.suppress(OSError):  # it is in use by now
+                os.rmdir(directory)
         return public(holder)
+
+
+def missing_above(path: str) -> list[str]:
+    """The directories above `path` that are not there, the deepest first: a lock takes along what was made for it."""
+    found = []
+    above = os.path.dirname(path)
+    while not os.path.exists(above):
+        found.append(above)
+        above = os.path.dirname(above)
+    return found
 
 
 def show(config: dict[str, Any]) -> dict[str, Any]:
