@@ -164,14 +164,9 @@ def _read(path: Path) -> dict[str, Any]:
     return document
 
 
-def was_killed(path: Path) -> bool:
-    """Whether a run's record is here, in `path`, and its process ended without finishing it."""
-    if not (path / "events.jsonl").is_file() or _is_held(path / "events.jsonl"):
-        return False
-    try:
-        return json.loads((path / "run.json").read_bytes()).get("finished") is None
-    except (OSError, ValueError, AttributeError):
-        return True
+def has_ended(path: Path) -> bool:
+    """Whether a run's record is here, in `path`, and the process that wrote it has ended, or was killed."""
+    return (path / "events.jsonl").is_file() and not _is_held(path / "events.jsonl")
 
 
 def _is_held(events: Path) -> bool:

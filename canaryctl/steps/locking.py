@@ -18,7 +18,7 @@ from canaryctl.observe import Connection, Connections
 from canaryctl.observe.lockfacts import LockFacts, lock_lost
 from canaryctl.record import lock as remote
 from canaryctl.record.lock import Attempt, Claim
-from canaryctl.record.store import was_killed
+from canaryctl.record.store import has_ended
 
 if TYPE_CHECKING:
     from canaryctl.work import Work
@@ -265,12 +265,12 @@ def _forget(work: Work, lost: Mapping[str, HostError]) -> None:
 
 
 def _is_dead(work: Work, seen: LockFacts) -> bool:
-    """Whether the lock is of a run of this machine that was killed: nobody will renew or release it."""
+    """Whether the lock is of a run of this machine that has ended: it was killed, or lost the host that keeps it."""
     return (
         bool(seen.run)
         and seen.holder == work.run.document["operator"]
         and Path(seen.directory).name == seen.run
-        and was_killed(Path(seen.directory))
+        and has_ended(Path(seen.directory))
     )
 
 
@@ -278,6 +278,6 @@ def _tell_displaced(work: Work, seen: LockFacts, on_purpose: bool) -> None:
     if not on_purpose:
         work.run.note(f"the lock of {seen.words()} had expired at {seen.expires}")
     elif _is_dead(work, seen):
-        work.run.note(f"the run {seen.run} was killed and left its lock, which this run took over")
+        work.run.note(f"the run {seen.run} has ended and left its lock, which this run took over")
     else:
         work.run.note(f"--break-lock displaced the lock of {seen.words()}")

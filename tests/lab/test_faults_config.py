@@ -58,7 +58,7 @@ def test_an_undefined_name_in_the_template_gives_file_and_line(toy: Toy, ctl: Ct
     back = toy.edit("compose.yml.j2", "{{ address }}", "{{ adress }}")
     try:
         done = toy.deploy("one")
-        tells(done, 2, "'adress' is undefined", "compose.yml.j2:9", "address")
+        tells(done, 2, "'adress' is undefined", "compose.yml.j2:10", "address")
         assert done.document["stages"] == [] and done.document["changed_from"] is None
         evidence(ctl, done.document)
     finally:
