@@ -184,7 +184,8 @@ def test_a_lock_takes_along_the_empty_directories_made_for_it_and_no_others(tmp_
     path = str(root / "shop" / "lock")
     order = {"paths": [path], "holder": claim("a"), "displace": []}
     lock.acquire(order)
-    lock.release({"paths": [path], "token": "a", "marks": []})
+    lock.acquire({**order, "paths": [str(root / ".lock")]})
+    lock.release({"paths": [path, str(root / ".lock")], "token": "a", "marks": []})
     assert list(tmp_path.rglob("*")) == [tmp_path / "opt"]
 
     root.mkdir()  # its owner's

@@ -39,8 +39,7 @@ def acquire(config: dict[str, Any]) -> dict[str, Any]:
                 put(path, dict(config["holder"], made=made))
                 taken.append(path)
                 continue
-        for mine in taken:
-            release_one(mine, config["holder"]["token"], [])
+        release({"paths": taken, "token": config["holder"]["token"], "marks": []})
         answer.update(holder=public(other), path=path)
         break
     return answer
@@ -100,7 +99,9 @@ def renew(config: dict[str, Any]) -> dict[str, Any]:
 def release(config: dict[str, Any]) -> dict[str, Any]:
     """Give up those of `paths` that have the token, or a mark of `marks`."""
     released = [release_one(path, config["token"], config["marks"]) for path in config["paths"]]
-    return {"released": [holder for holder in released if holder is not None]}
+    gone = [holder for holder in released if holder is not None]
+    clear_away(gone)
+    return {"released": gone}
 
 
 def release_one(path: str, token: str, marks: list[str]) -> dict[str, Any] | None:
@@ -111,14 +112,19 @@ def release_one(path: str, token: str, marks: list[str]) -> dict[str, Any] | Non
         if holder is None or not (holder.get("token") == token or mark_of(holder) in marks):
             return None
         remove(path)
-        for directory in holder.get("made") or []:
-            with contextlib.suppress(OSError):  # it is in use by now
-                os.rmdir(directory)
         return public(holder)
 
 
+def clear_away(released: list[dict[str, Any]]) -> None:
+    """Remove the directories that were made for locks, unless they are in use by now."""
+    made = {directory for holder in released for directory in holder.get("made") or []}
+    for directory in sorted(made, key=len, reverse=True):
+        with contextlib.suppress(OSError):
+            os.rmdir(directory)
+
+
 def missing_above(path: str) -> list[str]:
-    """The directories above `path` that are not there, the deepest first: a lock takes along what was made for it."""
+    """The directories above `path` that are not there: a lock takes along what was made for it."""
     found = []
     above = os.path.dirname(path)
     while not os.path.exists(above):
