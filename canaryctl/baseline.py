@@ -40,11 +40,12 @@ def deploy(
         _demand_disposable(candidate)
         candidate.check_all()
         bring(work, lambda plan: demand_agreement(plan, lambda _: confirm(_both(work, plan, candidate))))
-    baseline = work.run.document
+    baseline, before = work.run.document, work.before
     if not _came_to_run(baseline):
         return baseline, None
     with recorded("deploy", request, listeners, "candidate") as work:
         work.baseline = baseline
+        work.before |= before  # a baseline is never rolled back to
         work.run.set("baseline", baseline["id"])
         if baseline["verdict"] != "passed":
             work.run.warn(f"the baseline {baseline['variant']} itself {_fared(baseline)}", hint=baseline["directory"])

@@ -217,7 +217,7 @@ def bring(work: Work, agree: Callable[[Plan], None]) -> None:
     bad = work.verdict == "failed"
     waves.end(work)
     evidence.remember(work, "verdict", judging.proven(work))
-    if bad and work.run.document["role"] != "baseline":  # the candidate takes its place
+    if bad:
         after_failure(work)
     if plan.changes and work.verdict == "passed" and locking.take_to_prune(work):
         with work.run.changing():

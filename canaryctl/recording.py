@@ -140,8 +140,9 @@ def judge(work: Work, watching: Watching | None = None) -> None:
 
 def after_failure(work: Work) -> None:
     """What the environment's policy wants once a release has failed on it. Evidence has been collected by now."""
-    if not work.run.document["changed_from"] or work.run.document["command"] == "rollback":
-        return
+    document = work.run.document
+    if not document["changed_from"] or document["command"] == "rollback" or document["role"] == "baseline":
+        return  # a baseline's place is taken by its candidate
     policy = work.scene.policy.on_failure
     if policy == "down":
         work.run.note("canary_on_failure is down: the services are stopped, their data stays")
@@ -161,7 +162,9 @@ def roll_back(work: Work) -> None:
         work.run.note("nothing was rolled back: the run touched nothing that serves")
         return
     revisions, backup = work.run.document["migrations"], None
-    if revisions["before"] != revisions["after"]:
+    if (
+        revisions["before"] != revisions["after"] or work.run.document["role"] == "candidate"
+    ):  # or its baseline moved it
         try:
             backup = rolling.settle_database(work, back)
         except ApplyError as stop:

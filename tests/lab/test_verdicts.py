@@ -200,6 +200,7 @@ def test_a_baseline_is_refused_where_data_is_not_disposable(toy: Toy) -> None:
 
 
 def test_a_candidate_is_measured_by_its_baseline(toy: Toy) -> None:
+    served = toy.run("status", "one", "--output", "json").document["release"]["id"]
     ratio = {"name": "queue", **URL, "statistic": "last", "ratio_at_most": 2}
     rules(toy, canary_disposable=True, canary_metrics=[ratio])
     done = toy.deploy("one", "--baseline", "base")
@@ -212,7 +213,9 @@ def test_a_candidate_is_measured_by_its_baseline(toy: Toy) -> None:
     assert (metric(baseline, "queue")["verdict"], baseline["verdict"], baseline["variant"]) == ("passed",) * 2 + (
         "base",
     )
-    assert [line.get("role") for line in toy.history("canary-1")[-4:]] == ["baseline"] * 2 + ["candidate"] * 2
+    *judged, back = toy.history("canary-1")[-5:]
+    assert [line.get("role") for line in judged] == ["baseline"] * 2 + ["candidate"] * 2
+    assert (back["what"], back["to"]) == ("rollback", served), "not the baseline, but what served before"
 
 
 def test_a_sick_baseline_does_not_keep_the_candidate_from_being_deployed(toy: Toy) -> None:
