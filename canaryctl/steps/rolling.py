@@ -13,7 +13,7 @@ from canaryctl.plan.release import ImageFact, Release
 from canaryctl.plan.rendering import Rendering
 from canaryctl.steps import backups, stages
 from canaryctl.steps import images as push_steps
-from canaryctl.steps.backups import Backup
+from canaryctl.steps.backups import Backup, Schema
 from canaryctl.work import Work
 
 HOW_ON = (
@@ -96,15 +96,22 @@ def bring_images(work: Work, back: Back, release: Release) -> None:
     work.targets = {}
 
 
-def settle_database(work: Work, back: Back) -> Backup | None:
+def settle_database(work: Work, back: Back, moved: tuple[str, str] | None = None) -> Backup | None:
     """The backup to restore on the way, None where the code goes back alone.
+
+    Args:
+        moved: the revision that the release before ran on, and that this run has brought it to, where it has moved it.
 
     Raises:
         ApplyError: the schema has moved, and nothing says that the earlier release can work with it.
     """
     if back.id is None or back.release.get("environment") != work.scene.environment.name:
         return None
-    schema = backups.needed(work, back.id)
+    migrations = work.scene.stack.migrations
+    if moved and migrations:
+        schema = Schema(moved[1], moved[0], moved=True, backward_compatible=migrations.backward_compatible)
+    else:
+        schema = backups.needed(work, back.id)
     if not schema.moved or schema.backward_compatible:
         return None
     where = work.scene.environment.name
