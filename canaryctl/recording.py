@@ -162,11 +162,10 @@ def roll_back(work: Work) -> None:
         work.run.note("nothing was rolled back: the run touched nothing that serves")
         return
     revisions, backup = work.run.document["migrations"], None
-    if (
-        revisions["before"] != revisions["after"] or work.run.document["role"] == "candidate"
-    ):  # or its baseline moved it
+    moved = (revisions["before"], revisions["after"]) if revisions["before"] != revisions["after"] else None
+    if moved or work.run.document["role"] == "candidate":  # whose baseline may have moved it
         try:
-            backup = rolling.settle_database(work, back)
+            backup = rolling.settle_database(work, back, moved)
         except ApplyError as stop:
             work.run.warn(f"not rolled back: {stop.what}", stop.where, stop.hint)
             return
