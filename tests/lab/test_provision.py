@@ -169,7 +169,8 @@ def test_a_release_goes_all_the_way_and_a_second_time_changes_nothing(release: R
         assert found.status == "changed", f"{name}: {found.message}"
     again = {name: stage(name, tmp_path, wanted) for name in ("render", "migrate", "start")}
     assert {name: run.results[HOST].status for name, run in again.items()} == dict.fromkeys(again, "ok")
-    assert again["migrate"].stats["canary_migration_result"] == {"before": "0002", "after": "0002", "heads": "0002"}
+    told = again["migrate"].stats["canary_migration_result"]
+    assert told == {"before": "0002", "after": "0002", "heads": "0002", "backup": {}, "backup_note": ""}
     assert json.loads(on_host("cat /opt/canaryctl/applytoy/migrated.json")) == {"release": "one", "revision": "0002"}
     assert on_host("readlink /opt/canaryctl/applytoy/current").strip() == "releases/one"
     assert on_host("stat -c %a:%U /opt/canaryctl/applytoy/secrets.env").strip() == "600:root"
