@@ -45,7 +45,7 @@ def deploy(
         return baseline, None
     with recorded("deploy", request, listeners, "candidate") as work:
         work.baseline = baseline
-        work.before |= before  # a baseline is never rolled back to
+        work.before_baseline = before  # a baseline is never rolled back to
         work.run.set("baseline", baseline["id"])
         if baseline["verdict"] != "passed":
             work.run.warn(f"the baseline {baseline['variant']} itself {_fared(baseline)}", hint=baseline["directory"])

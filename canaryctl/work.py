@@ -33,8 +33,8 @@ class Work:
         self.collected = False
         self.baseline: Mapping[str, Any] | None = None  # run.json of the run this one is measured by
         self.facts: dict[str, HostFacts] = {}
-        self.served_before: dict[str, str | None] = {}
-        self.before: dict[str, HostFacts] = {}  # as first observed
+        self.before: dict[str, HostFacts] = {}  # as first observed, nobody else changing them any more
+        self.before_baseline: Mapping[str, HostFacts] = {}  # of a candidate: as they were before its baseline
         self.listeners: Sequence[Listener] = ()
         # When services stopped serving for a release that then failed: (host, service) to an epoch by the host's clock.
         self.gone: dict[tuple[str, str], float] = {}
@@ -81,15 +81,23 @@ class Work:
         scene.settle_platform({facts.arch for facts in self.facts.values() if facts.arch})
         self.failures |= seen.failures
         for host, facts in seen.facts.items():
-            if again or host not in self.served_before:
+            if again or host not in self.before:
                 self.run.host_file(host, "facts.after.json" if again else "facts.before.json", without_mac(facts.raw))
             self.before.setdefault(host, facts)
-            self.served_before.setdefault(host, (facts.state.current_release or {}).get("id"))
             self.run.event("stage.finished", stage="observe", host=host, status="ok", seconds=seconds)
         for host, failure in seen.failures.items():
             self.run.stage("observe", host, "failed", seconds, message=str(failure.what))
         if any(facts.gpu_simulated for facts in seen.facts.values()):
             self.run.set("simulated", True)
+
+    def forget_before(self) -> None:
+        """Take what is observed next for how the hosts were before this run: somebody has changed them meanwhile."""
+        self.before, self.before_baseline = {}, {}
+
+    def served_before(self, host: str) -> str | None:
+        """Id of the release that a host served before this run."""
+        facts = self.before.get(host)
+        return (facts.state.current_release or {}).get("id") if facts else None
 
     def _release_directories(self) -> list[str]:
         """Directories whose files the plan compares; empty for commands that have no release."""

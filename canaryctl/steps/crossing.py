@@ -54,7 +54,7 @@ def _begin(work: Work, probes: list[Lifecycle], operations: Operations) -> None:
     context = judging.probe_context(work)
     for probe in probes:
         for host in context.hosts_of(probe.on):
-            if not work.served_before.get(host):
+            if not work.served_before(host):
                 continue
             scope = _scope(work, probe, host)
             outcome = begin(probe, scope)

@@ -73,7 +73,7 @@ def remember(
             who=work.run.document["operator"],
             environment=work.scene.environment.name,
             what=what,
-            before=work.served_before.get(host),
+            before=work.served_before(host),
             after=work.run.document["release"]["id"],
             verdict=verdict,
             run=work.run.id,

@@ -176,7 +176,7 @@ def _take(work: Work, host_too: bool, *, wait: float, break_lock: bool) -> bool:
             stale = {host for host, attempt in found.items() if attempt.touched > work.facts[host].time - _CLOCK_STEP}
             if not first or not (waited.told or displaced or stale):
                 return False
-            work.served_before.clear()
+            work.forget_before()
             return True
         more = {seen.mark for seen in refused.values() if break_lock or _is_dead(work, seen)} - displace
         displace |= more

@@ -26,14 +26,15 @@ _TOUCHING = ("render", "migrate", "start")
 
 def way_back(work: Work) -> Back | None:
     """What takes the hosts that a failed run touched back to what they served before it; None where it touched none."""
+    before = {**work.before, **work.before_baseline}
     touched = {stage["host"] for stage in work.run.document["stages"] if stage["name"] in _TOUCHING}
-    hosts = [host for host in work.facts if host in touched and host in work.before]
+    hosts = [host for host in work.facts if host in touched and host in before]
     serving = {stage["host"] for stage in work.run.document["stages"] if stage["name"] in ("migrate", "start")}
-    chosen = [host for host in hosts if host in serving or work.before[host].state.current_release is None]
+    chosen = [host for host in hosts if host in serving or before[host].state.current_release is None]
     if not chosen:
         return None
     scene = work.scene
-    return back_from(work.before, work.facts, chosen, scene.environment.name, scene.stack.stack)
+    return back_from(before, work.facts, chosen, scene.environment.name, scene.stack.stack)
 
 
 def reachable(back: Back, work: Work) -> Back:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import os
 import subprocess
 import threading
 import time
@@ -11,7 +13,7 @@ from typing import Any
 
 import httpx
 import pytest
-from conftest import Box, Ctl
+from conftest import CTL, LAB, Box, Ctl
 from toy import MIGRATIONS, Toy, evidence, tells
 
 TOY_SERVES = 'command: [python3, -m, http.server, "8000"]'
@@ -122,6 +124,27 @@ def test_release_that_fails_its_probes_makes_way(back: Toy, good: dict[str, Any]
         ("verdict", "failed"),
         ("rollback", "passed"),
     ]
+
+
+def test_who_waited_for_another_goes_back_to_what_that_one_brought(back: Toy, good: dict[str, Any]) -> None:
+    """Not to what the hosts served when it began to wait: that would undo somebody else's deploy."""
+    slow = MIGRATIONS.replace("echo 0002 >", "sleep 8; echo 0001 >")
+    undo = back.edit("stack.yml", "start_timeout", slow + "start_timeout")
+    argv = [CTL, "deploy", "prod", "--yes", "--output", "json"]
+    env = {**os.environ, "CANARYCTL_LAB": LAB}
+    first = subprocess.Popen(argv, cwd=back.folder, env=env, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
+    try:
+        held = f"for i in $(seq 200); do [ -e {back.root}/lock/holder.json ] && exit; sleep 0.05; done; exit 1"
+        back.box("canary-1").run(held)
+        undo()
+        undo = back.edit(*BAD["a module is missing"])
+        bad = back.deploy("prod", "--wait")
+    finally:
+        undo()
+        told = json.loads(first.communicate(timeout=120)[0])
+    assert told["exit_code"] == 0, told["error"]
+    assert bad.code == 6 and bad.document["rollback"]["to"] == told["release"]["id"], bad.text[-3000:]
+    assert current(back) == told["release"]["id"] != good["release"]["id"]
 
 
 def test_policy_keep_keeps_the_bad_one(back: Toy, good: dict[str, Any]) -> None:
