@@ -10,11 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from canaryctl.errors import (
-    CanaryError,
-    ConfigError,
-    HostError,
-)
+from canaryctl.errors import CanaryError, ConfigError, HostError
 from canaryctl.plan.back import back_to, choose_release
 from canaryctl.plan.plan import Plan, plan_provision
 from canaryctl.record.run import Listener
@@ -62,8 +58,7 @@ def provision(request: Request, listeners: Sequence[Listener]) -> Document:
     """Install what hosts lack to run containers. Needs no image and no secret."""
     with recorded("provision", request, listeners) as work:
         work.observe()
-        if locking.take(work, host_too=True):
-            work.observe()
+        locking.take(work, host_too=True)
         plan = plan_provision(work.facts, work.scene.policies, {host: work.scene.wants(host) for host in work.facts})
         work.record_plan(plan)
         demand_possible(plan.problems)
@@ -81,8 +76,7 @@ def stage(name: str, request: Request, listeners: Sequence[Listener]) -> Documen
         work.scene.check_all(probes=False)
         evidence.know_secrets(work)
         work.observe()
-        if locking.take(work):
-            work.observe()
+        locking.take(work)
         if name in ("migrate", "start"):
             work.demand_all_hosts()
         plan = work.plan()
@@ -126,8 +120,7 @@ def down(request: Request, listeners: Sequence[Listener], *, volumes: bool) -> D
     with recorded("down", request, listeners) as work:
         evidence.know_secrets(work, needed=False)
         work.observe()
-        if locking.take(work):
-            work.observe()
+        locking.take(work)
         work.record_served()
         evidence.collect(work)
         with work.run.changing():
@@ -142,9 +135,8 @@ def rollback(request: Request, to: str | None, listeners: Sequence[Listener], co
         evidence.know_secrets(work, needed=False)
         work.observe()
         work.demand_all_hosts()
-        if locking.take(work):
-            work.observe()
-            work.demand_all_hosts()
+        locking.take(work)
+        work.demand_all_hosts()
         environment, stack = work.scene.environment.name, work.scene.stack.stack
         back = back_to(choose_release(work.facts, environment, to), work.facts, environment, stack)
         evidence.read_migration(work)
@@ -200,8 +192,7 @@ def bring(work: Work, agree: Callable[[Plan], None]) -> None:
     work.demand_all_hosts()
     if work.scene.request.wait and not work.plan().changes:
         locking.let_others_go_first()
-    if locking.take(work):
-        work.observe()
+    locking.take(work)
     work.demand_all_hosts()
     plan = gpus.wait_for_others(work, work.plan())
     record_plan(work, plan)

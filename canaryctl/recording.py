@@ -170,8 +170,7 @@ def roll_back(work: Work) -> None:
             work.run.warn(f"not rolled back: {stop.what}", stop.where, stop.hint)
             return
     request = replace(work.scene.request, only=(), skip=(), images={}, variant=None, contracts=True, force_reason=None)
-    with recorded("rollback", request, work.listeners) as again, ExitStack() as leaving:
-        leaving.callback(setattr, again, "lock", None)  # it is the failed run's, which releases it
+    with recorded("rollback", request, work.listeners) as again:
         again.lock = work.lock
         again.gone = {(gap["host"], gap["service"]): gap["from"] for gap in work.run.document["gaps"]}
         evidence.know_secrets(again, needed=False)
@@ -193,12 +192,8 @@ def roll_back(work: Work) -> None:
 
 def return_to(work: Work, back: Back, backup: Backup | None) -> None:
     """Make an earlier release serve again, and judge it where it is this environment's."""
-    try:
-        with work.run.changing():
-            rolling.go(work, back, backup)
-    except CanaryError:
-        evidence.remember(work, "rollback", "failed")
-        raise
+    with work.run.changing():
+        rolling.go(work, back, backup)
     if back.release.get("environment") != work.scene.environment.name:
         work.run.note(
             f"{back.release['environment']} serves again; its probes are its own"

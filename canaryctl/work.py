@@ -54,7 +54,7 @@ class Work:
         return self
 
     def __exit__(self, *_: object) -> None:
-        if self.lock:
+        if self.lock and self.lock.work is self:  # a rollback works under the failed run's
             self.lock.release()
         self.connections.close()
         ansible.close()

@@ -68,17 +68,12 @@ def choose(found: Iterable[Backup], release_id: str, revision: str | None) -> Ba
     return next(iter(fitting or known or left), None)
 
 
-def needed(work: Work, to_release: str) -> Schema:
-    """Whether going back to a release needs its database as well: whether the schema has moved since it ran.
+def schema_of(work: Work, release_id: str) -> Schema:
+    """How the database stands to a release, from what migrations left on their host and what this run has read.
 
     Raises:
         HostError: the host with the record does not answer.
     """
-    return schema_of(work, to_release)
-
-
-def schema_of(work: Work, release_id: str) -> Schema:
-    """How the database stands to a release, from what migrations left on their host and what this run has read."""
     migrations, host = work.scene.stack.migrations, migration_host(work.scene.stack, work.scene.placed)
     if not migrations or host is None or host not in work.facts:
         return Schema(None, None, moved=False, backward_compatible=True)

@@ -39,7 +39,7 @@ class RunLock:
     """The locks of one run, by host; safe to use from several threads."""
 
     def __init__(self, work: Work) -> None:
-        self._work = work
+        self.work = work
         document = work.run.document
         self.claim = Claim(
             token=secrets.token_hex(16),
@@ -97,8 +97,8 @@ class RunLock:
         self._over.set()
         if self._renewer.is_alive():
             self._renewer.join(_LOOK_EVERY)
-        hosts = self._work.scene.environment.hosts
-        stack = self._work.scene.stack.stack
+        hosts = self.work.scene.environment.hosts
+        stack = self.work.scene.stack.stack
         wanted = {name: (remote.stack_lock(hosts[name], stack), remote.host_lock(hosts[name])) for name in self._wanted}
 
         with contextlib.suppress(CanaryError):
@@ -112,13 +112,13 @@ class RunLock:
 
     @property
     def _become(self) -> dict[str, Any]:
-        return {"become_password": self._work.scene.request.become_password}
+        return {"become_password": self.work.scene.request.become_password}
 
     def _each(
         self, paths: Mapping[str, Sequence[str]], do: Callable[[Connection, tuple[Any, Sequence[str]]], T]
     ) -> tuple[dict[str, T], dict[str, HostError]]:
-        hosts = self._work.scene.environment.hosts
-        return self._work.connections.each(
+        hosts = self.work.scene.environment.hosts
+        return self.work.connections.each(
             list(paths), lambda connection: do(connection, (hosts[connection.host], paths[connection.host]))
         )
 
@@ -139,23 +139,24 @@ class RunLock:
                 self._lost = self._lost or lock_lost(host, holder)
 
 
-def take(work: Work, *, host_too: bool = False) -> bool:
+def take(work: Work, *, host_too: bool = False) -> None:
     """Take the stack's lock on every observed host, with `host_too` that of the whole host besides.
 
-    What the run holds already is left as it is. A host that is lost on the way is noted in `work.failures`.
-
-    Returns:
-        Whether the hosts may have changed since they were observed: observe again then.
+    What the run holds already is left as it is. A host that is lost on the way is noted in `work.failures`. Hosts that
+    may have changed since they were observed are observed again.
 
     Raises:
         LockedError: somebody else holds it (and went on to hold it, with --wait).
         ApplyError: a host cannot keep a lock.
     """
     request = work.scene.request
-    return _take(work, host_too, wait=_WAIT_AT_MOST if request.wait else 0, break_lock=request.break_lock)
+    if _take(work, host_too, wait=_WAIT_AT_MOST if request.wait else 0, break_lock=request.break_lock):
+        work.forget_before()
+        work.observe()
 
 
 def _take(work: Work, host_too: bool, *, wait: float, break_lock: bool) -> bool:
+    """Take what `take` says; whether the hosts may have changed since they were observed."""
     wanted = _wanted(work, host_too)
     if work.scene.request.check or not wanted:
         return False
@@ -174,10 +175,7 @@ def _take(work: Work, host_too: bool, *, wait: float, break_lock: bool) -> bool:
         refused = {host: attempt.refused for host, attempt in found.items() if attempt.refused}
         if not refused:
             stale = {host for host, attempt in found.items() if attempt.touched > work.facts[host].time - _CLOCK_STEP}
-            if not first or not (waited.told or displaced or stale):
-                return False
-            work.forget_before()
-            return True
+            return first and bool(waited.told or displaced or stale)
         more = {seen.mark for seen in refused.values() if break_lock or _is_dead(work, seen)} - displace
         displace |= more
         if not more:
@@ -208,12 +206,6 @@ def demand(work: Work) -> None:
 def held_on(work: Work, host: str) -> list[dict[str, str]]:
     """For whatever changes a host: the locks (`path`, `token`) to find there first; none where none was taken."""
     return work.lock.held_on(host) if work.lock else []
-
-
-def release(work: Work) -> None:
-    """Give up what the run has taken."""
-    if work.lock:
-        work.lock.release()
 
 
 def locked(environment: str, host: str, seen: LockFacts) -> LockedError:

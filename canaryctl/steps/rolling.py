@@ -112,7 +112,7 @@ def settle_database(work: Work, back: Back, moved: tuple[str, str] | None = None
     if moved and migrations:
         schema = Schema(moved[1], moved[0], moved=True, backward_compatible=migrations.backward_compatible)
     else:
-        schema = backups.needed(work, back.id)
+        schema = backups.schema_of(work, back.id)
     if not schema.moved or schema.backward_compatible:
         return None
     where = work.scene.environment.name

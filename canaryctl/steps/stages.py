@@ -47,13 +47,8 @@ def migrate(work: Work, host: str, plan: Plan) -> None:
     _ansible(work, "migrate", hosts, _stage_variables(work, hosts, plan))
 
 
-def start(work: Work, hosts: Sequence[str], plan: Plan) -> None:
-    """Make the release current and bring its services up, healthy."""
-    _ansible(work, "start", hosts, _stage_variables(work, hosts, plan))
-
-
-def start_each(work: Work, hosts: Sequence[str], plan: Plan) -> dict[str, CanaryError]:
-    """The same, giving what went wrong by host, lost hosts first, instead of raising it."""
+def start(work: Work, hosts: Sequence[str], plan: Plan) -> dict[str, CanaryError]:
+    """Make the release current and bring its services up, healthy; what went wrong by host, lost hosts first."""
     return _faults("start", _play(work, "start", hosts, _stage_variables(work, hosts, plan)).results)
 
 

@@ -75,7 +75,7 @@ def _row(wave: Wave) -> dict[str, Any]:
 
 
 def _start(work: Work, wave: Wave, plan: Plan, row: dict[str, Any]) -> None:
-    faults = stages.start_each(work, wave.hosts, plan)
+    faults = stages.start(work, wave.hosts, plan)
     row.update(verdict="failed" if faults else "passed", failed=list(faults))
     if not faults:
         return
