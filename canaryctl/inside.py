@@ -9,6 +9,7 @@ from canaryctl.config.yamlfile import shown
 from canaryctl.errors import ConfigError, HostError
 from canaryctl.logs import demand_service
 from canaryctl.observe import Connections, observe
+from canaryctl.observe.sudo import with_password
 from canaryctl.scene import Request, Scene
 
 Sink = Callable[[bytes], None]
@@ -46,7 +47,7 @@ def execute(
     host, *others = placed
     if others:
         say(f"on {host.name}; --limit chooses another ({', '.join(other.name for other in others)})")
-    with Connections([host]) as connections:
+    with Connections([host], request.become_password) as connections:
         seen = observe(
             connections, [host], stack=scene.stack.stack, releases=[], nonce="", become_password=request.become_password
         )
@@ -60,5 +61,7 @@ def execute(
             raise HostError(f"{service} does not run there: it is {state}", host.name, hint)
         docker = ["sudo", "-n", "docker"] if facts.sudo else ["docker"]
         argv = [*docker, "exec", *(["-i"] if stdin is not None else []), container.id, *command]
-        done = connections.get(host.name).execute(shlex.join(argv), stdin or (), out, timeout=None, aside=err)
+        connection = connections.get(host.name)
+        line, given = with_password(shlex.join(argv), stdin or (), connection.sudo_password)
+        done = connection.execute(line, given, out, timeout=None, aside=err)
     return done.code if done.code >= 0 else 255

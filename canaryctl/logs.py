@@ -61,7 +61,7 @@ def logs(
             else:
                 kept[line.host].append(line)
 
-    with Connections(wanted) as connections:
+    with Connections(wanted, request.become_password) as connections:
         seen = observe(
             connections, wanted, stack=scene.stack.stack, releases=[], nonce="", become_password=request.become_password
         )
