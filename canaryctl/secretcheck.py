@@ -7,11 +7,11 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from canaryctl.config.environment import Host
-from canaryctl.config.fingerprints import fingerprint, salt_of
 from canaryctl.config.secrets import Secret, env_lines, find_secrets
 from canaryctl.errors import HostError
 from canaryctl.observe import Connection, Connections, secrets_mac
 from canaryctl.observe.ask import ask
+from canaryctl.observe.fingerprints import fingerprint, salt_of
 from canaryctl.plan.rotation import compare_secrets
 from canaryctl.scene import Request, Scene
 

@@ -2,11 +2,7 @@
 
 from __future__ import annotations
 
-import hashlib
-
-# 32 MiB and about a tenth of a second for each guess; the agent's `secrets.py` has the same numbers.
-COST, BLOCKS = 1 << 15, 8
-SHOWN = 8  # hex digits
+from canaryctl.observe.agent.secrets import fingerprint_of
 
 
 def salt_of(stack: str, environment: str) -> str:
@@ -18,14 +14,5 @@ def salt_of(stack: str, environment: str) -> str:
 
 
 def fingerprint(stack: str, environment: str, name: str, value: str) -> str:
-    """The first 8 hex digits of scrypt over the value."""
-    raw = hashlib.scrypt(
-        value.encode("utf-8", "surrogateescape"),
-        salt=(salt_of(stack, environment) + name).encode(),
-        n=COST,
-        r=BLOCKS,
-        p=1,
-        maxmem=COST * BLOCKS * 128 * 2,
-        dklen=SHOWN // 2,
-    )
-    return raw.hex()
+    """The first 8 hex digits of scrypt over the value, as a host makes them of the one that it holds."""
+    return fingerprint_of(salt_of(stack, environment), name, value)
