@@ -33,7 +33,5 @@ def _image(container: ContainerFacts, release: dict[str, object], facts: HostFac
     image = images.get(name) if isinstance(images, dict) else None
     if not isinstance(image, dict):
         return [f"{container.service} is not of the release"]
-    by_tag = facts.docker is not None and facts.docker.containerd_store  # its ids are manifest digests
-    if container.image_id == image.get("id") or (by_tag and container.image == image.get("tag")):
-        return []
-    return [f"{container.service} runs another image"]
+    same = facts.runs_image(container, str(image.get("id")), str(image.get("tag")))
+    return [] if same else [f"{container.service} runs another image"]

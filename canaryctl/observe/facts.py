@@ -207,6 +207,11 @@ class HostFacts:
             for image in self.images
         )
 
+    def runs_image(self, container: ContainerFacts, identity: str, tag: str) -> bool:
+        """Whether a container's image is this one: by its tag where the store's ids are manifest digests."""
+        by_tag = self.docker is not None and self.docker.containerd_store
+        return container.image_id == identity or (by_tag and container.image == tag)
+
     def listener(self, port: int, address: str = "") -> PortFacts | None:
         """Who listens on a TCP port; with `address`, only where it would be in the way of binding to that."""
         anywhere = ("0.0.0.0", "::")  # noqa: S104  compared with, not bound

@@ -126,7 +126,7 @@ def drift_image(facts: HostFacts, mine: HostSetup) -> Iterator[Found]:
         image = (release.get("images") or {}).get(name) or {}
         container = facts.container(service, mine.project)
         wanted, tag = str(image.get("id")), str(image.get("tag"))
-        if container and container.image_id != wanted and not (by_tag and container.image == tag):
+        if container and not facts.runs_image(container, wanted, tag):
             yield Found(f"{service} runs {container.image} ({container.image_id[7:19]}), not {tag}", subject=service)
         moved = [found for found in facts.images if tag in found.tags and found.id != wanted]
         if moved and not by_tag:
