@@ -3,7 +3,7 @@
 
 help:
 	@echo "make demo        a lab, the example's images, one deployment with its verdict"
-	@echo "make demo STORY=promotion   canary passes, staging promotes, bad releases go back: about six minutes"
+	@echo "make demo STORY=promotion   canary passes, staging promotes, bad releases go back: about four minutes"
 	@echo "make test        linters, unit tests, the report in a browser, tests on real lab hosts"
 	@echo "make test-quick  linters, unit tests, one deployment"
 	@echo "make lint        linters only"
