@@ -22,7 +22,7 @@ from canaryctl.observe import HostFacts
 from canaryctl.plan.files import StackFiles, read_stack_files
 from canaryctl.plan.gpus import devices_for, wants_of
 from canaryctl.plan.mounts import mounts_of
-from canaryctl.plan.release import ImageFact, Release
+from canaryctl.plan.release import ImageFact, Release, recorded_image
 from canaryctl.plan.rendering import Rendering, place_services, render_host, template_names
 from canaryctl.scene import Request
 
@@ -169,10 +169,7 @@ def as_served(found: Survey, facts: HostFacts) -> HostSetup:
 
 
 def _release_of(served: Mapping[str, Any]) -> Release:
-    images = {
-        name: ImageFact(name, image["id"], "", image.get("size") or 0, (), "", image.get("source") or "")
-        for name, image in served["images"].items()
-    }
+    images = {name: recorded_image(name, image) for name, image in served["images"].items()}
     services = {service: images[name] for service, name in served["services"].items()}
     return Release(served["id"], served["stack"], served["variant"], services, served["files"])
 

@@ -178,7 +178,7 @@ def back_from(
         if current and was.state.current:
             document = current if current.get("environment") == environment or not document else document
             steps[host] = _step(host, was.state.current, current, seen, stack)
-        else:
+        elif was.state.current is None:  # else something served whose release.json cannot be read: it is left alone
             project = f"{stack}-{environment}"
             steps[host] = Step(host, None, project, created=_created(was, seen, project))
     return Back(document, steps)

@@ -71,6 +71,12 @@ class Release:
         }
 
 
+def recorded_image(name: str, image: Mapping[str, Any]) -> ImageFact:
+    """An image as a release.json has it, by its content-addressed tag; layers and platform are not recorded."""
+    source = str(image.get("source") or "")
+    return ImageFact(name, str(image["id"]), str(image["tag"]), int(image.get("size") or 0), (), "", source)
+
+
 def content_tag(stack: str, image: ImageFact) -> str:
     """`canaryctl/<stack>/<image>:sha256-<first 12 hex digits of the identity>`; why the prefix: docs/decisions/0001."""
     return f"canaryctl/{stack}/{image.name.lower()}:sha256-{image.id.removeprefix('sha256:')[:SHORT]}"

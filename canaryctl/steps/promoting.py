@@ -17,7 +17,7 @@ from canaryctl.deliver.images import release_images
 from canaryctl.errors import ConfigError, HostError
 from canaryctl.observe import Connections, HostFacts, observe
 from canaryctl.observe.observation import Observation
-from canaryctl.plan.release import ImageFact, Release, make_release
+from canaryctl.plan.release import ImageFact, Release, make_release, recorded_image
 from canaryctl.promotion import Choice, Proof, Rules, Wanted, choose, demand_chain
 from canaryctl.scene import Scene
 from canaryctl.steps.proof import placed_images
@@ -178,7 +178,7 @@ def _release(work: Work, proof: Proof, source: _Source, *, fetch: bool) -> tuple
         if name not in found and name in placed:
             origins[name], found[name] = _from_host(work, proof, name, source, fetch=fetch)
         elif name not in found:  # it runs nowhere here: the release's id is all that it is for
-            found[name] = replace(_recorded(proof, name), local=False)
+            found[name] = replace(recorded_image(name, proof.document["images"][name]), local=False)
     return make_release(scene.stack, variant, found, scene.files.all), origins
 
 
@@ -236,13 +236,7 @@ def _from_host(work: Work, proof: Proof, name: str, source: _Source, *, fetch: b
 
 def _on_host(proof: Proof, name: str, facts: HostFacts) -> ImageFact:
     """An image as the host that has it describes it."""
-    recorded = _recorded(proof, name)
+    recorded = recorded_image(name, proof.document["images"][name])
     images = [i for i in facts.images if i.id == recorded.id or recorded.reference in i.tags]
     layers = next((image.layers for image in images if image.layers), ())
     return replace(recorded, layers=layers, platform=f"linux/{facts.arch}")
-
-
-def _recorded(proof: Proof, name: str) -> ImageFact:
-    image = proof.document["images"][name]
-    size, source = int(image.get("size") or 0), str(image.get("source") or "")
-    return ImageFact(name, proof.images[name], str(image["tag"]), size, (), "", source=source)

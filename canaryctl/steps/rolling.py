@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from canaryctl.deliver.docker import images_by_id
 from canaryctl.errors import ApplyError
 from canaryctl.plan.back import Back, back_from
 from canaryctl.plan.plan import Plan, Target
-from canaryctl.plan.release import ImageFact, Release
+from canaryctl.plan.release import Release, recorded_image
 from canaryctl.plan.rendering import Rendering
 from canaryctl.steps import backups, stages
 from canaryctl.steps import images as push_steps
@@ -31,10 +32,9 @@ def way_back(work: Work) -> Back | None:
     hosts = [host for host in work.facts if host in touched and host in before]
     serving = {stage["host"] for stage in work.run.document["stages"] if stage["name"] in ("migrate", "start")}
     chosen = [host for host in hosts if host in serving or before[host].state.current_release is None]
-    if not chosen:
-        return None
     scene = work.scene
-    return back_from(before, work.facts, chosen, scene.environment.name, scene.stack.stack)
+    back = back_from(before, work.facts, chosen, scene.environment.name, scene.stack.stack)
+    return back if back.steps else None
 
 
 def reachable(back: Back, work: Work) -> Back:
@@ -76,14 +76,11 @@ def find_images(work: Work, back: Back) -> Release | None:
                 stage="rollback",
                 host=host,
             )
-    found = {name: here.get(name) or _recorded(name, image) for name, image in recorded.items()}
+    found = {
+        name: here.get(name) or replace(recorded_image(name, image), local=False) for name, image in recorded.items()
+    }
     services = {service: found[name] for service, name in back.release["services"].items()}
     return Release(str(back.id), work.scene.stack.stack, str(back.release["variant"]), services, {})
-
-
-def _recorded(name: str, image: Mapping[str, Any]) -> ImageFact:
-    source = str(image.get("source") or "")
-    return ImageFact(name, image["id"], image["tag"], int(image.get("size") or 0), (), "", source, local=False)
 
 
 def bring_images(work: Work, back: Back, release: Release) -> None:

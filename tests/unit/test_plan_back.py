@@ -117,6 +117,12 @@ def test_what_a_first_deploy_made_goes_and_nothing_else() -> None:
     assert back.steps["h"].created == Created(("2",), ("new",), ("current", f"releases/{B}-00000000"))
 
 
+def test_a_host_whose_release_cannot_be_read_is_left_alone() -> None:
+    before = host("h", A, known="")
+    now = host("h", B, known="b", containers=(ContainerFacts(id="2", project="shop-prod"),))
+    assert back_from({"h": before}, {"h": now}, ["h"], "prod", "shop").steps == {}
+
+
 def test_another_environment_s_release_comes_back_in_its_own_project() -> None:
     before = HostFacts(
         "h",
