@@ -6,7 +6,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from ansible.module_utils.backups import prune, read_json, served_release, take
+from ansible.module_utils.backups import prune, take
 from ansible.module_utils.basic import AnsibleModule
 from ansible.module_utils.compose_cli import Abandoned
 from ansible.module_utils.postgres import Trouble, connect, find_container, size_of
@@ -124,16 +124,7 @@ def back_up(wanted: dict) -> dict:
     if not size_of(server).tables:
         note = f"no backup of {server.database}: it has no tables yet"
         return {"changed": False, "looked": True, "backup": None, "note": note}
-    about = {
-        "environment": wanted["environment"],
-        "project": wanted["project"],
-        "service": wanted["service"],
-        "host": wanted["host"],
-        "from_release": served_release(root),
-        "marker": read_json(root / "migrated.json"),
-        "revision": None,  # known once the migration has read it
-    }
-    backup = take(server, root, about)
+    backup = take(server, wanted)
     gone = prune(root, wanted["environment"], wanted["keep"])
     return {"changed": True, "looked": True, "backup": backup, "note": "", "pruned": gone}
 

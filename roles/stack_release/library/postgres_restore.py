@@ -7,7 +7,7 @@ import os
 import time
 from pathlib import Path
 
-from ansible.module_utils.backups import BEFORE_RESTORE, digest, prune, read_json, served_release, take
+from ansible.module_utils.backups import BEFORE_RESTORE, digest, prune, read_json, take
 from ansible.module_utils.basic import AnsibleModule
 from ansible.module_utils.compose_cli import Abandoned, complaint, inspect, run, service_of
 from ansible.module_utils.postgres import (
@@ -128,17 +128,8 @@ def bring_back(wanted: dict) -> dict:
     path = root / "backups" / wanted["name"]
     backup = whole(path)
     server = connect(running(wanted), wanted["user"], backup["database"])
-    about = {
-        "environment": wanted["environment"],
-        "project": wanted["project"],
-        "service": wanted["service"],
-        "host": wanted["host"],
-        "from_release": served_release(root),
-        "marker": read_json(root / "migrated.json"),
-        "revision": None,
-    }
     until = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
-    before = take(server, root, about, BEFORE_RESTORE)
+    before = take(server, wanted, BEFORE_RESTORE)
     scratch = RESTORE + os.urandom(4).hex()
     try:
         restore_into(server, path, scratch, properties=True)

@@ -27,14 +27,20 @@ BEFORE_RESTORE = "-before-restore"
 _TIME = re.compile(r"-(\d{8}T\d{6}Z)-")
 
 
-def take(server: Server, root: Path, about: dict, suffix: str = "") -> dict:
-    """Dump the database to `root`/backups and prove that the dump restores; what is left says what it is.
+# What a module is told that a backup's document says too.
+_TOLD = ("environment", "project", "service", "host")
 
-    about: `environment`, and whatever else the document is to say.
+
+def take(server: Server, wanted: dict, suffix: str = "") -> dict:
+    """Dump the database to backups/ of the stack's directory and prove that the dump restores; its document says what
+    it is. The database's revision is not known yet.
+
+    wanted: the module's `root`, `environment`, `project`, `service` and `host`.
 
     Raises:
         Trouble: no room, or the dump fails or does not restore; no file is left.
     """
+    root = Path(wanted["root"])
     directory = root / "backups"
     directory.mkdir(mode=0o700, parents=True, exist_ok=True)
     drop_leftovers(server)
@@ -44,8 +50,8 @@ def take(server: Server, root: Path, about: dict, suffix: str = "") -> dict:
     if lack := lacking(size.bytes, room, data_room(server)):
         raise Trouble(f"no room for a backup: {lack}", f"free space there ({directory}), then run this again")
     began, taken = time.monotonic(), time.gmtime()
-    release = about.get("from_release") or ""
-    name = f"{about['environment']}-{time.strftime('%Y%m%dT%H%M%SZ', taken)}-{release[:12] or 'none'}{suffix}.dump"
+    release = served_release(root)
+    name = f"{wanted['environment']}-{time.strftime('%Y%m%dT%H%M%SZ', taken)}-{(release or 'none')[:12]}{suffix}.dump"
     partial = directory / f".{name}.partial"
     try:
         with private(partial) as sink:
@@ -54,7 +60,10 @@ def take(server: Server, root: Path, about: dict, suffix: str = "") -> dict:
             os.fsync(sink.fileno())
         verify(server, partial, size.tables)
         document = {
-            **about,
+            **{key: wanted[key] for key in _TOLD},
+            "from_release": release,
+            "marker": read_json(root / "migrated.json"),
+            "revision": None,
             "name": name,
             "path": str(directory / name),
             "bytes": partial.stat().st_size,
