@@ -14,7 +14,7 @@ SERVING = ("deploy", "start", "rollback")
 # What a row says by itself; anything else in a line is printed after it, by its name.
 # What a line of text has in a place of its own, and what only a promotion reads: JSON has it all.
 _SAID = frozenset(("time", "who", "environment", "what", "from", "to", "verdict", "run", "role", "reason", "hosts"))
-_PROOF = frozenset(("images", "placed", "probes_file"))
+_PROOF = frozenset(("variant", "simulated", "contracts", "images", "placed", "probes_file"))
 
 Line = Mapping[str, Any]
 
@@ -89,13 +89,19 @@ def history_lines(answer: Mapping[str, Any]) -> list[str]:
     if not rows:
         return [f"{answer['stack']} on {answer['environment']}: no history on its hosts"]
     width = max(len(_what(row, answer["environment"])) for row in rows)
+    wide = max(12, *(len(_verdict(row)) for row in rows))
     lines = []
     for row in rows:
-        verdict = str(row.get("verdict") or "")
-        lines.append(
-            f"{shown_time(row.get('time'))}  {_what(row, answer['environment']):<{width}}  {_releases(row):<28}  "
-            f"{verdict:<12}  {row.get('who') or 'unknown'}  {', '.join(row['hosts'])}  {row.get('run') or ''}".rstrip()
+        told = (
+            shown_time(row.get("time")),
+            _what(row, answer["environment"]).ljust(width),
+            _releases(row).ljust(28),
+            _verdict(row).ljust(wide),
+            str(row.get("who") or "unknown"),
+            ", ".join(row["hosts"]),
+            str(row.get("run") or ""),
         )
+        lines.append("  ".join(told).rstrip())
         if row.get("reason"):
             lines.append(f"    because {row['reason']}")
         extra = {name: value for name, value in row.items() if name not in _SAID | _PROOF and value}
@@ -116,6 +122,10 @@ def _what(row: Line, environment: str) -> str:
     return what + (f" ({', '.join(marks)})" if marks else "")
 
 
+def _verdict(row: Line) -> str:
+    return str(row.get("verdict") or "") + (" (simulated GPU)" if row.get("simulated") else "")
+
+
 def _releases(row: Line) -> str:
     before, after = (str(row.get(key) or "")[:12] for key in ("from", "to"))
     if before == after:
@@ -126,8 +136,6 @@ def _releases(row: Line) -> str:
 def _extra(name: str, value: Any) -> str:
     if value is True:
         return name
-    if isinstance(value, Mapping):
-        return f"{name} {', '.join(f'{count} {what}' for what, count in value.items())}"
     if isinstance(value, list):
         return f"{name} {', '.join(map(str, value))}"
     return f"{name} {value}"

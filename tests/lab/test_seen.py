@@ -49,7 +49,7 @@ def toy(
 ) -> Iterator[Toy]:
     """A toy with a secret, on two hosts, deployed and healthy; environment `two` would share one of them."""
     made = Toy(tmp_path_factory.mktemp("seen"), "toyseen", 18851, ctl, box, env={"WEB_TOKEN": SECRET})
-    made.environment("one", "canary-1", "staging-1", variables={"all": {"canary_webhook": webhook[0]}})
+    made.environment("one", "canary-1", "staging-core", variables={"all": {"canary_webhook": webhook[0]}})
     made.environment("two", "canary-1")
     made.write("stack.yml", (made.folder / "stack.yml").read_text() + "secrets: [WEB_TOKEN]\n")
     try:
@@ -87,7 +87,7 @@ def test_the_webhook_was_told_and_its_url_is_in_no_record(toy: Toy, ctl: Ctl, we
 def test_history_has_one_row_for_both_hosts(toy: Toy) -> None:
     rows = toy.run("history", "one", "--output", "json").document["lines"]
     assert [(row["what"], row["verdict"]) for row in rows][:2] == [("verdict", "passed"), ("deploy", None)]
-    assert rows[0]["hosts"] == ["canary-1", "staging-1"] and rows[0]["time"] >= rows[1]["time"]
+    assert rows[0]["hosts"] == ["canary-1", "staging-core"] and rows[0]["time"] >= rows[1]["time"]
     said = toy.run("history", "one", "--limit-lines", "1").out
     assert len(said.splitlines()) == 1 and rows[0]["to"][:12] in said and rows[0]["to"][:13] not in said
 
@@ -100,22 +100,22 @@ def test_status_shows_every_environment(toy: Toy, box: Callable[[str], Box]) -> 
     assert one["release"]["id"] == deployed["to"] and one["by"] == deployed["who"] and one["since"] <= deployed["time"]
     assert (one["healthy"], one["services"], one["drift"]) == (2, 2, False)
     assert two["replaced_by"] == ["one"]
-    box("staging-1").run(f"echo '# by hand' >> {toy.root}/current/compose.yml")
+    box("staging-core").run(f"echo '# by hand' >> {toy.root}/current/compose.yml")
     try:
         drifted = toy.run("status")
         assert "drift: yes" in drifted.out and "2 of 2 healthy" in drifted.out
         assert "files of the release were changed" in toy.run("status", "one").out
     finally:
-        box("staging-1").run(f"sed -i '$d' {toy.root}/current/compose.yml")
+        box("staging-core").run(f"sed -i '$d' {toy.root}/current/compose.yml")
     assert "drift: no" in toy.run("status").out
 
 
 def test_logs_of_both_hosts_are_one_stream_by_time(toy: Toy) -> None:
-    for host in ("staging-1", "canary-1"):
+    for host in ("staging-core", "canary-1"):
         toy.run("exec", "one", "web", "--limit", host, "--", "sh", "-c", f"echo said on {host} > /proc/1/fd/1")
     said = toy.run("logs", "one", "--since", "10m").out.splitlines()
     times = [line.split()[2] for line in said]
-    assert times == sorted(times) and {line.split()[0] for line in said} == {"canary-1", "staging-1"}
+    assert times == sorted(times) and {line.split()[0] for line in said} == {"canary-1", "staging-core"}
     assert all(line.split()[1] == "web" for line in said) and "\x1b" not in "".join(said)
 
 
@@ -183,7 +183,7 @@ def test_down_deletes_volumes_only_where_the_name_is_written(toy: Toy, box: Call
         done = toy.run("down", "one", "--volumes", "--yes", "--confirm-volumes", "one", "--output", "json")
         assert done.code == 0, done.text[-3000:]
         assert done.document["removed"] == {
-            "volumes": {"canary-1": ["toyseen-one_data"], "staging-1": ["toyseen-one_data"]}
+            "volumes": {"canary-1": ["toyseen-one_data"], "staging-core": ["toyseen-one_data"]}
         }
         left = box("canary-1").run("docker volume ls -q").split()
         assert "not-ours" in left and "toyseen-one_data" not in left
