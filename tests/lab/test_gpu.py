@@ -151,12 +151,16 @@ def theirs(toy: tuple[Toy, Result], gpu_host: Box, request: pytest.FixtureReques
     project = toy[0]
     image = gpu_host.run("docker inspect -f '{{.Config.Image}}' toygpu-one-web-1").strip()
     back = project.edit("server.py", "import http", f"# {request.node.name}\nimport http")
+    # Other tests' releases on this host compute too, and would never end.
+    others = gpu_host.run("docker ps -q --filter name=gpu-training-worker").split()
+    gpu_host.run(f"docker stop {' '.join(others)}" if others else "true")
 
     def compute(seconds: int) -> None:
         gpu_host.run(f"docker run -d --name theirs --gpus all --entrypoint sleep {image} {seconds}")
 
     yield compute
     gpu_host.run("docker rm -f theirs")
+    gpu_host.run(f"docker start {' '.join(others)}" if others else "true")
     project.environment("one", "canary-1", variables=policy("proceed"))
     back()
 
