@@ -242,6 +242,21 @@ def test_a_soak_is_told_with_its_first_failure() -> None:
     assert "Soak: 3 rounds in 4.2 s of 10 min 00 s." in render_markdown(run)
 
 
+@pytest.mark.parametrize("render", [render_markdown, render_html])
+def test_reports_name_the_backup_and_what_a_restore_cost(render: Any) -> None:
+    run = documents.candidate()
+    backup = {"host": "core-1", "path": "/opt/canaryctl/shop/backups/one.dump", "bytes": 1500, "sha256": "ab" * 32}
+    backup |= {"seconds": 1.25, "taken": "2026-11-24T08:15:40Z", "database": "shop", "from_release": "aa" * 32}
+    window = {"from": "2026-11-24T07:00:00Z", "until": "2026-11-24T08:16:00Z"}
+    restored = {"from": "/backups/before.dump", "window": window, "before": "/backups/present.dump"}
+    run["migrations"] |= {"backup": {**backup, "revision": "0001"}, "restored": restored}
+    text = render(run)
+    for needed in (backup["path"], "core-1, 2 kB", "in 1.2 s", backup["sha256"], *window.values()):
+        assert needed in text, needed
+    assert restored["from"] in text and restored["before"] in text
+    assert "ackup" not in render(documents.candidate())
+
+
 def test_reports_show_the_waves_of_a_deploy_that_the_gate_stopped() -> None:
     known = {"failed": [], "probes": [], "started": "2026-11-24T08:15:48Z", "finished": "2026-11-24T08:15:58Z"}
     waves = [
