@@ -37,6 +37,7 @@ bench-audit: setup
 lab-down: setup
 	.venv/bin/canaryctl lab down --purge --name default
 	.venv/bin/canaryctl lab down --purge --name test
+	.venv/bin/canaryctl lab down --purge --name test-2
 
 clean:
 	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache build dist

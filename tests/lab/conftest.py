@@ -1,6 +1,7 @@
 """The test lab: four hosts of its own, the example's images, and canaryctl driven as an operator drives it.
 
-The lab outlives the session and is healed by the next; tests never rely on what an earlier session deployed.
+The lab outlives the session and is healed by the next; tests never rely on what an earlier session deployed. Where
+pytest-xdist runs several files at once, each of its workers has a lab of its own.
 """
 
 from __future__ import annotations
@@ -20,11 +21,19 @@ from typing import Any
 import pytest
 
 from canaryctl import lab as labs
+from canaryctl.lab import state
 
 ROOT = Path(__file__).parents[2]
 CTL = str(Path(sys.executable).with_name("canaryctl"))
-LAB = "test"
+WORKER = os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw")
+LAB = "test" if WORKER == "0" else f"test-{int(WORKER) + 1}"
+os.environ["CANARYCTL_LAB"] = LAB  # for all that inherits it
 FOUR_ROWS = ["Backend Health", "Workers Registered", "Training Lifecycle", "Backtest Lifecycle"]
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """What takes longest comes first: at the end, one worker would wait for the other."""
+    items.sort(key=lambda item: item.path.name != "test_story.py")
 
 
 @dataclass(frozen=True)
@@ -68,9 +77,10 @@ def lab_env() -> dict[str, str]:
     """The environment of everything that works on the test lab; the lab is up and the example's images are built."""
     env = {**os.environ, "CANARYCTL_LAB": LAB}
     env.setdefault("BASE_IMAGE", "canaryctl/base:trixie")
-    for argv in ([CTL, "lab", "up", "--name", LAB], [CTL, "build"]):
-        done = subprocess.run(argv, cwd=ROOT, env=env, capture_output=True, text=True, timeout=1200)
-        assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
+    with state.locked("tests", print):  # the other worker finds the images built
+        for argv in ([CTL, "lab", "up", "--name", LAB], [CTL, "build"]):
+            done = subprocess.run(argv, cwd=ROOT, env=env, capture_output=True, text=True, timeout=1200)
+            assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
     return env
 
 
@@ -178,15 +188,17 @@ def interrupt_when(
 
 
 def processes_mentioning(*words: str) -> list[str]:
-    """Command lines of living processes that hold all the words."""
+    """Command lines of living processes that hold all the words, but for those that work on another lab."""
     found = []
     for folder in Path("/proc").iterdir():
         if not folder.name.isdigit() or folder.name == str(os.getpid()):
             continue
         try:
             line = (folder / "cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
+            variables = (folder / "environ").read_bytes().split(b"\0")
         except OSError:
             continue
-        if all(word in line for word in words):
+        labs_of = {name.partition(b"=")[2].decode() for name in variables if name.startswith(b"CANARYCTL_LAB=")}
+        if labs_of <= {LAB} and all(word in line for word in words):
             found.append(shlex.quote(line.strip()))
     return found

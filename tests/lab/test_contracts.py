@@ -66,7 +66,9 @@ def docker(*argv: str) -> str:
 
 
 def leftovers() -> str:
-    return docker("ps", "-aq", "--filter", "label=canaryctl.contract")
+    """Containers that checks of this file's images have made and not removed."""
+    ours = [argument for name in OVERLAYS for argument in ("--filter", f"ancestor=oath-{name}:test")]
+    return docker("ps", "-aq", "--filter", "label=canaryctl.contract", *ours)
 
 
 @pytest.fixture(scope="module")
@@ -209,7 +211,7 @@ def test_a_check_that_was_cut_short_leaves_no_container(
     (tmp_path / "canaryctl.yml").write_text("stack: stack.yml\n")
     process = subprocess.Popen([CTL, "contract"], cwd=tmp_path, env=lab_env, start_new_session=True)
     for _ in range(200):
-        if docker("ps", "-q", "--filter", "label=canaryctl.contract"):
+        if leftovers():
             break
         time.sleep(0.1)
     os.killpg(process.pid, how)
