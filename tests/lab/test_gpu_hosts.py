@@ -9,6 +9,7 @@ import json
 import os
 import subprocess
 import sys
+import threading
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -85,7 +86,10 @@ def host() -> Box:
 
 @pytest.fixture(scope="module")
 def play(tmp_path_factory: pytest.TempPathFactory) -> Play:
-    """Run roles (provision.yml without any) on the host, with plain ansible-playbook."""
+    """Run roles (provision.yml without any) on the host, with plain ansible-playbook.
+
+    `at`: a task's name, and what happens to the host when that begins.
+    """
     folder = tmp_path_factory.mktemp("gpu")
     inventory = folder / "inventory"
     staging = ROOT / "inventories" / "staging" / "group_vars"
@@ -96,17 +100,29 @@ def play(tmp_path_factory: pytest.TempPathFactory) -> Play:
     (inventory / "hosts.yml").write_text(f"all: {{hosts: {{{HOST}: }}}}\n")
     env = {**ENV, "ANSIBLE_ROLES_PATH": str(ROOT / "roles"), "ANSIBLE_PIPELINING": "1"}
 
-    def run(*roles: str, check: bool = False, **variables: Any) -> Played:
+    def run(
+        *roles: str, check: bool = False, at: tuple[str, Callable[[], object]] | None = None, **variables: Any
+    ) -> Played:
         book = ROOT / "playbooks" / "provision.yml"
         if roles:
             book = folder / f"{'-'.join(roles)}.yml"
             book.write_text(yaml.safe_dump([{"hosts": "all", "gather_facts": False, "become": True, "roles": roles}]))
         argv = [str(Path(sys.executable).with_name("ansible-playbook")), "-i", str(inventory), str(book)]
         argv += ["--extra-vars", json.dumps(variables), *(["--check"] if check else [])]
-        done = subprocess.run(argv, cwd=folder, env=env, capture_output=True, text=True, timeout=300)
-        text = done.stdout + done.stderr
+        process = subprocess.Popen(
+            argv, cwd=folder, env=env, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+        )
+        too_long = threading.Timer(300, process.kill)
+        too_long.start()
+        text = ""
+        for line in process.stdout or ():
+            text += line
+            if at and at[0] in line:
+                at[1]()
+        code = process.wait()
+        too_long.cancel()
         changed = [int(line.partition("changed=")[2].split()[0]) for line in text.splitlines() if "changed=" in line]
-        return Played(done.returncode, text, changed[-1] if changed else -1)
+        return Played(code, text, changed[-1] if changed else -1)
 
     return run
 
@@ -235,6 +251,25 @@ def test_containers_of_others_outlive_a_restart_under_live_restore(ready: Box, p
         ready.run("docker rm -f theirs")
         assert play(TOOLKIT).code == 0
         ready.run(f"cat >/etc/docker/daemon.json <<'E'\n{json.dumps(was)}\nE\nsystemctl reload docker")
+
+
+def test_a_host_rebooted_in_the_middle_is_made_good_by_the_next_run(ready: Box, play: Play) -> None:
+    was = options(ready)
+    reboot = ["sh", "-c", f"docker kill {ready.container} && docker start {ready.container}"]
+    # its options are written by then, and Docker has not been restarted
+    at = ("See to the CDI specification", lambda: subprocess.run(reboot, check=True, capture_output=True))
+    done = play(TOOLKIT, at=at, nvidia_container_toolkit_default_runtime=True)
+    assert done.code != 0 and "unreachable=1" in done.message, done.text[-3000:]
+    assert options(ready) == was | {"default-runtime": "nvidia"}
+    ready.run(
+        "for i in $(seq 100); do docker info >/dev/null 2>&1 && ss -ltn | grep -q ':22 ' && exit; sleep 0.2; done"
+    )
+    again = play(TOOLKIT, nvidia_container_toolkit_default_runtime=True)
+    assert again.code == 0, again.text[-3000:]
+    assert "nvidia" in ready.run("docker info --format '{{.DefaultRuntime}}'")
+    assert play(TOOLKIT, nvidia_container_toolkit_default_runtime=True).changed == 0
+    assert play(TOOLKIT).code == 0
+    assert options(ready) == was
 
 
 def test_a_version_is_pinned_and_held_then_let_go(ready: Box, play: Play) -> None:
