@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import os
+import shutil
 import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -109,6 +111,21 @@ def test_what_passed_is_promoted_whatever_the_tag_says_since(toy: Toy, ctl: Ctl,
     assert promotion["images"] == {"web": {"id": proven, "from": "here"}} and promotion["run"] == verdict["run"]
     report = (evidence(ctl, again.document) / "report.md").read_text()
     assert "Promoted from first" in report and proven in report
+
+
+def test_the_hook_for_a_promotion_runs_at_one_and_is_told_of_it(toy: Toy, proven: str) -> None:
+    for name in ("post-deploy", "on-promote"):
+        toy.write(f"hooks/{name}", f"#!/bin/sh\necho {name} >> order; cat > told.json\n")
+        (toy.folder / "hooks" / name).chmod(0o755)
+    try:
+        served(toy.deploy("first"))
+        assert (toy.folder / "order").read_text() == "post-deploy\n"
+        served(toy.deploy("next"))
+        assert (toy.folder / "order").read_text() == "post-deploy\n" * 2 + "on-promote\n"
+        told = json.loads((toy.folder / "told.json").read_text())
+        assert told["promotion"]["from"] == "first" and told["promotion"]["images"]["web"]["id"] == proven
+    finally:
+        shutil.rmtree(toy.folder / "hooks")
 
 
 def test_an_image_that_is_not_here_any_more_comes_from_the_host_that_ran_it(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import threading
 import time
@@ -113,10 +114,15 @@ def test_release_that_does_not_start_makes_way_for_the_one_before(back: Toy, goo
 
 def test_release_that_fails_its_probes_makes_way(back: Toy, good: dict[str, Any]) -> None:
     undo = back.edit("compose.yml.j2", SERVES, SERVES.replace(", /]", ", /srv]"))
+    back.write("hooks/on-failure", "#!/bin/sh\ncat > told.json\n")
+    (back.folder / "hooks/on-failure").chmod(0o755)
     try:
         bad = back.deploy("prod")
     finally:
         undo()
+        shutil.rmtree(back.folder / "hooks")
+    told = json.loads((back.folder / "told.json").read_text())  # once the good one serves again
+    assert (told["verdict"], told["rollback"]["verdict"]) == ("failed", "passed")
     assert bad.code == 1, bad.text[-3000:]
     assert current(back) == good["release"]["id"]
     assert bad.document["rollback"]["verdict"] == "passed"
