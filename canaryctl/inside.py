@@ -21,6 +21,7 @@ def execute(
     command: Sequence[str],
     *,
     stdin: Iterable[bytes] | None,
+    terminal: bool,
     out: Sink,
     err: Sink,
     say: Callable[[str], None],
@@ -29,6 +30,7 @@ def execute(
 
     Args:
         stdin: what it is fed; None for nothing.
+        terminal: it gets this process's terminal instead of `stdin`, `out` and `err`; sudo asks there for its password.
         out, err: take its output as it comes, as it is.
         say: is told the host where there was a choice.
 
@@ -59,9 +61,13 @@ def execute(
             state = container.state if container else "not there"
             hint = f"canaryctl status {scene.environment.name} shows what runs"
             raise HostError(f"{service} does not run there: it is {state}", host.name, hint)
-        docker = ["sudo", "-n", "docker"] if facts.sudo else ["docker"]
-        argv = [*docker, "exec", *(["-i"] if stdin is not None else []), container.id, *command]
         connection = connections.get(host.name)
+        if terminal:
+            sudo = ["sudo"] if facts.sudo else []
+            code = connection.lend_terminal(shlex.join([*sudo, "docker", "exec", "-it", container.id, *command]))
+            return code if code >= 0 else 255
+        sudo = ["sudo", "-n"] if facts.sudo else []
+        argv = [*sudo, "docker", "exec", *(["-i"] if stdin is not None else []), container.id, *command]
         line, given = with_password(shlex.join(argv), stdin or (), connection.sudo_password)
         done = connection.execute(line, given, out, timeout=None, aside=err)
     return done.code if done.code >= 0 else 255

@@ -87,12 +87,14 @@ def execute(
         while data:
             data = data[os.write(number, data) :]
 
-    stdin = None if sys.stdin is None or sys.stdin.isatty() else iter(lambda: os.read(0, 1 << 16), b"")
+    typed = sys.stdin is not None and sys.stdin.isatty()
+    stdin = None if sys.stdin is None or typed else iter(lambda: os.read(0, 1 << 16), b"")
     code = inside.execute(
         request,
         service,
         command,
         stdin=stdin,
+        terminal=typed and sys.stdout.isatty(),
         out=lambda data: write(1, data),
         err=lambda data: write(2, data),
         say=lambda text: Printer(sys.stderr).line(text),

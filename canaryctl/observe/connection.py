@@ -93,6 +93,10 @@ class Connection(ABC):
         """
 
     @abstractmethod
+    def lend_terminal(self, command: str) -> int:
+        """Run `command` in this process's terminal, as `ssh -t` does; its exit code, -1 where a signal ended it."""
+
+    @abstractmethod
     def dial(self, address: str, port: int, timeout: float = 10) -> socket.socket:
         """A socket to `address:port` as seen from the host; nothing listens on this machine.
 

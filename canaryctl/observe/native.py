@@ -94,6 +94,19 @@ class NativeConnection(Connection):
         except (paramiko.SSHException, OSError, EOFError) as error:
             raise lost(self.host, str(error)) from None
 
+    def lend_terminal(self, command: str) -> int:
+        from canaryctl.observe import terminal
+
+        channel = self._session(None)
+        try:
+            with self._guarded(command, None):
+                code = terminal.lend(channel, command)
+        finally:
+            channel.close()
+        if code == -1 and not self.alive:
+            raise lost(self.host)
+        return code
+
     def dial(self, address: str, port: int, timeout: float = 10) -> socket.socket:
         return bridge(self._forward(address, port, timeout))
 

@@ -72,6 +72,14 @@ class OpenSSHConnection(ProcessConnection):
             raise lost(self.host, f"while running `{shown(command)}`")
         return done
 
+    def lend_terminal(self, command: str) -> int:
+        if not self.alive:
+            raise lost(self.host)
+        code = super().lend_terminal(command)
+        if code == 255 and not self._still_there():
+            raise lost(self.host, f"while running `{shown(command)}`")
+        return code
+
     def dial(self, address: str, port: int, timeout: float = 10) -> socket.socket:
         if not self.alive:
             raise lost(self.host)

@@ -2,8 +2,14 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
+import os
+import pty
+import socket
+import struct
 import subprocess
+import termios
 import threading
 from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -84,6 +90,20 @@ def test_the_webhook_was_told_and_its_url_is_in_no_record(toy: Toy, ctl: Ctl, we
     assert [f for f in directory.rglob("*") if f.is_file() and b"hidden-path" in f.read_bytes()] == []
 
 
+def test_a_webhook_that_is_not_told_is_a_warning(toy: Toy, webhook: tuple[str, list[Any]]) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    nobody = f"http://127.0.0.1:{port}/hidden-path"
+    back = toy.edit("inventories/one/group_vars/all/policy.yml", webhook[0], nobody)
+    try:
+        done = toy.deploy("one")
+    finally:
+        back()
+    assert done.code == 0, done.text[-3000:]
+    (warning,) = [w for w in done.document["warnings"] if w["where"] == "canary_webhook"]
+    assert "was not told" in warning["what"] and "hidden-path" not in done.text
+
+
 def test_history_has_one_row_for_both_hosts(toy: Toy) -> None:
     rows = toy.run("history", "one", "--output", "json").document["lines"]
     assert [(row["what"], row["verdict"]) for row in rows][:2] == [("verdict", "passed"), ("deploy", None)]
@@ -129,6 +149,47 @@ def test_exec_gives_output_apart_and_the_exit_code(toy: Toy, lab_env: dict[str, 
         timeout=120,
     )
     assert (done.returncode, done.stdout, done.stderr) == (7, b"\x00\xff given", b"aside\n")
+
+
+@pytest.mark.parametrize("transport", ["auto", "openssh"])
+def test_exec_from_a_terminal_has_one_in_the_container(toy: Toy, lab_env: dict[str, str], transport: str) -> None:
+    back = toy.edit("inventories/one/group_vars/all/policy.yml", "{", f'{{"canary_transport": "{transport}", ')
+    ours, theirs = pty.openpty()
+    fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 40, 123, 0, 0))
+    before = termios.tcgetattr(theirs)
+    asking = "tty; sleep 1; stty size; read line; echo got $line; trap 'exit 7' INT; while :; do sleep 0.1; done"
+    try:
+        process = subprocess.Popen(
+            [CTL, "exec", "one", "web", "--limit", "canary-1", "--", "sh", "-c", asking],
+            cwd=toy.folder,
+            env={**lab_env, **toy.env},
+            stdin=theirs,
+            stdout=theirs,
+            stderr=theirs,
+            start_new_session=True,
+            preexec_fn=lambda: fcntl.ioctl(theirs, termios.TIOCSCTTY, 0),
+        )
+        late = threading.Timer(120, process.kill)
+        late.start()
+        heard = b""
+
+        def hear(what: bytes) -> None:
+            nonlocal heard
+            while what not in heard:
+                heard += os.read(ours, 4096)
+
+        hear(b"40 123")
+        assert b"/dev/pts/" in heard
+        os.write(ours, b"spoken\r")
+        hear(b"got spoken")
+        os.write(ours, b"\x03")
+        assert process.wait(60) == 7, heard
+        late.cancel()
+        assert termios.tcgetattr(theirs) == before
+    finally:
+        back()
+        os.close(ours)
+        os.close(theirs)
 
 
 def test_exec_of_no_service_lists_those_there_are(toy: Toy) -> None:
