@@ -228,6 +228,7 @@ def test_docker_is_not_restarted_under_the_containers_of_others(ready: Box, play
     assert allowed.code == 0, allowed.text[-4000:]
     assert options(ready) == was | {"default-runtime": "nvidia"}
     assert started(ready) != before
+    assert ready.run("docker inspect -f '{{.State.Running}}' theirs") == "true\n"  # it has no restart policy
     ready.run("docker rm -f theirs")
     assert play(TOOLKIT).code == 0
     assert options(ready) == was

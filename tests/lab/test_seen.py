@@ -90,20 +90,6 @@ def test_the_webhook_was_told_and_its_url_is_in_no_record(toy: Toy, ctl: Ctl, we
     assert [f for f in directory.rglob("*") if f.is_file() and b"hidden-path" in f.read_bytes()] == []
 
 
-def test_a_webhook_that_is_not_told_is_a_warning(toy: Toy, webhook: tuple[str, list[Any]]) -> None:
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
-    nobody = f"http://127.0.0.1:{port}/hidden-path"
-    back = toy.edit("inventories/one/group_vars/all/policy.yml", webhook[0], nobody)
-    try:
-        done = toy.deploy("one")
-    finally:
-        back()
-    assert done.code == 0, done.text[-3000:]
-    (warning,) = [w for w in done.document["warnings"] if w["where"] == "canary_webhook"]
-    assert "was not told" in warning["what"] and "hidden-path" not in done.text
-
-
 def test_history_has_one_row_for_both_hosts(toy: Toy) -> None:
     rows = toy.run("history", "one", "--output", "json").document["lines"]
     assert [(row["what"], row["verdict"]) for row in rows][:2] == [("verdict", "passed"), ("deploy", None)]
@@ -137,6 +123,20 @@ def test_logs_of_both_hosts_are_one_stream_by_time(toy: Toy) -> None:
     times = [line.split()[2] for line in said]
     assert times == sorted(times) and {line.split()[0] for line in said} == {"canary-1", "staging-core"}
     assert all(line.split()[1] == "web" for line in said) and "\x1b" not in "".join(said)
+
+
+def test_a_webhook_that_is_not_told_is_a_warning(toy: Toy, webhook: tuple[str, list[Any]]) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    nobody = f"http://127.0.0.1:{port}/hidden-path"
+    back = toy.edit("inventories/one/group_vars/all/policy.yml", webhook[0], nobody)
+    try:
+        done = toy.deploy("one")
+    finally:
+        back()
+    assert done.code == 0, done.text[-3000:]
+    (warning,) = [w for w in done.document["warnings"] if w["where"] == "canary_webhook"]
+    assert "was not told" in warning["what"] and "hidden-path" not in done.text
 
 
 def test_exec_gives_output_apart_and_the_exit_code(toy: Toy, lab_env: dict[str, str]) -> None:

@@ -67,7 +67,7 @@ def _no_penalties(state: Path, lab_hosts: dict[str, Any]) -> Iterator[None]:
     file = "/etc/ssh/sshd_config.d/00-test-penalties.conf"
 
     def inside(script: str) -> None:
-        subprocess.run(["docker", "exec", box, "sh", "-ec", f"{script}; systemctl reload ssh"], check=True)
+        subprocess.run(["docker", "exec", box, "sh", "-ec", f"{script}; systemctl restart ssh"], check=True)
 
     inside(f"echo 'PerSourcePenalties no' >{file}")
     yield

@@ -175,7 +175,7 @@ def certified(toy: Toy, tmp_path: Path) -> Iterator[str]:
     public = (tmp_path / "authority.pub").read_text().strip()
     inner.run(
         f"echo '{public}' >/etc/ssh/authority.pub; echo 'TrustedUserCAKeys /etc/ssh/authority.pub' "
-        ">/etc/ssh/sshd_config.d/00-authority.conf; systemctl reload ssh"
+        ">/etc/ssh/sshd_config.d/00-authority.conf; systemctl restart ssh"
     )
     (tmp_path / "config").write_text(
         f"Host gate\n  HostName 127.0.0.1\n  Port {lab['canary-1']['port']}\n  IdentityFile {state}/id_ed25519\n"
@@ -185,7 +185,7 @@ def certified(toy: Toy, tmp_path: Path) -> Iterator[str]:
         "Host *\n  User ops\n"
     )
     yield str(tmp_path / "config")
-    inner.run("rm -f /etc/ssh/authority.pub /etc/ssh/sshd_config.d/00-authority.conf; systemctl reload ssh")
+    inner.run("rm -f /etc/ssh/authority.pub /etc/ssh/sshd_config.d/00-authority.conf; systemctl restart ssh")
 
 
 def test_a_host_behind_a_jump_host_is_trusted_and_deployed_with_a_certificate(toy: Toy, certified: str) -> None:
