@@ -90,7 +90,7 @@ def test_where_nothing_serves_it_is_an_ordinary_lifecycle(toy: Toy) -> None:
 
 
 def test_it_is_drained_within_the_services_own_grace_and_goes_on(toy: Toy) -> None:
-    row = deploy(toy, 120, "two", drained=1)
+    row = deploy(toy, 60, "two", drained=1)
     assert row["reason"].startswith("survived the deploy: completed"), row["reason"]
     assert "1 container started meanwhile" in row["reason"]
 

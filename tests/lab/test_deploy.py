@@ -13,7 +13,7 @@ from typing import Any
 
 import jsonschema
 import pytest
-from conftest import CTL, FOUR_ROWS, ROOT, Box, Ctl, Result
+from conftest import CTL, FOUR_ROWS, LAB, ROOT, Box, Ctl, Result
 from toy import MIGRATIONS, Toy
 
 import canaryctl.record
@@ -76,7 +76,7 @@ def test_no_secret_is_in_the_evidence_nor_readable_on_the_host(
     canary: Result, ctl: Ctl, lab_env: dict[str, str], box: Callable[[str], Box]
 ) -> None:
     home = Path(lab_env.get("XDG_STATE_HOME") or Path.home() / ".local" / "state")
-    secrets = [f.read_text() for f in (home / "canaryctl/labs/test/secrets/canary").iterdir()]
+    secrets = [f.read_text() for f in (home / "canaryctl/labs" / LAB / "secrets/canary").iterdir()]
     assert len(secrets) == 2
     assert ctl("collect", "canary", "--output", "json").code == 0
     for path in evidence(canary).parent.rglob("*"):
@@ -147,7 +147,7 @@ def test_a_rotated_secret_restarts_what_uses_it(
     canary: Result, ctl: Ctl, lab_env: dict[str, str], tmp_path: Path, box: Callable[[str], Box]
 ) -> None:
     home = Path(lab_env.get("XDG_STATE_HOME") or Path.home() / ".local" / "state")
-    file = home / "canaryctl/labs/test/secrets/canary/JWT_SECRET"
+    file = home / "canaryctl/labs" / LAB / "secrets/canary/JWT_SECRET"
     old = file.read_text()
     try:
         file.write_text("""it's a "new" $ecret \\ value""")
