@@ -102,6 +102,11 @@ def test_the_hand_offs_wrong_strategy_is_inconclusive(canary: Result, ctl: Ctl, 
 
 def test_both_variants_pass_and_are_different_releases(canary: Result, ctl: Ctl, box: Callable[[str], Box]) -> None:
     has_torch = "docker exec $(docker ps -q -f label=com.docker.compose.service=backend) python3 -c 'import torch'"
+    across = ["--variant", "monolithic", "--probes", "examples/ktrdr/probes-across.yml", "--yes", "--output", "json"]
+    crossed = ctl("deploy", "canary", *across)
+    assert crossed.code == 0, crossed.text[-3000:]
+    (survivor,) = [row for row in crossed.document["probes"] if row["name"] == "Training Survives"]
+    assert survivor["reason"].startswith("survived the deploy: completed"), survivor["reason"]
     mono = ctl("deploy", "canary", "--variant", "monolithic", "--yes", "--output", "json")
     assert mono.code == 0 and mono.four == dict.fromkeys(FOUR_ROWS, "passed"), mono.text[-3000:]
     box("canary-1").run(has_torch)
