@@ -17,6 +17,7 @@ from conftest import CTL, FOUR_ROWS, LAB, ROOT, Box, Ctl, Result
 from toy import MIGRATIONS, Toy
 
 import canaryctl.record
+from canaryctl.lab import state
 
 
 def evidence(result: Result) -> Path:
@@ -73,10 +74,9 @@ def test_run_json_keeps_its_schema(canary: Result) -> None:
 
 
 def test_no_secret_is_in_the_evidence_nor_readable_on_the_host(
-    canary: Result, ctl: Ctl, lab_env: dict[str, str], box: Callable[[str], Box]
+    canary: Result, ctl: Ctl, box: Callable[[str], Box]
 ) -> None:
-    home = Path(lab_env.get("XDG_STATE_HOME") or Path.home() / ".local" / "state")
-    secrets = [f.read_text() for f in (home / "canaryctl/labs" / LAB / "secrets/canary").iterdir()]
+    secrets = [f.read_text() for f in (state.directory(LAB) / "secrets/canary").iterdir()]
     assert len(secrets) == 2
     assert ctl("collect", "canary", "--output", "json").code == 0
     for path in evidence(canary).parent.rglob("*"):
@@ -148,11 +148,8 @@ def test_drift_of_a_file_is_found_and_healed(canary: Result, ctl: Ctl, box: Call
     assert healed.code == 0 and "by hand" not in box("canary-1").run(f"cat {compose}")
 
 
-def test_a_rotated_secret_restarts_what_uses_it(
-    canary: Result, ctl: Ctl, lab_env: dict[str, str], tmp_path: Path, box: Callable[[str], Box]
-) -> None:
-    home = Path(lab_env.get("XDG_STATE_HOME") or Path.home() / ".local" / "state")
-    file = home / "canaryctl/labs" / LAB / "secrets/canary/JWT_SECRET"
+def test_a_rotated_secret_restarts_what_uses_it(canary: Result, ctl: Ctl, box: Callable[[str], Box]) -> None:
+    file = state.directory(LAB) / "secrets/canary/JWT_SECRET"
     old = file.read_text()
     try:
         file.write_text("""it's a "new" $ecret \\ value""")

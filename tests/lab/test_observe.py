@@ -6,11 +6,11 @@ import json
 import shlex
 import time
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
 from canaryctl.config.environment import Host
+from canaryctl.lab.state import directory
 from canaryctl.observe import Connections, collect, observe, secrets_mac
 
 pytestmark = pytest.mark.lab
@@ -21,8 +21,7 @@ IMAGE = "canaryctl/obstest/web:0123456789ab"
 
 @pytest.fixture(scope="module")
 def hosts(lab_env: dict[str, str]) -> dict[str, Host]:
-    home = lab_env.get("XDG_STATE_HOME") or str(Path.home() / ".local" / "state")
-    state = Path(home) / "canaryctl" / "labs" / lab_env["CANARYCTL_LAB"]
+    state = directory(lab_env["CANARYCTL_LAB"])
     lab = json.loads((state / "lab.json").read_text())["hosts"]
     return {
         name: Host(

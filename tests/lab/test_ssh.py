@@ -17,6 +17,7 @@ import pytest
 
 from canaryctl.config.environment import Host
 from canaryctl.errors import HostError
+from canaryctl.lab.state import directory
 from canaryctl.observe.connection import CommandTimeout, Connection
 from canaryctl.observe.ssh import Connections
 
@@ -27,8 +28,7 @@ MakeHost = Callable[..., Host]
 
 @pytest.fixture(scope="module")
 def state(lab_env: dict[str, str]) -> Path:
-    home = lab_env.get("XDG_STATE_HOME") or str(Path.home() / ".local" / "state")
-    return Path(home) / "canaryctl" / "labs" / lab_env["CANARYCTL_LAB"]
+    return directory(lab_env["CANARYCTL_LAB"])
 
 
 @pytest.fixture(scope="module")

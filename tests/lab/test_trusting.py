@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import re
 import subprocess
 from collections.abc import Callable, Iterator
@@ -13,6 +12,8 @@ from typing import Any
 import pytest
 from conftest import LAB, Box, Ctl
 from toy import MIGRATIONS, STACK, Toy, tells
+
+from canaryctl.lab.state import directory
 
 pytestmark = pytest.mark.lab
 
@@ -165,8 +166,7 @@ def test_everything_works_where_sudo_asks_for_a_password(toy: Toy, pins: Path, a
 def certified(toy: Toy, tmp_path: Path) -> Iterator[str]:
     """An ssh configuration: a host behind another one, let in by a certificate alone; both only known by pins."""
     lab = json.loads(toy.run("lab", "status", "--output", "json").out)["hosts"]
-    home = os.environ.get("XDG_STATE_HOME") or str(Path.home() / ".local/state")
-    state = Path(home) / "canaryctl/labs" / LAB
+    state = directory(LAB)
     for name in ("authority", "signed"):
         subprocess.run(["ssh-keygen", "-qt", "ed25519", "-N", "", "-f", str(tmp_path / name)], check=True, timeout=30)
     sign = ["ssh-keygen", "-qs", str(tmp_path / "authority"), "-I", "us", "-n", "ops", str(tmp_path / "signed.pub")]
