@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import signal
 import sys
 from typing import Annotated, NoReturn
 
@@ -10,6 +9,7 @@ import typer
 
 from canaryctl import __version__
 from canaryctl.cli import audit, contract, deploy, doctor, history, lab, lock, look, runs, secrets, trust
+from canaryctl.cli.interrupt import be_interruptible
 
 app = typer.Typer(
     name="canaryctl",
@@ -75,9 +75,7 @@ def run() -> NoReturn:
         print_error(error)
         sys.exit(code)
 
-    signal.signal(signal.SIGTERM, _interrupt)
-    # A shell starts background jobs with SIGINT ignored; whoever sends one means it all the same.
-    signal.signal(signal.SIGINT, signal.default_int_handler)
+    be_interruptible()
     try:
         sys.exit(app())
     except CanaryError as error:
@@ -93,8 +91,3 @@ def run() -> NoReturn:
         what = f"a fault in canaryctl itself: {type(fault).__name__}: {fault}"
         hint = "run it again with -vv for the traceback, and report it with that"
         leave({"what": what, "where": "", "hint": hint}, 1)
-
-
-def _interrupt(*_: object) -> NoReturn:
-    """A polite kill is an interruption: the run is recorded and nothing is left behind."""
-    raise KeyboardInterrupt

@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable, Mapping
 from typing import Any
 
+import pytest
 from conftest import CTL, Box, processes_mentioning
 from toy import Toy, evidence
 
@@ -17,17 +18,26 @@ Event = dict[str, Any]
 
 
 def begun(toy: Toy, env: Mapping[str, str], argv: list[str]) -> subprocess.Popen[str]:
-    """canaryctl, telling its events, in a process group of its own."""
+    """canaryctl in a process group of its own."""
     return subprocess.Popen(
-        [CTL, *argv, "--output", "ndjson"],
+        [CTL, *argv],
         cwd=toy.folder,
-        env=dict(env),
+        env={**env, "PYTHONFAULTHANDLER": "1"},
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
         start_new_session=True,
     )
+
+
+def ended(process: subprocess.Popen[str], timeout: float) -> str:
+    """What it says on standard error until it ends; where it does not in `timeout` seconds, what its threads do."""
+    try:
+        return process.communicate(timeout=timeout)[1]
+    except subprocess.TimeoutExpired:
+        process.send_signal(signal.SIGABRT)
+        pytest.fail(f"it goes on: {process.communicate()[1]}")
 
 
 def stop_when(
@@ -39,7 +49,7 @@ def stop_when(
     pause: float = 0.3,
 ) -> dict[str, Any]:
     """Start canaryctl, signal it `pause` seconds after an event satisfies `seen` (SIGINT its group); its document."""
-    process = begun(toy, env, argv)
+    process = begun(toy, env, [*argv, "--output", "ndjson"])
     events: list[Event] = []
     sent = 0.0
     for line in process.stdout or ():
@@ -48,7 +58,7 @@ def stop_when(
             time.sleep(pause)
             sent = time.monotonic()
             (os.killpg if sign == signal.SIGINT else os.kill)(process.pid, sign)
-    _, err = process.communicate(timeout=60)
+    err = ended(process, 60)
     assert sent, events
     assert time.monotonic() - sent < 15
     assert process.returncode == 130 and "Traceback" not in err, (process.returncode, err)
@@ -59,7 +69,7 @@ def stop_when(
 
 def kill_when(toy: Toy, env: Mapping[str, str], argv: list[str], seen: Callable[[Event], bool], pause: float) -> None:
     """Start canaryctl and kill it, with all that it started, `pause` seconds after an event satisfies `seen`."""
-    process = begun(toy, env, argv)
+    process = begun(toy, env, [*argv, "--output", "ndjson"])
     killed = False
     for line in process.stdout or ():
         if not killed and line.endswith("\n") and seen(json.loads(line)):

@@ -9,8 +9,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from conftest import CTL, Box, Ctl, processes_mentioning
-from stopping import Event, begins, gone, interrupted, kill_when, stop_when
+from conftest import Box, Ctl, processes_mentioning
+from stopping import Event, begins, begun, ended, gone, interrupted, kill_when, stop_when
 from toy import MIGRATIONS, Toy
 
 pytestmark = pytest.mark.lab
@@ -137,18 +137,9 @@ def test_sigterm_is_an_interruption_too(toy: Toy, env: dict[str, str], box: Call
 def test_following_logs_ends_on_ctrl_c_and_leaves_nothing_on_the_host(
     toy: Toy, env: dict[str, str], box: Callable[[str], Box]
 ) -> None:
-    process = subprocess.Popen(
-        [CTL, "logs", "one", "-f"],
-        cwd=toy.folder,
-        env=env,
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        start_new_session=True,
-    )
+    process = begun(toy, env, ["logs", "one", "-f"])
     assert process.stdout and "canary-1" in process.stdout.readline()
     os.killpg(process.pid, signal.SIGINT)
-    _, err = process.communicate(timeout=20)
+    err = ended(process, 20)
     assert process.returncode == 130 and "Traceback" not in err
     assert gone(lambda: box("canary-1").run("pgrep -af 'compose -p toystop-one log[s]' || true")) == ""
