@@ -112,7 +112,7 @@ class Soak:
         began = time.monotonic()
         on_event("soak.started", probes=[p.name for p in self.probes], seconds=self.seconds, every=self.every)
         due, stop = 0.0, False
-        while not stop and max(due, time.monotonic() - began) < self.seconds:
+        while not stop and max(due, self.soaked) < self.seconds:
             due = min(max(due, time.monotonic() - began - self.every) + self.every, self.seconds)
             time.sleep(max(began + due - time.monotonic(), 0))
             results = run_probes(self.probes, self.context, deadline=self.deadline)

@@ -32,6 +32,7 @@ class App(ThreadingHTTPServer):
         self.calls: list[str] = []
         self.operations: dict[str, dict[str, Any]] = {}
         self.lock = threading.Lock()
+        self.six = threading.Barrier(6)
 
     def handle_error(self, request: Any, client_address: Any) -> None:
         """Clients that go away are what is being tested."""
@@ -76,10 +77,14 @@ class Handler(BaseHTTPRequestHandler):
         time.sleep(float(tail))
         self.say({})
 
+    def on_together(self, tail: str, count: int) -> None:
+        self.server.six.wait(timeout=15)  # none is answered before all have come
+        self.say({})
+
     def on_drip(self, tail: str, count: int) -> None:
         self.send_response(200)
         self.end_headers()
-        for _ in range(60):
+        for _ in range(600):
             self.wfile.write(b".")
             self.wfile.flush()
             time.sleep(0.05)
@@ -129,7 +134,7 @@ class Handler(BaseHTTPRequestHandler):
         identity = f"{tail}{count}"
         self.server.operations[identity] = {"asked": 0, "status": "pending", "tag": self.sent.get("tag")}
         if tail == "silent":
-            time.sleep(1)
+            time.sleep(30)
         self.say({"success": True, "id": identity})
 
     def on_unfinished(self, tail: str, count: int) -> None:

@@ -81,7 +81,7 @@ class TestCommands:
         monkeypatch.setattr(secretanswers, "COMMAND_TIMEOUT", 0.3)
         began = time.monotonic()
         assert "0.3 s" in why_missing({"command": "sleep 30 & sleep 30; echo late"})
-        assert time.monotonic() - began < 5
+        assert time.monotonic() - began < 15
 
     @pytest.mark.parametrize("answer", ["", "printf '\\377'", "printf 'a\\0b'"])
     def test_an_answer_that_is_no_value_is_a_missing_secret(self, answer: str) -> None:

@@ -35,10 +35,10 @@ def test_a_hook_need_not_read_what_it_is_given(tmp_path: Path) -> None:
 
 def test_a_late_hook_is_ended_with_what_it_started(tmp_path: Path) -> None:
     began = time.monotonic()
-    ended = run(script(tmp_path, f"echo before; (sleep 2; touch {tmp_path}/survived) & sleep 30"), timeout=0.5)
+    ended = run(script(tmp_path, f"echo before; (sleep 5; touch {tmp_path}/survived) & sleep 60"), timeout=1.5)
     assert ended.code is None and ended.output == b"before\n"
-    assert time.monotonic() - began < 5
-    time.sleep(2)
+    assert time.monotonic() - began < 30
+    time.sleep(5)
     assert not (tmp_path / "survived").exists()
 
 
@@ -49,8 +49,8 @@ def test_only_the_end_of_much_output_is_kept(tmp_path: Path) -> None:
 
 def test_a_background_process_that_holds_the_output_is_not_waited_for(tmp_path: Path) -> None:
     began = time.monotonic()
-    assert run(script(tmp_path, "sleep 4 & echo done")).output == b"done\n"
-    assert time.monotonic() - began < 3
+    assert run(script(tmp_path, "sleep 30 & echo done")).output == b"done\n"
+    assert time.monotonic() - began < 15
 
 
 def test_what_cannot_be_executed_is_said_with_the_way_out(tmp_path: Path) -> None:

@@ -111,10 +111,10 @@ def test_a_server_that_is_not_there_is_told_of_without_the_url() -> None:
 
 
 def test_nobody_waits_for_a_slow_server_longer_than_the_deadline(server: Server) -> None:
-    server.pause = 3
+    server.pause = 30
     began = time.monotonic()
     assert send(Webhook(server.url), {}, deadline=0.3) == "no answer in 0.3 s"
-    assert time.monotonic() - began < 2
+    assert time.monotonic() - began < 15
 
 
 def test_a_url_alone_is_told_of_every_verdict() -> None:

@@ -23,14 +23,14 @@ CROSSING = """
   kind: lifecycle
   on: core
   across: deploy
-  timeout: 500ms
+  timeout: 2s
   start: {url: "{{ base }}/start/KIND", save: {op: id}}
   status:
     url: "{{ base }}/operations/{{ op }}"
     until: "data.status == 'completed'"
     fail: "data.status == 'failed'"
     every: 20ms
-    timeout: 500ms
+    timeout: 2s
   cancel: {url: "{{ base }}/operations/{{ op }}"}
 """
 

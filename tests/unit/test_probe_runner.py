@@ -26,7 +26,7 @@ def run(app: App, tmp_path: Path) -> Any:
 
 
 def http(path: str, more: str = "") -> str:
-    return f'- {{name: p, kind: http, on: core, url: "{{{{ base }}}}/{path}", timeout: 900ms{more}}}\n'
+    return f'- {{name: p, kind: http, on: core, url: "{{{{ base }}}}/{path}", timeout: 2s{more}}}\n'
 
 
 @pytest.mark.parametrize(
@@ -35,8 +35,8 @@ def http(path: str, more: str = "") -> str:
         ("health", ", expect: {status: 200, jmespath: \"status == 'healthy'\"}", "passed", "status 200 in"),
         ("broken", "", "failed", 'status 500, expected 2xx: \'{"detail": "no database"}\''),
         ("html", ", expect: {jmespath: \"status == 'healthy'\"}", "failed", "answer is not JSON: text/html"),
-        ("slow/2", "", "failed", "within 900 ms"),
-        ("drip", "", "failed", "within 900 ms"),
+        ("slow/60", "", "failed", "within 2 s"),
+        ("drip", "", "failed", "within 2 s"),
         ("close", "", "failed", "closed the connection"),
         ("short", "", "failed", "closed the connection"),
         ("loop", "", "failed", "status 302, expected 2xx, redirects to /loop"),
@@ -53,7 +53,7 @@ def test_one_request(run: Any, path: str, more: str, verdict: str, said: str) ->
     assert row.verdict == verdict, row.reason
     assert said in row.reason
     assert row.blame == {"passed": None, "failed": "system", "inconclusive": "probe"}[verdict]
-    assert time.monotonic() - began < 1.9
+    assert time.monotonic() - began < 15
 
 
 def test_evidence_is_bounded_and_scrubbed(run: Any) -> None:
@@ -92,7 +92,7 @@ def test_what_failed_is_never_flaky(run: Any) -> None:
 
 
 def test_eventually_ends(run: Any) -> None:
-    (row,) = run(http("broken", ", eventually: 300ms, every: 50ms"))
+    (row,) = run(http("broken", ", eventually: 2s, every: 50ms"))
     assert row.verdict == "failed" and "attempts in" in row.reason and row.attempts > 2
     (exchange,) = row.as_dict()["exchanges"]
     assert exchange["times"] == row.attempts
@@ -127,24 +127,22 @@ def test_a_group_is_one_row_and_a_lost_host_is_named(run: Any) -> None:
 
 
 def test_independent_probes_run_at_once(run: Any) -> None:
-    began = time.monotonic()
-    text = "".join(f'- {{name: p{n}, kind: http, on: core, url: "{{{{ base }}}}/slow/0.4"}}\n' for n in range(6))
-    assert {row.verdict for row in run(text)} == {"passed"}
-    assert time.monotonic() - began < 1.2
+    probe = '- {{name: p{}, kind: http, on: core, url: "{{{{ base }}}}/together", timeout: 15s}}\n'
+    assert {row.verdict for row in run("".join(probe.format(n) for n in range(6)))} == {"passed"}
 
 
 def test_the_deadline_bounds_the_whole_set(run: Any) -> None:
     began = time.monotonic()
     rows = run(
         """
-- {name: a, kind: http, on: core, url: "{{ base }}/slow/9", timeout: 1m}
+- {name: a, kind: http, on: core, url: "{{ base }}/slow/60", timeout: 1m}
 - {name: b, kind: http, on: core, url: "{{ base }}/broken", eventually: 5m, every: 100ms}
 - {name: c, kind: http, on: core, needs: a, url: "{{ base }}/health"}
 """,
         deadline=0.5,
     )
     assert [row.verdict for row in rows] == ["failed", "failed", "skipped"]
-    assert time.monotonic() - began < 1.5
+    assert time.monotonic() - began < 15
 
 
 def test_an_undefined_name_stops_everything_before_it_starts(run: Any, app: App) -> None:
@@ -163,7 +161,7 @@ def test_an_interrupt_stops_the_probes(run: Any) -> None:
 
     with pytest.raises(KeyboardInterrupt):
         run(http("broken", ", eventually: 5m, every: 50ms"), events=Stop())
-    assert time.monotonic() - began < 1.5
+    assert time.monotonic() - began < 15
 
 
 REGISTERED = """
@@ -212,7 +210,7 @@ def lifecycle(kind: str, more: str = "", strategy: str = "v3_minimal") -> str:
     until: "data.status == '{"pending" if "mode" in more else "completed"}'"
     fail: "data.status == 'failed'"
     every: 30ms
-    timeout: 600ms
+    timeout: 3s
   cancel: {{url: "{{{{ base }}}}/operations/{{{{ op }}}}"}}
 {more}"""
 
@@ -249,7 +247,7 @@ def test_a_lifecycle_that_never_ends_is_cancelled(run: Any, app: App) -> None:
 
 
 def test_also_when_the_deadline_comes_first(run: Any, app: App) -> None:
-    (row,) = run(lifecycle("pending"), deadline=0.3)
+    (row,) = run(lifecycle("pending").replace("timeout: 3s", "timeout: 1m"), deadline=1.5)
     assert row.verdict == "failed" and app.operations[row.saved["op"]]["status"] == "cancelled"
 
 

@@ -60,7 +60,7 @@ def test_a_deadline_ends_the_command(here: Connection) -> None:
     began = time.monotonic()
     with pytest.raises(CommandTimeout, match="sleep 30"):
         here.run("sleep 30", timeout=0.2)
-    assert time.monotonic() - began < 3
+    assert time.monotonic() - began < 15
 
 
 def test_a_command_that_stops_reading_tells_its_own_failure(here: Connection) -> None:

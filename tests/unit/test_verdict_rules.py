@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import time
 from pathlib import Path
 from typing import Any
 
@@ -123,11 +122,35 @@ def test_a_sample_is_tried_once_and_needs_only_what_is_repeated(probes: tuple[Pr
     assert samples["Extra"].needs == ("Workers",)
 
 
-@pytest.mark.parametrize("busy, rounds", [(0.0, 3), (0.14, 2)])  # a busy machine makes fewer, never more
-def test_rounds_keep_their_pace_and_the_last_is_at_the_end(busy: float, rounds: int) -> None:
-    soak = Soak((), ProbeContext("e", {}, None), 0.25, 0.1, 9, lambda _: False)  # type: ignore[arg-type]
-    soak.run(lambda results: time.sleep(busy), lambda kind, **data: None)
-    assert 1 <= soak.rounds <= rounds and soak.soaked >= 0.24
+class Clock:
+    """Stands in for the module `time`: sleeping is what passes time."""
+
+    def __init__(self) -> None:
+        self.now = 1000.0
+
+    def monotonic(self) -> float:
+        return self.now
+
+    def sleep(self, seconds: float) -> None:
+        self.now += seconds
+
+
+@pytest.mark.parametrize("busy, rounds", [(0, [10, 20, 25]), (14, [10, 24, 38]), (16, [10, 26]), (60, [10, 70])])
+def test_rounds_keep_their_pace_and_the_last_is_not_before_the_end(
+    monkeypatch: pytest.MonkeyPatch, busy: float, rounds: list[float]
+) -> None:
+    """`busy`: seconds that what follows each round takes."""
+    clock = Clock()
+    monkeypatch.setattr("canaryctl.probe.soak.time", clock)
+    soak = Soak((), ProbeContext("e", {}, None), 25, 10, 9, lambda _: False)  # type: ignore[arg-type]
+    began: list[float] = []
+
+    def follow(_: object) -> None:
+        began.append(soak.soaked)
+        clock.sleep(busy)
+
+    soak.run(follow, lambda kind, **data: None)
+    assert began == rounds and (soak.rounds, soak.soaked) == (len(rounds), rounds[-1])
 
 
 def test_the_first_failure_of_a_soak_stands_in_the_row_and_ends_it_where_it_gates() -> None:
