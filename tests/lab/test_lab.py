@@ -70,13 +70,12 @@ def test_up_makes_a_server(state_home: Path) -> None:
     assert str(made.directory).startswith(str(state_home))
 
 
-def test_up_again_changes_nothing_and_is_quick() -> None:
+def test_up_again_changes_nothing() -> None:
     before = lab.require(NAME)
     box = docker("container", "inspect", "-f", "{{.Id}} {{.State.StartedAt}}", before.hosts[HOST].container)
     pinned, secret = before.known_hosts.read_text(), before.directory / "secrets/canary/DB_PASSWORD"
-    value, started = secret.read_text(), time.monotonic()
+    value = secret.read_text()
     assert lab.up(NAME, [HOST], {"canary": ["DB_PASSWORD"]}) == before
-    assert time.monotonic() - started < 3
     assert docker("container", "inspect", "-f", "{{.Id}} {{.State.StartedAt}}", before.hosts[HOST].container) == box
     assert (before.known_hosts.read_text(), secret.read_text()) == (pinned, value)
 

@@ -73,7 +73,7 @@ def test_a_faulty_backend_gets_the_right_verdict_and_reason_in_time(faulty: Toy)
     assert {name: row["verdict"] for name, row in found.items()} == {n: v for n, (v, _) in HTTP_ROWS.items()}
     missing = {n: found[n]["reason"] for n, (_, said) in HTTP_ROWS.items() if said not in found[n]["reason"]}
     assert not missing
-    assert done.code == 1 and max(row["seconds"] for row in found.values()) < 4
+    assert done.code == 1 and max(row["seconds"] for row in found.values()) < 15
     assert (found["flaky"]["flaky"], found["flaky"]["attempts"]) == (True, 3)
     text = evidence_text(faulty, done)
     assert "flaky: passed after 2 failed attempts" in text
@@ -85,7 +85,7 @@ LIFECYCLE = """
   kind: lifecycle
   on: web
   mode: {mode}
-  timeout: 1s
+  timeout: 2s
   start: {{url: "URL/start/{kind}", json: {{tag: "{{{{ tag }}}}"}}, save: {{op: id}}}}
   status: {{url: "URL/operations/{{{{ op }}}}", until: "{until}", every: 100ms, timeout: 2s}}
   cancel: {{url: "URL/operations/{{{{ op }}}}"}}
@@ -112,7 +112,7 @@ def test_lifecycles_that_do_not_go_as_they_should(faulty: Toy) -> None:
     assert found["pending"]["reason"].endswith("what it started was cancelled")
     assert 'cancel was refused: status 409, expected 2xx: \'{"detail": "it is busy"}\'' in found["refused"]["reason"]
     assert "it was not repeated; the next run cancels what it may have begun" in found["silent"]["reason"]
-    assert max(row["seconds"] for row in found.values()) < 6
+    assert max(row["seconds"] for row in found.values()) < 15
 
     again = rows(probe(faulty, lifecycle("silent", "good")))["silent"]
     assert again["verdict"] == "passed" and "left over from an earlier run: silent-1 was cancelled" in again["reason"]

@@ -192,7 +192,7 @@ class TestRefusals:
     def test_no_answer(self, make: MakeHost, transport: str, lab_hosts: dict[str, Any]) -> None:
         began = time.monotonic()
         error = refusal(make(ansible_host=nobody(lab_hosts), ansible_timeout=1, canary_transport=transport))
-        assert "answer" in error.what and time.monotonic() - began < 5
+        assert "answer" in error.what and time.monotonic() - began < 8
 
     def test_wrong_key(self, make: MakeHost, transport: str, tmp_path: Path) -> None:
         key = make_key(tmp_path / "stranger")
