@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 import shutil
 import subprocess
 import threading
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -90,12 +92,29 @@ BAD = {
 }
 
 
+@contextmanager
+def compose_that_says_all_is_well(host: Box) -> Iterator[None]:
+    """The host's own, but it ends well whatever became of the services, as it may where its time to wait ends."""
+    where = "'{{range .ClientInfo.Plugins}}{{if eq .Name \"compose\"}}{{.Path}}{{end}}{{end}}'"
+    real = host.run(f"docker info --format {where}").strip()
+    says = f'case " $* " in *" up "*) {real} "$@"; exit 0;; *) exec {real} "$@";; esac'
+    folder = "/root/.docker/cli-plugins"
+    wrapper = f"{folder}/docker-compose"
+    host.run(f"mkdir -p {folder} && printf '#!/bin/sh\\n%s\\n' {shlex.quote(says)} > {wrapper} && chmod 755 {wrapper}")
+    try:
+        yield
+    finally:
+        host.run(f"rm {wrapper}; rmdir -p {folder} 2>/dev/null || true")
+
+
 @pytest.mark.parametrize("fault", BAD)
 def test_release_that_does_not_start_makes_way_for_the_one_before(back: Toy, good: dict[str, Any], fault: str) -> None:
     address = back.box("canary-1").address
     undo = back.edit(*BAD[fault])
+    host = back.box("canary-1")
+    credulous = compose_that_says_all_is_well(host) if fault == "it starts too slowly" else nullcontext()
     try:
-        with Client(f"http://{address}:{back.port}/") as client:
+        with credulous, Client(f"http://{address}:{back.port}/") as client:
             bad = back.deploy("prod")
     finally:
         undo()

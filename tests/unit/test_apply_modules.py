@@ -100,6 +100,34 @@ def test_a_failed_start_names_the_service_and_why(found: dict[str, Any], message
     assert up.summary({"services": {"web": found}, "message": message}) == words
 
 
+def inspected(status: str, health: str = "", code: int = 0, started: str = "now", name: str = "web") -> dict[str, Any]:
+    """A container as `docker inspect` tells of it."""
+    running = status in ("running", "restarting")
+    state: dict[str, Any] = {"Status": status, "Running": running, "Restarting": status == "restarting"}
+    state |= {"ExitCode": code, "StartedAt": started}
+    state |= {"Health": {"Status": health}} if health else {}
+    return {"Id": "1", "State": state, "Config": {"Labels": {"com.docker.compose.service": name}}}
+
+
+@pytest.mark.parametrize(
+    ("container", "found"),
+    [
+        (inspected("running"), []),
+        (inspected("running", "healthy"), []),
+        (inspected("running", "starting"), ["web"]),
+        (inspected("running", "unhealthy", started="before"), ["web"]),
+        (inspected("restarting"), ["web"]),
+        (inspected("exited"), []),
+        (inspected("exited", code=3), ["web"]),
+        (inspected("exited", code=3, started="before"), []),
+        (inspected("running", "starting", name="other"), ["other"]),
+    ],
+)
+def test_compose_is_not_believed_where_something_does_not_serve(container: dict[str, Any], found: list[str]) -> None:
+    assert up.unready([container], {"1": "before"}, []) == found
+    assert up.unready([container], {"1": "before"}, ["web"]) == [service for service in found if service == "web"]
+
+
 class Unpacked:
     """What `unpack` needs of a module."""
 
