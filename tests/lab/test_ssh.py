@@ -13,12 +13,14 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import paramiko
 import pytest
 
 from canaryctl.config.environment import Host
 from canaryctl.errors import HostError
 from canaryctl.lab.state import directory
 from canaryctl.observe.connection import CommandTimeout, Connection
+from canaryctl.observe.native import NativeConnection
 from canaryctl.observe.ssh import Connections
 
 pytestmark = pytest.mark.lab
@@ -164,6 +166,28 @@ def test_sixteen_threads_share_one_connection(connection: Connection) -> None:
     for thread in threads:
         thread.join()
     assert said == ["x\n"] * 8
+
+
+def test_what_comes_too_late_for_a_session_costs_no_connection(make: MakeHost) -> None:
+    with Connections([make()]) as connections:
+        connection = connections.get("canary-1")
+        assert isinstance(connection, NativeConnection)
+        transport = connection._transport
+        session = transport.open_session()
+        session.exec_command("true")
+        while not session.closed:
+            time.sleep(0.01)
+        assert connection.run("true").ok  # what closed the session has been sent before
+        for number in (96, 94):  # what a thread that fed it was about to send
+            late = paramiko.Message()
+            late.add_byte(bytes([number]))
+            late.add_int(session.remote_chanid)
+            late.add_string(b"x")
+            transport._send_user_message(late)
+        assert connection.run("echo x").text == "x\n" and connections.get("canary-1") is connection
+        with connection.dial("127.0.0.1", 22) as link:  # a number that was used before
+            link.settimeout(5)
+            assert link.recv(100).startswith(b"SSH-2.0")
 
 
 def test_nothing_is_left_behind(make: MakeHost) -> None:
