@@ -92,7 +92,7 @@ def test_all_hosts_are_seen_at_once(pool: Connections, hosts: dict[str, Host]) -
     for name, facts in seen.facts.items():
         assert facts.hostname == name and facts.os.id == "debian" and facts.become in ("sudo", "none")
         assert facts.disks["/"].free > 0 and any(port.port == 22 for port in facts.ports)
-        assert abs(facts.clock_skew) < 5 and facts.user == "ops" and not facts.errors
+        assert abs(facts.clock_skew) < 1 and facts.user == "ops" and not facts.errors
 
 
 def test_docker_is_seen_in_full(pool: Connections, hosts: dict[str, Host], box: str, service: str) -> None:
