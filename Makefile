@@ -1,5 +1,5 @@
 # Each target installs what it needs first (scripts/setup).
-.PHONY: help setup demo test test-quick lint bench-audit bench-push lab-down clean
+.PHONY: help setup demo test test-quick lint fuzz bench-audit bench-push lab-down clean
 
 help:
 	@echo "make demo        a lab, the example's images, one deployment with its verdict"
@@ -7,6 +7,7 @@ help:
 	@echo "make test        linters, unit tests, the report in a browser, tests on real lab hosts"
 	@echo "make test-quick  linters, unit tests, one deployment"
 	@echo "make lint        linters only"
+	@echo "make fuzz        every parser against inputs gone wrong, FUZZ_SECONDS in all (60)"
 	@echo "make setup       only install what is missing"
 	@echo "make bench-push  how fast images reach hosts, beside other ways (about ten minutes)"
 	@echo "make bench-audit how long audits take, beside Ansible gathering facts (about three minutes)"
@@ -27,6 +28,11 @@ test-quick:
 
 lint: setup
 	@scripts/lint
+
+# Guided by coverage where atheris has a build for this machine, else by hypothesis alone.
+fuzz: setup
+	@.venv/bin/pip install -qq --disable-pip-version-check --require-hashes -r requirements-fuzz.lock 2>/dev/null || true
+	@.venv/bin/python scripts/fuzz
 
 bench-push: setup
 	.venv/bin/python bench/push.py

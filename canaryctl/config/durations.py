@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from typing import Annotated, Any
 
@@ -17,12 +18,15 @@ def parse_duration(value: Any) -> float:
     Raises:
         ValueError: no unit, or not a duration.
     """
-    if isinstance(value, float):
+    if isinstance(value, float) and math.isfinite(value):
         return value
     text = str(value).replace(" ", "")
     if not re.fullmatch(f"(?:{_PART})+", text):
         raise ValueError(f"'{value}' is not a duration; write it with its unit, for example 500ms, 3s or 2m")
-    return sum(float(number) * _UNITS[unit] for number, unit in re.findall(_PART, text))
+    seconds = sum(float(number) * _UNITS[unit] for number, unit in re.findall(_PART, text))
+    if not math.isfinite(seconds):
+        raise ValueError(f"'{str(value)[:20]}...' is longer than any duration")
+    return seconds
 
 
 def show_duration(seconds: float) -> str:
@@ -31,6 +35,8 @@ def show_duration(seconds: float) -> str:
     >>> show_duration(0.25), show_duration(3.0), show_duration(90)
     ('250 ms', '3 s', '1 m 30 s')
     """
+    if not math.isfinite(seconds):
+        return f"{seconds} s"
     if seconds < 1:
         return f"{seconds * 1000:.0f} ms"
     if seconds < 60:
