@@ -16,6 +16,7 @@ from canaryctl.audit.model import Finding
 from canaryctl.audit.registry import Ignore, demand_known, unknown_ids
 from canaryctl.audit.severity import Severity
 from canaryctl.config.environment import Environment, match_hosts
+from canaryctl.config.evidencegroup import evidence_group
 from canaryctl.config.yamlfile import shown
 from canaryctl.errors import CanaryError, ConfigError, HostError, Interrupted, worst_exit
 from canaryctl.observe import Connections, HostFacts, Observation, observe
@@ -179,6 +180,11 @@ def _finish(run: Run, observed: Observation, findings: Sequence[Finding], option
 @contextmanager
 def _recorded(request: Request, seen: Survey, listeners: Sequence[Listener]) -> Iterator[Run]:
     """A run that is finished whatever happens. It needs no configuration that can be read: that is what is audited."""
+    group, fault = None, None
+    try:
+        group = evidence_group(seen.environment) if seen.environment else None
+    except ConfigError as error:
+        fault = error
     run = Run.start(
         request.project.runs,
         command="audit",
@@ -186,7 +192,10 @@ def _recorded(request: Request, seen: Survey, listeners: Sequence[Listener]) -> 
         stack=seen.stack.stack if seen.stack else "",
         project_root=request.project.root,
         listeners=listeners,
+        group=group,
     )
+    if fault:
+        run.warn(fault.what, fault.where, fault.hint)
     try:
         yield run
     except CanaryError as error:

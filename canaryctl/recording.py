@@ -12,6 +12,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from canaryctl import notify
+from canaryctl.config.evidencegroup import evidence_group
 from canaryctl.errors import (
     ApplyError,
     CanaryError,
@@ -92,6 +93,7 @@ def _open(scene: Scene, command: str, listeners: Sequence[Listener], runs: Path,
         role=role,
         project_root=scene.project.root,
         listeners=listeners,
+        group=evidence_group(scene.environment),
     )
 
 

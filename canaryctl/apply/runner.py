@@ -53,7 +53,7 @@ def run_stage(
         ApplyError: Ansible ended badly without blaming a host.
         KeyboardInterrupt: the operator stopped the run; Ansible has ended, its evidence is kept.
     """
-    artifacts.mkdir(parents=True, exist_ok=True)
+    artifacts.mkdir(mode=0o700, parents=True, exist_ok=True)
     run_directory = Path(tempfile.mkdtemp(prefix=f"{stage}-", dir=session.directory()))
     tally = Tally(stage, hosts)
     job = _Job(run_directory, stage, inventory, extravars, hosts, options)
@@ -208,15 +208,25 @@ def _output(source: Path) -> str:
 
 def _keep(source: Path, artifacts: Path, extravars: dict[str, Any], scrub: Callable[[str], str]) -> None:
     """Copy what may be shown. The runner's `command` and `env` files hold the whole environment and stay behind."""
-    (artifacts / "extravars.json").write_text(scrub(json.dumps(extravars, indent=2)) + "\n", encoding="utf-8")
-    (artifacts / "stdout.txt").write_text(scrub(_output(source).replace("\r\n", "\n")), encoding="utf-8")
+    _write(artifacts / "extravars.json", scrub(json.dumps(extravars, indent=2)) + "\n")
+    _write(artifacts / "stdout.txt", scrub(_output(source).replace("\r\n", "\n")))
     # Events that were being written when Ansible ended have no number yet.
     whole = [path for path in (source / "job_events").glob("*-*.json") if path.name.split("-")[0].isdigit()]
     files = sorted(whole, key=lambda path: int(path.name.split("-")[0]))
-    with (artifacts / "events.jsonl").open("w", encoding="utf-8") as stream:
+    with open(artifacts / "events.jsonl", "w", encoding="utf-8", opener=_private) as stream:
         for path in files:
             text = path.read_text(encoding="utf-8", errors="replace").strip()
             if text:
                 stream.write(scrub(json.dumps(json.loads(text), sort_keys=True)) + "\n")
     state = {name: (source / name).read_text() for name in ("rc", "status") if (source / name).is_file()}
-    (artifacts / "result.json").write_text(json.dumps(state) + "\n", encoding="utf-8")
+    _write(artifacts / "result.json", json.dumps(state) + "\n")
+
+
+def _write(path: Path, text: str) -> None:
+    with open(path, "w", encoding="utf-8", opener=_private) as stream:
+        stream.write(text)
+
+
+def _private(path: str, flags: int) -> int:
+    """Open for the owner alone: who else may read the evidence is the record's to say, at the run's end."""
+    return os.open(path, flags, 0o600)

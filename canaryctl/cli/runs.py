@@ -167,6 +167,7 @@ def _report(stored: StoredRun) -> Path:
     from canaryctl.record.page import render_html
 
     path = Path(tempfile.mkdtemp(prefix="canaryctl-")) / f"{stored.document['id']}.html"
+    path.touch(mode=0o600)
     path.write_bytes(render_html(stored.document).encode("utf-8", "backslashreplace"))
     return path
 

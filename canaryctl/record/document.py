@@ -15,6 +15,7 @@ from typing import Any
 
 from canaryctl.errors import CanaryError, ConfigError
 from canaryctl.record.files import safe_name
+from canaryctl.record.private import make_private
 
 SCHEMA_VERSION = 1
 # Characters of a body kept in run.json; the whole of it is in probes/.
@@ -85,11 +86,13 @@ def operator_name() -> str:
     return f"{user}@{socket.gethostname()}"
 
 
-def make_directory(runs_dir: Path, environment: str, command: str) -> Path:
+def make_directory(runs_dir: Path, environment: str, command: str, group: int | None = None) -> Path:
     """A new directory `runs_dir/environment/<id>`; the ids of one environment sort by time.
 
+    It is its owner's alone, or readable by the group of that gid, and so are those above it where they are new.
+
     Raises:
-        ConfigError: the environment's name cannot name a directory, or it cannot be made.
+        ConfigError: the environment's name cannot name a directory, it cannot be made, or not for that group.
     """
     if not re.fullmatch(r"[A-Za-z0-9_][A-Za-z0-9._-]*", environment):
         raise ConfigError(f"'{environment}' cannot name an environment", hint="use letters, digits, '-', '_' and '.'")
@@ -99,9 +102,8 @@ def make_directory(runs_dir: Path, environment: str, command: str) -> Path:
             # The four digits are a fraction of the second, so that runs sort by time within one too.
             fraction = moment.microsecond * 65536 // 1_000_000
             path = runs_dir / environment / f"{moment:%Y%m%dT%H%M%SZ}-{safe_name(command)}-{fraction:04x}"
-            path.parent.mkdir(parents=True, exist_ok=True)
             with contextlib.suppress(FileExistsError):
-                path.mkdir()
+                make_private(path, group)
                 return path
             time.sleep(0.0001)
     except OSError as error:

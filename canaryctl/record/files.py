@@ -15,6 +15,8 @@ from enum import Enum
 from pathlib import Path
 from typing import Any
 
+from canaryctl.record.private import file_mode, make_below
+
 MANIFEST = "MANIFEST.sha256"
 
 
@@ -58,13 +60,13 @@ def to_json(value: Any) -> bytes:
 
 
 def write_atomic(path: Path, content: bytes) -> None:
-    """Write a file that readers see whole or not at all; mode 0644."""
-    path.parent.mkdir(parents=True, exist_ok=True)
+    """Write a file of a run that readers see whole or not at all; its readers are those of its directory."""
+    make_below(path.parent)
     handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     try:
         with os.fdopen(handle, "wb") as file:
             file.write(content)
-            os.fchmod(file.fileno(), 0o644)
+            os.fchmod(file.fileno(), file_mode(path.parent))
         Path(temporary).replace(path)
     except BaseException:
         Path(temporary).unlink(missing_ok=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import json
+import os
 import signal
 import threading
 import time
@@ -24,6 +25,7 @@ from canaryctl.record.document import (
     unwritable,
 )
 from canaryctl.record.page import render_html
+from canaryctl.record.private import close_to_others, file_mode, make_below
 from canaryctl.record.report import render_junit, render_markdown
 from canaryctl.record.scrub import Scrubber
 
@@ -64,6 +66,7 @@ class Run:
         self._at_end: list[Callable[[dict[str, Any]], Mapping[str, Any]]] = []
         self._scrub = scrub
         self._events = (path / "events.jsonl").open("a", encoding="utf-8", errors="backslashreplace", buffering=1)
+        os.fchmod(self._events.fileno(), file_mode(path))
         # Held as long as this process lives, so that a killed run can be told from a running one.
         fcntl.flock(self._events, fcntl.LOCK_EX)
 
@@ -81,14 +84,18 @@ class Run:
         scrub: Scrubber | None = None,
         project_root: Path | None = None,
         listeners: Sequence[Listener] = (),
+        group: int | None = None,
     ) -> Run:
         """Create `runs_dir/environment/<id>/` and begin to record.
+
+        Args:
+            group: gid of the group that may read the evidence besides its owner.
 
         Raises:
             ConfigError: the directory cannot be made.
         """
         started = files.now()
-        path = make_directory(runs_dir.absolute(), environment, command)
+        path = make_directory(runs_dir.absolute(), environment, command, group)
         document = new_document(
             id=path.name,
             command=command,
@@ -216,7 +223,7 @@ class Run:
                 name = files.safe_name(stage if attempt == 1 else f"{stage}-{attempt}")
                 path = self.path / "ansible" / name
                 if not path.exists():
-                    path.mkdir(parents=True)
+                    make_below(path)
                     return path
         raise RuntimeError(f"{stage} ran too often in one run")
 
@@ -247,6 +254,7 @@ class Run:
                 self._write_document()
                 self._write_reports()
                 files.write_manifest(self.path)
+                close_to_others(self.path)
                 self.document = self.published()  # callers print it
             except OSError as failure:
                 raise unwritable(failure, self.path) from failure
