@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from canaryctl.config.durations import parse_duration
 from canaryctl.config.environment import Environment, Host
+from canaryctl.config.reference import REPOSITORY_START
 from canaryctl.config.waves import read_waves
 from canaryctl.config.yamlfile import shown
 from canaryctl.errors import ConfigError
@@ -41,6 +42,8 @@ class Policy:
     `on_failure`: what follows a failed apply or verdict.
     `delivery`: `push` sends every image from the operator's machine, `pull` has hosts pull every image from its
         registry, `auto` pulls published images and pushes the others.
+    `registries`: registries, or beginnings of repositories, that hosts may pull earlier releases from besides those
+        that the stack's `ref`s name.
     `probe_deadline`: seconds for all probes together, or for one round of a soak.
     `gates`: names or tags of the probes whose verdict counts; empty means all.
     `inconclusive`: whether a probe or metric that cannot judge blocks.
@@ -62,6 +65,7 @@ class Policy:
     provision: str = "check"
     on_failure: str = "rollback"
     delivery: str = "auto"
+    registries: tuple[str, ...] = ()
     probe_deadline: float = 600.0
     gates: tuple[str, ...] = ()
     inconclusive: str = "block"
@@ -161,6 +165,8 @@ def _judging(host: Host, where: str) -> dict[str, Any]:
         if not isinstance(found["canary_promotes_from"], str) or not found["canary_promotes_from"]:
             raise ConfigError(f"canary_promotes_from of {host.name} names no environment", where, "for example canary")
         values["promotes_from"] = found["canary_promotes_from"]
+    if "canary_registries" in found:
+        values["registries"] = _registries(found["canary_registries"], host.name, where)
     if "canary_audit_ignore" in found:
         values["audit_ignore"] = _audit_ignore(found["canary_audit_ignore"], host.name, where)
     return values
@@ -179,6 +185,17 @@ def _gpus(host: Host, where: str) -> dict[str, Any]:
         where,
         "write all, a number of GPUs, or a list of their numbers or UUIDs",
     )
+
+
+def _registries(given: Any, host: str, where: str) -> tuple[str, ...]:
+    for one in given if isinstance(given, list) else [None]:
+        if not isinstance(one, str) or not REPOSITORY_START.fullmatch(one):
+            raise ConfigError(
+                f"canary_registries of {host} is no list of registries",
+                where,
+                "for example [registry.example.com/shop]",
+            )
+    return tuple(given)
 
 
 def _audit_ignore(given: Any, host: str, where: str) -> tuple[tuple[str, str], ...]:

@@ -12,6 +12,9 @@ _NAME = re.compile(r"[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*(?:/[a-z0-9]+(?:(?:\.|
 _TAG = re.compile(r"\w[\w.-]{0,127}")
 _DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
 
+# A registry, with or without the beginning of the names of repositories in it.
+REPOSITORY_START = re.compile(rf"{_REGISTRY.pattern}(/{_NAME.pattern})?")
+
 
 @dataclass(frozen=True)
 class Reference:

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
+from typing import Any
 
 from canaryctl.config.reference import parse_reference
-from canaryctl.config.stack import Stack
+from canaryctl.config.stack import Image, Stack
 from canaryctl.config.yamlfile import shown
 from canaryctl.deliver.distribution import UnreachableError
 from canaryctl.deliver.docker import local_images
 from canaryctl.deliver.registry import Published, Registries
 from canaryctl.errors import ConfigError
-from canaryctl.plan.release import ImageFact
+from canaryctl.plan.release import ImageFact, source_allowed
 
 # What is asked for where neither the image's contract nor the hosts say otherwise.
 USUAL_PLATFORM = "linux/amd64"
@@ -82,6 +83,54 @@ def _published(
                 layer_sizes=tuple(size * _UNPACKED for size in answer.sizes),
             )
     return facts
+
+
+def recorded_images(
+    stack: Stack,
+    recorded: Mapping[str, Mapping[str, Any]],
+    *,
+    allowed: Iterable[str],
+    deliveries: Iterable[str],
+    registries: Registries,
+) -> dict[str, ImageFact]:
+    """Images of a host's release.json that have a `source`, as their registries describe them to this machine.
+
+    Where a host is sent all of its images (`push`), none: they have to come from this machine.
+
+    Args:
+        recorded: by name, `id` and `source`.
+        allowed: registries besides those of the stack (`canary_registries`).
+
+    Raises:
+        ConfigError: a source is in no registry of the stack, cannot be reached, or is not the image that is recorded.
+    """
+    sources = {name: str(image["source"]) for name, image in recorded.items() if image.get("source")}
+    allowed = tuple(allowed)
+    for name, source in sources.items():
+        if not source_allowed(stack, source, allowed):
+            raise ConfigError(
+                f"image {name}: its source {source[:200]!r} is no registry of this stack",
+                shown(stack.file),
+                "a host's record names it: look at that host; or list the registry in canary_registries if it is yours",
+            )
+    if not sources or "push" in (deliveries := set(deliveries)):
+        return {}
+    then = {
+        name: (stack.images.get(name) or Image(ref=source)).model_copy(
+            update={"ref": source, "tag": None, "build": None}
+        )
+        for name, source in sources.items()
+    }
+    then_stack = stack.model_copy(update={"images": {**stack.images, **then}})
+    found = release_images(then_stack, sorted(sources), {}, deliveries=deliveries, registries=registries)
+    for name, image in found.items():
+        if image.id != recorded[name]["id"]:
+            raise ConfigError(
+                f"image {name}: {sources[name]} is not what is recorded ({str(recorded[name]['id'])[:19]})",
+                image.source,
+                "ask who keeps that registry, and look at the hosts",
+            )
+    return found
 
 
 def _from_here(stack: Stack, name: str, answer: Published | UnreachableError) -> ImageFact:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from canaryctl.config.reference import parse_reference
 from canaryctl.config.stack import Stack
 
 SHORT = 12
@@ -75,6 +76,22 @@ def recorded_image(name: str, image: Mapping[str, Any]) -> ImageFact:
     """An image as a release.json has it, by its content-addressed tag; layers and platform are not recorded."""
     source = str(image.get("source") or "")
     return ImageFact(name, str(image["id"]), str(image["tag"]), int(image.get("size") or 0), (), "", source)
+
+
+def source_allowed(stack: Stack, source: str, registries: Iterable[str] = ()) -> bool:
+    """Whether hosts may pull `source` (`registry/name@digest`), which a host's record names, with a credential of ours.
+
+    That is so for the repositories that the stack's `ref`s name, and for those that begin with one of `registries`
+    (`canary_registries`: a registry, or a registry and the beginning of names in it).
+    """
+    try:
+        wanted = parse_reference(source)
+    except ValueError:
+        return False
+    if not wanted.digest or str(wanted) != source:
+        return False
+    named = {parse_reference(image.ref).repository for image in stack.images.values() if image.ref}
+    return wanted.repository in named or any(f"{wanted.repository}/".startswith(f"{one}/") for one in registries)
 
 
 def content_tag(stack: str, image: ImageFact) -> str:

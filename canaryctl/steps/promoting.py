@@ -13,7 +13,7 @@ from canaryctl.config.environment import Environment, load_environment
 from canaryctl.config.yamlfile import shown
 from canaryctl.deliver.docker import images_by_id, local_images
 from canaryctl.deliver.fetch import fetch_image
-from canaryctl.deliver.images import release_images
+from canaryctl.deliver.images import recorded_images
 from canaryctl.errors import ConfigError, HostError
 from canaryctl.observe import Connections, HostFacts, observe
 from canaryctl.observe.observation import Observation
@@ -184,19 +184,15 @@ def _release(work: Work, proof: Proof, source: _Source, *, fetch: bool) -> tuple
 
 def _published(scene: Scene, proof: Proof) -> dict[str, ImageFact]:
     """Images that hosts pull, as they were published when they passed."""
-    sources = {name: image["source"] for name, image in proof.document["images"].items() if image.get("source")}
+    recorded = {name: {**image, "id": proof.images[name]} for name, image in proof.document["images"].items()}
     deliveries = {scene.policies[host].delivery for host in scene.placed}
-    if not sources or "push" in deliveries:
-        return {}
-    then = {
-        name: scene.stack.images[name].model_copy(update={"ref": ref, "tag": None}) for name, ref in sources.items()
-    }
-    stack = scene.stack.model_copy(update={"images": {**scene.stack.images, **then}})
-    found = release_images(stack, sorted(sources), {}, deliveries=deliveries, registries=scene.registries)
-    for name, image in found.items():
-        if image.id != proof.images[name]:
-            raise ConfigError(f"image {name}: {sources[name]} is not what passed", "", "ask who keeps that registry")
-    return found
+    return recorded_images(
+        scene.stack,
+        recorded,
+        allowed=scene.policy.registries,
+        deliveries=deliveries,
+        registries=scene.registries,
+    )
 
 
 def _here(scene: Scene, proof: Proof, names: list[str]) -> dict[str, ImageFact]:

@@ -7,10 +7,11 @@ from dataclasses import replace
 from typing import Any
 
 from canaryctl.deliver.docker import images_by_id
-from canaryctl.errors import ApplyError
+from canaryctl.deliver.images import recorded_images
+from canaryctl.errors import ApplyError, ConfigError
 from canaryctl.plan.back import Back, back_from
 from canaryctl.plan.plan import Plan, Target
-from canaryctl.plan.release import Release, recorded_image
+from canaryctl.plan.release import ImageFact, Release, recorded_image
 from canaryctl.plan.rendering import Rendering
 from canaryctl.steps import backups, stages
 from canaryctl.steps import images as push_steps
@@ -68,8 +69,9 @@ def find_images(work: Work, back: Back) -> Release | None:
     recorded = back.release["images"]
     wanted = sorted({name for names in lacking.values() for name in names})
     here = images_by_id({name: (recorded[name]["id"], (recorded[name]["tag"],)) for name in wanted})
+    published = _published(work, {name: recorded[name] for name in wanted if name not in here}, list(lacking))
     for host, names in lacking.items():
-        if gone := [name for name in names if name not in here and not recorded[name].get("source")]:
+        if gone := [name for name in names if name not in here and name not in published]:
             raise ApplyError(
                 f"the release cannot come back: {', '.join(gone)} was removed from the host and is not on this machine",
                 hint=f"load what has these ids here or there: {', '.join(recorded[name]['id'] for name in gone)}",
@@ -77,10 +79,29 @@ def find_images(work: Work, back: Back) -> Release | None:
                 host=host,
             )
     found = {
-        name: here.get(name) or replace(recorded_image(name, image), local=False) for name, image in recorded.items()
+        name: here.get(name) or published.get(name) or replace(recorded_image(name, image), local=False)
+        for name, image in recorded.items()
     }
     services = {service: found[name] for service, name in back.release["services"].items()}
     return Release(str(back.id), work.scene.stack.stack, str(back.release["variant"]), services, {})
+
+
+def _published(work: Work, images: Mapping[str, Mapping[str, Any]], hosts: Sequence[str]) -> dict[str, ImageFact]:
+    """Those that hosts can pull, as this machine finds them in their registries: a host's word is not enough."""
+    scene = work.scene
+    deliveries = {scene.policies[host].delivery for host in hosts}
+    try:
+        return recorded_images(
+            scene.stack,
+            images,
+            allowed=scene.policy.registries,
+            deliveries=deliveries,
+            registries=scene.registries,
+        )
+    except ConfigError as error:
+        raise ApplyError(
+            f"the release cannot come back: {error.what}", error.where, error.hint, stage="rollback", host=hosts[0]
+        ) from None
 
 
 def bring_images(work: Work, back: Back, release: Release) -> None:

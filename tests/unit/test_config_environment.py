@@ -82,6 +82,17 @@ def test_a_policy_with_a_wrong_value_lists_the_right_ones(project: Project) -> N
     assert "alpha" in caught.value.what and "auto, check, never" in caught.value.hint
 
 
+@pytest.mark.parametrize("given", ["registry.test", "[registry.test/]", "['https://registry.test']", "[1]", "['a b']"])
+def test_registries_of_earlier_releases_are_a_list_of_names(project: Project, given: str) -> None:
+    file = project.inventories / "prod" / "group_vars" / "all.yml"
+    file.write_text("canary_registries: [registry.test, 'old.test:5000/shop']\n")
+    policies = load_policies(load_environment(project, "prod"))
+    assert policies["alpha"].registries == ("registry.test", "old.test:5000/shop")
+    file.write_text(f"canary_registries: {given}\n")
+    with pytest.raises(ConfigError, match="canary_registries of"):
+        load_policies(load_environment(project, "prod"))
+
+
 def test_an_environment_without_hosts_says_so(project: Project) -> None:
     (project.inventories / "prod" / "hosts.yml").write_text("all: {children: {core: {}}}\n")
     with pytest.raises(ConfigError, match="no host"):

@@ -12,11 +12,11 @@ from canaryctl.config.policy import Policy
 from canaryctl.config.reference import Reference
 from canaryctl.config.stack import Stack
 from canaryctl.deliver.distribution import UnreachableError
-from canaryctl.deliver.images import release_images
+from canaryctl.deliver.images import recorded_images, release_images
 from canaryctl.deliver.registry import Published, Registries
 from canaryctl.errors import ConfigError
 from canaryctl.plan.plan import is_pulled
-from canaryctl.plan.release import ImageFact
+from canaryctl.plan.release import ImageFact, source_allowed
 
 PINNED = f"registry.test/web@sha256:{'d' * 64}"
 
@@ -99,3 +99,58 @@ def test_who_gets_an_image_from_where(source: str, delivery: str, pulled: bool) 
 def test_a_faulty_reference_is_found_where_it_is_written() -> None:
     with pytest.raises(ValidationError, match="no image reference"):
         stack(ref="https://registry.test/web:1")
+
+
+ID = f"sha256:{'e' * 64}"
+
+
+@pytest.mark.parametrize(
+    ("source", "registries", "allowed"),
+    [
+        (PINNED, (), True),
+        (PINNED.replace("registry.test", "ghcr.io"), (), False),
+        (PINNED.replace("/web@", "/web2@"), (), False),
+        (PINNED.replace("/web@", "/web/more@"), (), False),
+        (PINNED.replace("registry.test", "registry.test:443"), (), False),
+        ("registry.test/web:1", (), False),  # what a tag stands for may change
+        ("web@sha256:" + "d" * 64, (), False),
+        ("registry.test/web@sha256:d", (), False),
+        (f"{PINNED}\n", (), False),
+        ("", (), False),
+        (PINNED.replace("/web@", "/old/web@"), ("registry.test/old",), True),
+        (PINNED.replace("/web@", "/older/web@"), ("registry.test/old",), False),
+        (PINNED.replace("registry.test", "ghcr.io"), ("ghcr.io",), True),
+        (PINNED.replace("registry.test", "ghcr.io.evil.test"), ("ghcr.io",), False),
+    ],
+)
+def test_earlier_images_come_from_the_stacks_registries_alone(
+    source: str, registries: tuple[str, ...], allowed: bool
+) -> None:
+    assert source_allowed(stack(), source, registries) is allowed
+
+
+def recorded(source: str, registries: Answers, identity: str = "sha256:c", delivery: str = "auto") -> dict[str, Any]:
+    images = {"web": {"id": identity, "source": source}, "db": {"id": ID}}
+    return recorded_images(stack(), images, allowed=(), deliveries=[delivery], registries=registries)
+
+
+def test_what_a_host_recorded_is_looked_up_by_this_machine() -> None:
+    registries = Answers()
+    found = recorded(PINNED, registries)
+    assert set(found) == {"web"} and found["web"].layers == ("sha256:l",) and found["web"].source == PINNED
+    assert registries.asked == [(PINNED, "linux/amd64")]
+    assert recorded(PINNED, Answers(), delivery="push") == {}
+
+
+@pytest.mark.parametrize("delivery", ["auto", "push"])
+def test_a_registry_that_only_a_host_names_gets_no_question_and_no_credential(delivery: str) -> None:
+    registries = Answers()
+    with pytest.raises(ConfigError, match="is no registry of this stack") as raised:
+        recorded(f"evil.test/web@sha256:{'d' * 64}", registries, delivery=delivery)
+    assert "evil.test" in raised.value.what and "canary_registries" in raised.value.hint
+    assert registries.asked == [] and registries.credentials == {}
+
+
+def test_an_image_that_is_not_what_was_recorded_does_not_come_back() -> None:
+    with pytest.raises(ConfigError, match="is not what is recorded"):
+        recorded(PINNED, Answers(), identity=ID)
