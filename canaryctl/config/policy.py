@@ -32,6 +32,8 @@ _DURATIONS = {
     "canary_max_age": "14d",
     "canary_hook_timeout": "60s",
 }
+_TRUE = ("true", "yes", "on", "1", "1.0", "t", "y")
+_FALSE = ("false", "no", "off", "0", "0.0", "f", "n")
 
 
 @dataclass(frozen=True)
@@ -158,9 +160,7 @@ def _judging(host: Host, where: str) -> dict[str, Any]:
 
         values["metrics"] = load_metrics(found["canary_metrics"], where)
     if "canary_disposable" in found:
-        if not isinstance(found["canary_disposable"], bool):
-            raise ConfigError(f"canary_disposable of {host.name} is neither true nor false", where, "write true")
-        values["disposable"] = found["canary_disposable"]
+        values["disposable"] = _truth(host, "canary_disposable", where)
     if "canary_promotes_from" in found:
         if not isinstance(found["canary_promotes_from"], str) or not found["canary_promotes_from"]:
             raise ConfigError(f"canary_promotes_from of {host.name} names no environment", where, "for example canary")
@@ -172,9 +172,18 @@ def _judging(host: Host, where: str) -> dict[str, Any]:
     return values
 
 
+def _truth(host: Host, variable: str, where: str) -> bool:
+    """A boolean as Ansible's roles read it: INI inventories give strings. False where there is none."""
+    value = host.vars.get(variable)
+    text = "false" if value in (None, "") else str(value).lower()
+    if text not in (*_TRUE, *_FALSE):
+        raise ConfigError(f"{variable} of {host.name} is '{value}': neither true nor false", where, "write true")
+    return text in _TRUE
+
+
 def _gpus(host: Host, where: str) -> dict[str, Any]:
     """Which GPUs services may have, and whether the role that sets hosts up for them installs a driver."""
-    driver = {"gpu_driver": host.vars.get("nvidia_container_toolkit_install_driver") is True}
+    driver = {"gpu_driver": _truth(host, "nvidia_container_toolkit_install_driver", where)}
     given = host.vars.get("canary_gpu_devices", "all")
     if given == "all" or (isinstance(given, int) and not isinstance(given, bool) and given > 0):
         return driver | {"gpu_devices": given}
