@@ -231,7 +231,13 @@ def main() -> None:
     options = parser.parse_args()
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # or the lab would stay
     env = {"BASE_IMAGE": labs.base_image(say), **os.environ}
-    subprocess.run([CTL, "build", "worker_cpu"], cwd=ROOT, env=env, check=True, stdout=subprocess.DEVNULL)
+    subprocess.run(
+        [CTL, "build", "worker_cpu", "--build-arg", "BASE_IMAGE"],
+        cwd=ROOT,
+        env=env,
+        check=True,
+        stdout=subprocess.DEVNULL,
+    )
     say("building the images, and three hosts")
     cases: list[Case] = []
     try:

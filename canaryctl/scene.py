@@ -58,6 +58,7 @@ class Request:
     wait: bool = False  # for whoever holds the lock
     break_lock: bool = False
     force_reason: str | None = None
+    secret_env: tuple[str, ...] = ()  # secrets that the environment variables of their names may give
 
 
 class Scene:
@@ -145,11 +146,8 @@ class Scene:
 
     @property
     def secret_sources(self) -> Mapping[str, Any]:
-        """The environment's `canary_secrets`. Raises ConfigError where it is no mapping."""
-        sources = self.environment.vars.get("canary_secrets") or {}
-        if not isinstance(sources, Mapping):
-            raise ConfigError("canary_secrets is no mapping", shown(self.environment.directory), "write NAME: source")
-        return sources
+        """Where secrets come from. Raises ConfigError where `canary_secrets` is no mapping."""
+        return granted_secrets(self.environment, self.request)
 
     @cached_property
     def secrets(self) -> dict[str, str]:
@@ -175,7 +173,7 @@ class Scene:
         """The probes, from --probes or the stack's own file."""
         from canaryctl.config.probes import load_probes
 
-        return load_probes(self.project.probes or self.stack.directory / self.stack.probes)
+        return load_probes(self.project.probes or self.stack.probes_file)
 
     @cached_property
     def selection(self) -> Selection:
@@ -219,3 +217,15 @@ class Scene:
         _ = self.release, self.secrets, self.webhook, self.selection if probes else None
         for host in self.placed:
             self.rendering(host)
+
+
+def granted_secrets(environment: Environment, request: Request) -> Mapping[str, Any]:
+    """The environment's `canary_secrets`, and what --secret-env says beside it.
+
+    Raises:
+        ConfigError: `canary_secrets` is no mapping.
+    """
+    sources = environment.vars.get("canary_secrets") or {}
+    if not isinstance(sources, Mapping):
+        raise ConfigError("canary_secrets is no mapping", shown(environment.directory), "write NAME: source")
+    return {**sources, **{name: {"env": name} for name in request.secret_env}}

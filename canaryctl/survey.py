@@ -24,7 +24,7 @@ from canaryctl.plan.gpus import devices_for, wants_of
 from canaryctl.plan.mounts import mounts_of
 from canaryctl.plan.release import ImageFact, Release, recorded_image
 from canaryctl.plan.rendering import Rendering, place_services, render_host, template_names
-from canaryctl.scene import Request
+from canaryctl.scene import Request, granted_secrets
 
 _LARGEST = 1 << 20  # bytes of an inventory file
 
@@ -113,11 +113,10 @@ def _place(found: Survey, environment: Environment) -> None:
         with found.noting("probes"):
             from canaryctl.config.probes import load_probes
 
-            load_probes(found.request.project.probes or stack.directory / stack.probes)
+            load_probes(found.request.project.probes or stack.probes_file)
         with found.noting("secrets"):
-            sources = environment.vars.get("canary_secrets") or {}
             found.secrets = resolve_secrets(
-                stack.secrets, sources if isinstance(sources, Mapping) else {}, environment.name
+                stack.secrets, granted_secrets(environment, found.request), environment.name
             )
     found.hosts = {host.name: _host(found, host) for host in environment.hosts.values()}
 

@@ -18,9 +18,19 @@ def build(
         list[str] | None, typer.Argument(metavar="[IMAGE]...", help="All that can be built, if left out.")
     ] = None,
     stack: opt.StackFile = None,
+    build_arg: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--build-arg",
+            metavar="NAME[=VALUE]",
+            help="A build argument of the stack file; without a value, from your environment. Repeatable.",
+            show_default=False,
+        ),
+    ] = None,
     output: opt.OutputMode = Output.TEXT,
 ) -> None:
     """Build the stack's images on this machine."""
+    import os
     import sys
 
     from canaryctl.config.project import load_project
@@ -29,13 +39,19 @@ def build(
     from canaryctl.deliver.docker import build_images
     from canaryctl.errors import ConfigError
 
-    loaded = load_stack(load_project(stack=stack).stack)
+    project = load_project(stack=stack)
+    loaded = load_stack(project.stack)
+    granted = {name: value if given else None for name, given, value in (a.partition("=") for a in build_arg or ())}
+    for name in (name for name, value in granted.items() if value is None and name not in os.environ):
+        raise ConfigError(
+            f"--build-arg {name}: your environment has no {name}", "--build-arg", f"set it, or {name}=VALUE"
+        )
     for name in images or ():
         if name not in loaded.images:
             raise ConfigError(f"no image '{name}'", shown(loaded.file), f"there are: {', '.join(loaded.images)}")
     wanted = images or [name for name, image in loaded.images.items() if image.build]
     to = Printer(sys.stderr if output is Output.JSON else sys.stdout)
-    built = build_images(loaded, wanted, to.line)
+    built = build_images(loaded, wanted, to.line, project=project.root, granted=granted)
     if output is Output.TEXT:
         for image in built.values():
             to.line(f"{image.reference:<32} {image.size / 1e6:>7.0f} MB  {image.id}")

@@ -73,6 +73,10 @@ _ALWAYS = {
     "stack": (StackFile, None),
     "inventories": (_text("--inventories", "DIR", "Where environments are."), None),
     "limit": (_text("--limit", "PATTERN", "Only these hosts, as in Ansible.", "-l"), None),
+    "secret_env": (
+        _words("--secret-env", "Take the secret NAME from your environment variable of that name. Repeatable."),
+        None,
+    ),
     "output": (OutputMode, Output.TEXT),
     "verbose": (Annotated[int, typer.Option("--verbose", "-v", count=True, help="More; -vv: tracebacks.")], 0),
     "vault_password_file": (
@@ -178,6 +182,7 @@ def _request(
     probes: str | None = None,
     only: list[str] | None = None,
     skip: list[str] | None = None,
+    secret_env: list[str] | None = None,
     variant: str | None = None,
     image: list[str] | None = None,
     limit: str | None = None,
@@ -211,6 +216,7 @@ def _request(
         limit=limit,
         only=tuple(only or ()),
         skip=tuple(skip or ()),
+        secret_env=tuple(secret_env or ()),
         check=check,
         diff=diff,
         yes=yes,

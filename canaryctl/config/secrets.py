@@ -15,6 +15,7 @@ from typing import Any
 from canaryctl.config.secretanswers import answer_of_command, answer_of_person, command_words
 from canaryctl.errors import ConfigError
 
+LARGEST = 1 << 20  # characters of a secret
 KINDS = ("file", "env", "command", "prompt")
 
 
@@ -22,8 +23,8 @@ KINDS = ("file", "env", "command", "prompt")
 class Secret:
     """A secret of the stack and where its value comes from.
 
-    `kind` is value, file, env, command or prompt; `place` says which one, in words without any value. `problem` says
-    why there is no value.
+    `kind` is value, file, env, command, prompt, or none; `place` says which one, in words without any value. `problem`
+    says why there is no value.
     """
 
     name: str
@@ -39,8 +40,8 @@ def resolve_secrets(names: Iterable[str], sources: Mapping[str, Any], where: str
     Args:
         names: what the stack asks for.
         sources: the environment's `canary_secrets`: NAME to a plain (vaulted, templated) string, `{file: PATH}`,
-            `{env: VARIABLE}`, `{command: WORDS}` or `{prompt: true}`. A secret without an entry is read from the
-            environment variable of its own name.
+            `{env: VARIABLE}`, `{command: WORDS}` or `{prompt: true}`. A secret without an entry is not looked for: a
+            stack must not name its way to the operator's own variables.
         where: the environment, for the error and for prompts.
 
     Raises:
@@ -52,15 +53,26 @@ def resolve_secrets(names: Iterable[str], sources: Mapping[str, Any], where: str
         raise ConfigError(
             f"secrets are missing: {', '.join(missing)}",
             where,
-            "give each one under canary_secrets (a vaulted string, {file: PATH}, {env: NAME}, {command: WORDS} or "
-            f"{{prompt: true}}) or in the environment; canaryctl secrets check {where} shows them all",
+            "give each one under canary_secrets (a vaulted string, {file: PATH}, {env: VARIABLE}, {command: WORDS} or "
+            f"{{prompt: true}}), or --secret-env NAME; canaryctl secrets check {where} shows them all",
         )
     return {secret.name: secret.value for secret in found}
 
 
 def find_secrets(names: Iterable[str], sources: Mapping[str, Any], where: str) -> list[Secret]:
     """Look every secret up; one that is not there says why. Arguments as for `resolve_secrets`."""
-    return [_find(name, sources.get(name, {"env": name}), where) for name in names]
+    return [
+        _find(name, sources[name], where) if name in sources else Secret(name, "none", "", problem=_not_granted(name))
+        for name in names
+    ]
+
+
+def _not_granted(name: str) -> str:
+    if name not in os.environ:
+        return "no entry in canary_secrets"
+    return (
+        f"no entry in canary_secrets; for the environment variable of that name: {{env: {name}}} there, or --secret-env"
+    )
 
 
 def _find(name: str, source: Any, where: str) -> Secret:
@@ -102,7 +114,11 @@ def _look_up(kind: str, given: Any, name: str, where: str) -> str:
         path = Path(str(given)).expanduser()
         if not path.is_file():
             raise LookupError(f"no file {path}")
-        return path.read_text(encoding="utf-8").rstrip("\n")
+        with path.open(encoding="utf-8") as file:
+            value = file.read(LARGEST + 1)
+        if len(value) > LARGEST:
+            raise LookupError(f"{path} has more than {LARGEST >> 20} MiB")
+        return value.rstrip("\n")
     if kind == "command":
         return answer_of_command(given)
     if kind == "prompt":

@@ -11,6 +11,7 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 from canaryctl.config.contract import Contract
 from canaryctl.config.reference import parse_reference
 from canaryctl.config.sizes import Size
+from canaryctl.config.within import resolve_below
 from canaryctl.config.yamlfile import Document, load_yaml, shown, validate
 from canaryctl.errors import ConfigError
 
@@ -45,6 +46,25 @@ def _published(text: str) -> str:
     return text
 
 
+def _local(text: str) -> str:
+    # It becomes a word of Docker's command line.
+    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_.:/@-]{0,300}", text):
+        raise ValueError(f"'{text}' is no name of an image: write name:tag")
+    return text
+
+
+def _not_absolute(text: str) -> str:
+    if Path(text).is_absolute():
+        raise ValueError(f"'{text}' must be a path relative to the stack file's folder, within it or its project's")
+    return text
+
+
+def _argument(text: str) -> str:
+    if not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_.-]*", text):
+        raise ValueError(f"'{text}' is no name of a build argument: letters, digits and '_'")
+    return text
+
+
 def _version(value: Any) -> Any:
     """A version that YAML may have taken for a number."""
     text = str(value)
@@ -64,12 +84,12 @@ class _Model(BaseModel):
 class Build(_Model):
     """How an image is built. `dockerfile` is relative to `context`, `context` to the file.
 
-    An argument without a value is passed through from the environment when it is set there, as Docker does.
+    An argument without a value gets one only from the operator: `canaryctl build --build-arg`.
     """
 
-    context: str = "."
-    dockerfile: str = "Dockerfile"
-    args: dict[str, str | int | float | bool | None] = {}
+    context: Annotated[str, AfterValidator(_not_absolute)] = "."
+    dockerfile: Annotated[str, AfterValidator(_not_absolute)] = "Dockerfile"
+    args: dict[Annotated[str, AfterValidator(_argument)], str | int | float | bool | None] = {}
     target: str | None = None
 
 
@@ -80,7 +100,7 @@ class Image(_Model):
     """
 
     build: Build | None = None
-    tag: str | None = None
+    tag: Annotated[str, AfterValidator(_local)] | None = None
     ref: Annotated[str, AfterValidator(_published)] | None = None
     contract: Contract = Contract()
     gpu: Literal["required", "optional", "none"] = "none"
@@ -167,7 +187,7 @@ class Stack(_Model):
     mounts: tuple[Mount, ...] = ()
     secrets: tuple[Annotated[str, AfterValidator(_secret_name)], ...] = ()
     migrations: Migrations | None = None
-    probes: str = "probes.yml"
+    probes: Annotated[str, AfterValidator(_relative)] = "probes.yml"
     start_timeout: Annotated[int, Field(gt=0)] = 180
 
     _file: Path = PrivateAttr(default=Path())
@@ -181,6 +201,11 @@ class Stack(_Model):
     def directory(self) -> Path:
         """The folder that paths in the stack file are relative to."""
         return self._file.parent
+
+    @property
+    def probes_file(self) -> Path:
+        """The stack's own probes. Raises ConfigError where that leads out of its folder."""
+        return resolve_below(self.directory, self.probes, what="the probe file", where=shown(self.file))
 
     def choose_variant(self, name: str | None) -> str:
         """The variant asked for, or the default.
@@ -252,7 +277,7 @@ def _check_names(stack: Stack, document: Document) -> None:
             if name and name not in known:
                 _reject(document, f"service '{name}' is in no variant", known, "migrations", key)
     for key, relative in [("compose", stack.compose), *(("assets", asset) for asset in stack.assets)]:
-        if not (stack.directory / relative).exists():
+        if not resolve_below(stack.directory, relative, what=f"'{key}'", where=document.where(key)).exists():
             raise ConfigError(f"'{relative}' does not exist", document.where(key), "create it or mend the path")
 
 

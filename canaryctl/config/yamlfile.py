@@ -14,6 +14,7 @@ from canaryctl.errors import ConfigError
 
 T = TypeVar("T")
 Location = tuple[str | int, ...]
+LARGEST = 1 << 20  # bytes of a file that people write
 
 
 @dataclass(frozen=True)

@@ -12,6 +12,7 @@ from typing import Any
 
 from canaryctl.config.caches import cache_home
 from canaryctl.config.stack import Build, Stack
+from canaryctl.config.within import resolve_below
 from canaryctl.config.yamlfile import shown
 from canaryctl.deliver.source import overlay_store
 from canaryctl.errors import ApplyError, ConfigError
@@ -130,50 +131,87 @@ def _config_digest(image: str) -> str:
     return digest
 
 
-def build_images(stack: Stack, names: Iterable[str], say: Callable[[str], None]) -> dict[str, ImageFact]:
+def build_images(
+    stack: Stack,
+    names: Iterable[str],
+    say: Callable[[str], None],
+    *,
+    project: Path | None = None,
+    granted: Mapping[str, str | None] | None = None,
+) -> dict[str, ImageFact]:
     """Build images one after the other (they share layers, so the next finds the last one's in the cache).
 
+    Args:
+        project: the folder that contexts may lie in, beside the stack's own; counts where the stack lies in it.
+        granted: build arguments that the operator gives: a value, or None for the environment variable of that name.
+
     Raises:
-        ConfigError: an image has no `build`, or its context or Dockerfile is missing.
+        ConfigError: an image has no `build`, its context or Dockerfile is missing or elsewhere, or it asks for a
+            variable of the operator's environment that was not granted.
         ApplyError: a build failed; its output has been passed to `say`.
     """
-    wanted = list(names)
-    builds: dict[str, Build] = {}
+    wanted, granted = list(names), granted or {}
+    folder = project if project and stack.directory.is_relative_to(project.resolve()) else stack.directory
+    builds: dict[str, list[str]] = {}
     for name in wanted:
         build = stack.images[name].build
         if build is None:
             raise ConfigError(f"image '{name}' has no 'build'", shown(stack.file), "it is used as it is, by its tag")
-        dockerfile = stack.directory / build.context / build.dockerfile
+        context = resolve_below(
+            folder, stack.directory / build.context, what=f"the context of image {name}", where=shown(stack.file)
+        )
+        # Docker's client reads a Dockerfile outside the context too.
+        dockerfile = resolve_below(
+            folder, context / build.dockerfile, what=f"the Dockerfile of image {name}", where=shown(stack.file)
+        )
         if not dockerfile.is_file():
-            raise ConfigError(f"image '{name}': no Dockerfile", shown(dockerfile), "mend 'context' or 'dockerfile'")
-        builds[name] = build
-    for name, build in builds.items():
+            raise ConfigError(f"image '{name}': no Dockerfile", shown(dockerfile), "correct 'context' or 'dockerfile'")
+        options = ["-f", str(dockerfile), *_build_arguments(name, build, granted, shown(stack.file))]
+        options += [f"--target={build.target}"] if build.target else []
+        builds[name] = [*options, str(context)]
+    if unused := set(granted) - {arg for name in wanted for arg in stack.images[name].build.args}:  # type: ignore[union-attr]
+        raise ConfigError(
+            f"no image that is built has the argument {', '.join(sorted(unused))}", "--build-arg", "see 'build.args'"
+        )
+    for name, options in builds.items():
         say(f"build {name}")
-        _build(stack.directory, build, stack.images[name].reference, say)
+        _build(stack.images[name].reference, options, say)
     return local_images(stack, wanted)
 
 
-def _build(directory: Path, build: Build, tag: str, say: Callable[[str], None]) -> None:
-    context = directory / build.context
-    argv = ["docker", "build", "-t", tag, "-f", str(context / build.dockerfile)]
-    for key, value in build.args.items():
-        argv += ["--build-arg", key if value is None else f"{key}={value}"]
-    if build.target:
-        argv += ["--target", build.target]
+def _build_arguments(image: str, build: Build, granted: Mapping[str, str | None], where: str) -> list[str]:
+    """Options for the arguments of a build. What only the operator's environment has is theirs to give."""
+    taken = [key for key, value in build.args.items() if value is None and key not in granted and key in os.environ]
+    if taken:
+        raise ConfigError(
+            f"image '{image}' asks for {', '.join(taken)} of your environment as build arguments",
+            where,
+            f"if it may have them: {' '.join(f'--build-arg {key}' for key in taken)}; or --build-arg {taken[0]}=VALUE",
+        )
+    options = []
+    for key, value in {**build.args, **{key: granted[key] for key in build.args if key in granted}}.items():
+        if value is not None:
+            options.append(f"--build-arg={key}={value}")
+        elif key in granted:
+            options.append(f"--build-arg={key}")
+    return options
+
+
+def _build(tag: str, options: Sequence[str], say: Callable[[str], None]) -> None:
+    argv = ["docker", "build", "-t", tag, *options]
     environment = dict(os.environ)
     if _docker("buildx", "version").returncode != 0:
         environment["DOCKER_BUILDKIT"] = "0"
     with subprocess.Popen(
-        [*argv, str(context)], env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, bufsize=1
+        argv, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, bufsize=1
     ) as process:
         tail: list[str] = []
         for line in process.stdout or ():
             tail = [*tail[-19:], line.rstrip()]
             say(line.rstrip())
     if process.returncode != 0:
-        raise ApplyError(
-            f"docker build of {tag} failed: {tail[-1] if tail else ''}", shown(context / build.dockerfile), "see above"
-        )
+        where = shown(Path(options[1]))
+        raise ApplyError(f"docker build of {tag} failed: {tail[-1] if tail else ''}", where, "see above")
 
 
 def _docker(*argv: str) -> subprocess.CompletedProcess[str]:

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 from canaryctl.config.stack import Stack
+from canaryctl.config.within import read_below, resolve_below, shown_unresolved
+from canaryctl.config.yamlfile import LARGEST as LARGEST_TEXT
 from canaryctl.config.yamlfile import shown
 from canaryctl.errors import ConfigError
 
-LARGEST = 64 * 10**6
+LARGEST = 64 * 10**6  # bytes of all assets together
+MOST = 10_000  # assets
+_DEEPEST = 40  # folders in each other
 _IGNORED = {"__pycache__", ".git", ".DS_Store"}
 
 
@@ -28,34 +33,57 @@ class StackFiles:
 
 
 def read_stack_files(stack: Stack) -> StackFiles:
-    """Read the compose template and every file of the assets.
+    """Read the compose template and every file of the assets, each once. Links are followed below the stack's folder.
 
     Raises:
-        ConfigError: one cannot be read, or the assets are too big to be copied with every release.
+        ConfigError: one cannot be read, leads out of the stack's folder or is no file, or the assets are too many or
+            too big to be copied with every release.
     """
     source = stack.directory / stack.compose
+    content = read_below(stack.directory, stack.compose, what="the compose file", most=LARGEST_TEXT)
     try:
-        template = source.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
+        template = content.decode("utf-8")
+    except UnicodeDecodeError as error:
         raise ConfigError(f"the compose file cannot be read: {error}", shown(source)) from None
     assets: dict[str, bytes] = {}
+    room = LARGEST
     for asset in stack.assets:
-        root = stack.directory / asset
-        for path in sorted(root.rglob("*")) if root.is_dir() else [root]:
-            if path.is_file() and not _IGNORED & set(path.relative_to(stack.directory).parts):
-                assets[path.relative_to(stack.directory).as_posix()] = _read(path)
-    total = sum(len(content) for content in assets.values())
-    if total > LARGEST:
-        raise ConfigError(
-            f"the assets are {total / 1e6:.0f} MB, more than {LARGEST // 10**6} MB",
-            shown(stack.file),
-            "assets are copied with every release; put big data on the hosts and declare it under 'mounts'",
-        )
+        for path in _files(stack, stack.directory / asset, ()):
+            name = path.relative_to(stack.directory).as_posix()
+            if name in assets:
+                continue
+            if len(assets) == MOST:
+                raise _too_much(stack, f"there are more than {MOST} assets")
+            if path.stat().st_size > room:
+                raise _too_much(stack, f"the assets are more than {LARGEST // 10**6} MB")
+            assets[name] = read_below(stack.directory, name, what="the asset", most=room)
+            room -= len(assets[name])
     return StackFiles(template=template, assets=assets, compose=stack.compose)
 
 
-def _read(path: Path) -> bytes:
-    try:
-        return path.read_bytes()
-    except OSError as error:
-        raise ConfigError(f"an asset cannot be read: {error.strerror}", shown(path)) from None
+def _too_much(stack: Stack, what: str) -> ConfigError:
+    hint = "assets are copied with every release; put big data on the hosts and declare it under 'mounts'"
+    return ConfigError(what, shown(stack.file), hint)
+
+
+def _files(stack: Stack, path: Path, around: tuple[Path, ...]) -> Iterator[Path]:
+    """Every file in a path of the assets, as the stack names it, in order. `around`: the real folders it lies in."""
+    if _IGNORED & set(path.relative_to(stack.directory).parts):
+        return
+    real = resolve_below(stack.directory, path.relative_to(stack.directory), what="the asset")
+    if real.is_dir():
+        if real in around or len(around) == _DEEPEST:
+            why = "leads back into a folder around it" if real in around else f"is more than {_DEEPEST} folders deep"
+            raise ConfigError(f"the asset {why}", shown_unresolved(path), "take it out of the assets")
+        try:
+            names = sorted(entry.name for entry in real.iterdir())
+        except OSError as error:
+            raise ConfigError(f"an asset cannot be read: {error.strerror}", shown_unresolved(path)) from None
+        for name in names:
+            if not name.isprintable():  # bytes that are no UTF-8 are not either
+                raise ConfigError(
+                    f"an asset has a name that cannot be shown: {name!a}", shown_unresolved(path), "rename it"
+                )
+            yield from _files(stack, path / name, (*around, real))
+    elif real.exists():  # a link to nowhere within the stack is no file; what is no regular file is refused when read
+        yield path

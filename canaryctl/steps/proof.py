@@ -56,5 +56,5 @@ def parts_left_out(scene: Scene) -> list[str]:
 
 def own_probes(scene: Scene) -> bool:
     """Whether the stack's own probes judge."""
-    given, own = scene.project.probes, scene.stack.directory / scene.stack.probes
+    given, own = scene.project.probes, scene.stack.probes_file
     return given is None or given.resolve() == own.resolve()

@@ -78,7 +78,7 @@ def lab_env() -> dict[str, str]:
     env = {**os.environ, "CANARYCTL_LAB": LAB}
     env.setdefault("BASE_IMAGE", "canaryctl/base:trixie")
     with state.locked("tests", print):  # the other worker finds the images built
-        for argv in ([CTL, "lab", "up", "--name", LAB], [CTL, "build"]):
+        for argv in ([CTL, "lab", "up", "--name", LAB], [CTL, "build", "--build-arg", "BASE_IMAGE"]):
             done = subprocess.run(argv, cwd=ROOT, env=env, capture_output=True, text=True, timeout=1200)
             assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
     return env

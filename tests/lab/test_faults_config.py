@@ -88,6 +88,32 @@ def test_missing_secrets_are_all_named(toy: Toy) -> None:
 
 
 @pytest.mark.usefixtures("untouched")
+def test_a_stack_takes_no_variable_of_the_operator(toy: Toy) -> None:
+    back = toy.edit("stack.yml", "start_timeout: 30\n", "start_timeout: 30\nsecrets: [GREEDY_TOKEN]\n")
+    try:
+        done = toy.run("deploy", "one", "--yes", env={"GREEDY_TOKEN": "operators-own"})
+        tells(done, 2, "GREEDY_TOKEN", "--secret-env")
+        assert "operators-own" not in done.text
+    finally:
+        back()
+
+
+@pytest.mark.usefixtures("untouched")
+def test_a_stack_takes_no_file_of_the_operator(toy: Toy, tmp_path: Path) -> None:
+    back = toy.edit("stack.yml", "start_timeout: 30\n", "start_timeout: 30\nassets: [assets/]\n")
+    (tmp_path / "id_secret").write_text("not yours\n")
+    link = toy.folder / "assets/key.txt"
+    link.parent.mkdir()
+    link.symlink_to(tmp_path / "id_secret")
+    try:
+        tells(toy.run("deploy", "one", "--yes"), 2, "assets/key.txt", str(tmp_path / "id_secret"))
+    finally:
+        back()
+        link.unlink()
+        link.parent.rmdir()
+
+
+@pytest.mark.usefixtures("untouched")
 def test_without_a_terminal_nobody_agrees(toy: Toy) -> None:
     back = toy.edit("compose.yml.j2", "stop_grace_period: 1s", "stop_grace_period: 2s")
     try:

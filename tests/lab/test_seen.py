@@ -23,6 +23,7 @@ from toy import Toy, evidence, tells
 pytestmark = pytest.mark.lab
 
 SECRET = "distinctive-s3cret-value"
+SECRETS = {"canary_secrets": {"WEB_TOKEN": {"env": "WEB_TOKEN"}}}
 
 
 @pytest.fixture(scope="module")
@@ -55,8 +56,8 @@ def toy(
 ) -> Iterator[Toy]:
     """A toy with a secret, on two hosts, deployed and healthy; environment `two` would share one of them."""
     made = Toy(tmp_path_factory.mktemp("seen"), "toyseen", 18851, ctl, box, env={"WEB_TOKEN": SECRET})
-    made.environment("one", "canary-1", "staging-core", variables={"all": {"canary_webhook": webhook[0]}})
-    made.environment("two", "canary-1")
+    made.environment("one", "canary-1", "staging-core", variables={"all": {"canary_webhook": webhook[0], **SECRETS}})
+    made.environment("two", "canary-1", variables={"all": SECRETS})
     made.write("stack.yml", (made.folder / "stack.yml").read_text() + "secrets: [WEB_TOKEN]\n")
     try:
         done = made.deploy("one")

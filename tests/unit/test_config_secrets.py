@@ -39,13 +39,12 @@ def why_missing(source: Any) -> str:
 def test_every_source_is_resolved(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "a").write_text("from-file\n")
     monkeypatch.setenv("B_SOURCE", "from-env")
-    monkeypatch.setenv("D", "by-name")
-    sources = {"A": {"file": str(tmp_path / "a")}, "B": {"env": "B_SOURCE"}, "C": "vaulted"}
+    sources = {"A": {"file": str(tmp_path / "a")}, "B": {"env": "B_SOURCE"}, "C": "vaulted", "D": {"env": "B_SOURCE"}}
     assert resolve_secrets(["A", "B", "C", "D"], sources, "prod") == {
         "A": "from-file",
         "B": "from-env",
         "C": "vaulted",
-        "D": "by-name",
+        "D": "from-env",
     }
 
 
@@ -54,6 +53,20 @@ def test_missing_ones_are_listed_together(tmp_path: Path) -> None:
     with pytest.raises(ConfigError) as caught:
         resolve_secrets(["A", "B", "C", "D"], sources, "prod")
     assert all(name in caught.value.what for name in ("A (", "B (", "C (", "D ("))
+
+
+def test_what_only_the_stack_names_is_not_taken_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OPERATORS_TOKEN", "mine")
+    with pytest.raises(ConfigError) as caught:
+        resolve_secrets(["OPERATORS_TOKEN"], {}, "prod")
+    assert "OPERATORS_TOKEN" in caught.value.what and "{env: OPERATORS_TOKEN}" in caught.value.what
+    assert "mine" not in repr(caught.value.as_dict()) and "--secret-env" in caught.value.hint
+
+
+def test_a_file_too_big_for_a_secret_is_refused(tmp_path: Path) -> None:
+    with (tmp_path / "big").open("wb") as file:
+        file.truncate(1 << 40)
+    assert "more than" in why_missing({"file": str(tmp_path / "big")})
 
 
 def test_env_file_escapes_what_compose_would_interpret() -> None:

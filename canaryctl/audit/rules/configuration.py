@@ -46,7 +46,7 @@ SECRETS_MISSING = Rule(
     Severity.WARNING,
     title="A secret of the stack has no value on this machine",
     why="A deploy from here would stop, and what is collected cannot be scrubbed of its value.",
-    fix="Give it under canary_secrets (a vaulted string, a file, env, command or prompt) or in the environment.",
+    fix="Give it under canary_secrets (a vaulted string, a file, env, command or prompt).",
 )
 PLAIN_SECRET = Rule(
     "secret-in-plain-text",
