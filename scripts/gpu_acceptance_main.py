@@ -22,6 +22,7 @@ from canaryctl.observe.agent.gpu import about_gpus, start_gpu_programs
 from canaryctl.observe.agent.gpuwatch import boot_time, kernel_log, parse_xids
 from canaryctl.observe.agent.system import about_cpu, about_memory, about_os
 from canaryctl.probe.incontainer.gpu_rules import in_words, judge_gpu
+from canaryctl.probe.incontainer.gpu_shape import read_gpu_answer
 
 GPU_CHECK = ""  # the in-container program; the bundle fills it in
 DEADLINE = 300  # seconds for the in-container program
@@ -115,9 +116,10 @@ def try_inside(asked: Any) -> dict[str, Any]:
     program = GPU_CHECK + "\nanswer_gpu_check(False)\n"
     try:
         done = subprocess.run(argv, input=program.encode(), capture_output=True, timeout=DEADLINE)
-        return dict(json.loads(done.stdout.decode("utf-8", "replace").strip().rpartition("\n")[2]))
-    except ValueError:
-        return {"python": "", "libcuda": {"error": done.stderr.decode("utf-8", "replace").strip()[-400:]}, "smi": {}}
+        return read_gpu_answer(done.stdout.decode("utf-8", "replace").strip().rpartition("\n")[2])
+    except ValueError as error:
+        complaint = done.stderr.decode("utf-8", "replace").strip()[-400:]
+        return {"python": "", "libcuda": {"error": complaint or f"the answer of the check {error}"}, "smi": {}}
     except (OSError, subprocess.TimeoutExpired) as error:
         return {"python": "", "libcuda": {"error": str(error)}, "smi": {}}
 

@@ -12,6 +12,7 @@ from canaryctl.config.durations import show_duration
 from canaryctl.config.probes import Request
 from canaryctl.errors import HostError
 from canaryctl.probe.expect import MAX_READ, Answer
+from canaryctl.probe.redirect import Nowhere, following, is_host_name
 from canaryctl.probe.results import Exchange, Unanswered, Unusable
 from canaryctl.probe.scope import Scope
 from canaryctl.probe.tunnel import Tunnel
@@ -38,16 +39,19 @@ def ask(
     began = time.monotonic()
     allowed = show_duration(max(ends - began, 0.001))
     try:
-        with httpx.Client(transport=Tunnel(scope.connection(), ends), trust_env=False) as client:
-            message = _message(client, request)
+        with Tunnel(scope.connection(), ends) as tunnel:
+            cookies = httpx.Cookies()
+            message = _message(request)
             for left in range(redirects, -1, -1):
                 url, began = str(message.url), time.monotonic()
-                answer, following = _one(client, message)
+                answer = _one(tunnel, message, cookies)
                 _record(scope, what, message.method, url, began, sent, answer)
-                if following is None or not left:
+                if not left or (onward := following(message, answer, cookies)) is None:
                     return answer
-                message, sent = following, ""
+                message, sent = onward, ""
             raise AssertionError("unreachable")
+    except Nowhere as error:
+        raise Unanswered(scope.context.scrub(f"{url} redirects to nowhere usable: {error}")) from None
     except HostError as error:
         reason, lost = f"{error.where or host} cannot be reached over SSH: {error.what}", True
     except (httpcore.TimeoutException, TimeoutError):
@@ -58,20 +62,19 @@ def ask(
         raise Unusable(f"the request cannot be sent: {error}") from None
     except httpcore.RemoteProtocolError as error:
         reason, lost = f"{url} closed the connection or does not speak HTTP: {error}", False
-    except httpx.HTTPError as error:
-        reason, lost = f"{url} redirects to nowhere usable: {error}", False
     except (httpcore.NetworkError, OSError) as error:
         reason, lost = f"the connection to {url} broke: {error}", False
     _record(scope, what, request.method, url, began, sent, None, reason)
     raise Unanswered(scope.context.scrub(reason), lost=lost)
 
 
-def _message(client: httpx.Client, request: Request) -> httpx.Request:
+def _message(request: Request) -> httpx.Request:
     # A compressed answer could unfold to any size.
-    headers = {"accept-encoding": "identity", "user-agent": "canaryctl", **request.headers}
+    usual = {"accept": "*/*", "accept-encoding": "identity", "connection": "keep-alive", "user-agent": "canaryctl"}
+    headers = {**usual, **{name.lower(): value for name, value in request.headers.items()}}
     try:
-        message = client.build_request(
-            request.method,
+        message = httpx.Request(
+            request.method.upper(),
             request.url,
             headers=headers,
             json=request.json_body,
@@ -79,13 +82,16 @@ def _message(client: httpx.Client, request: Request) -> httpx.Request:
         )
     except (httpx.InvalidURL, ValueError, TypeError) as error:
         raise Unusable(f"the request to '{request.url}' cannot be made: {error}") from None
-    if message.url.scheme not in ("http", "https") or not message.url.host:
+    if message.url.scheme not in ("http", "https") or not is_host_name(message.url.raw_host.decode("ascii", "replace")):
         raise Unusable(f"'{request.url}' is no http or https URL")
+    if message.url.userinfo and "authorization" not in message.headers:
+        next(httpx.BasicAuth(message.url.username, message.url.password).auth_flow(message))
     return message
 
 
-def _one(client: httpx.Client, message: httpx.Request) -> tuple[Answer, httpx.Request | None]:
-    response = client.send(message, stream=True)
+def _one(tunnel: Tunnel, message: httpx.Request, cookies: httpx.Cookies) -> Answer:
+    # By the transport itself: httpx's client would read the place that a redirect names, and break on some.
+    response = tunnel.handle_request(message)
     try:
         body = bytearray()
         for chunk in response.iter_raw():
@@ -94,8 +100,10 @@ def _one(client: httpx.Client, message: httpx.Request) -> tuple[Answer, httpx.Re
                 break
     finally:
         response.close()
+    response.request = message
+    cookies.extract_cookies(response)
     cut = len(body) > MAX_READ
-    return Answer(response.status_code, bytes(body[:MAX_READ]), response.headers, cut), response.next_request
+    return Answer(response.status_code, bytes(body[:MAX_READ]), response.headers, cut)
 
 
 def _record(

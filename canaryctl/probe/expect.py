@@ -13,6 +13,7 @@ import jmespath
 from jmespath.exceptions import JMESPathError
 
 from canaryctl.config.probes import ExecExpect, HttpExpect, Regex, Text
+from canaryctl.jsontext import parse_json
 from canaryctl.probe.results import Unusable
 
 MAX_READ = 1024 * 1024  # bytes of a body or output that are read at all
@@ -46,8 +47,8 @@ class Answer:
         if self.truncated:
             raise Shapeless(f"answer is larger than {MAX_READ // 1024} KiB and was not read further")
         try:
-            return json.loads(self.body)
-        except (ValueError, RecursionError):
+            return parse_json(self.body)
+        except ValueError:
             kind = str(self.headers.get("content-type", "")).split(";")[0].strip() or "no content type"
             raise Shapeless(f"answer is not JSON: {kind if self.headers else 'text'}, {start(self.text)}") from None
 

@@ -12,6 +12,7 @@ from canaryctl.config.durations import show_duration
 from canaryctl.config.probes import Gpu
 from canaryctl.probe.expect import start
 from canaryctl.probe.incontainer.gpu_rules import in_words, judge_gpu, lost_devices
+from canaryctl.probe.incontainer.gpu_shape import read_gpu_answer
 from canaryctl.probe.precondition import check_precondition
 from canaryctl.probe.results import Exchange, Outcome, Unanswered, Unusable, failed, passed
 from canaryctl.probe.scope import Scope, until_passed
@@ -127,9 +128,14 @@ def _is_absent(ran: Ran) -> bool:
 
 
 def _document(ran: Ran, scope: Scope) -> dict[str, Any]:
+    text = ran.stdout.decode("utf-8", "replace").strip().rpartition("\n")[2]
     try:
-        return dict(json.loads(ran.stdout.decode("utf-8", "replace").strip().rpartition("\n")[2]))
-    except ValueError:
+        return read_gpu_answer(text)
+    except ValueError as error:
+        if ran.code == 0:
+            raise Unanswered(
+                f"the gpu check in the container answered what it cannot: it {error}: {start(text)}"
+            ) from None
         said = start((ran.complaint or ran.stdout.decode("utf-8", "replace"))[-400:], 240)
         late = f" within {show_duration(scope.elapsed())}" if ran.code in (124, 137) else ""
         raise Unanswered(

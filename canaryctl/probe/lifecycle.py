@@ -11,14 +11,14 @@ from dataclasses import replace
 
 from canaryctl.config.durations import show_duration
 from canaryctl.config.probes import Confirm, Lifecycle
-from canaryctl.errors import HostError
+from canaryctl.errors import CanaryError, HostError
 from canaryctl.probe.context import Begun
 from canaryctl.probe.exchange import ask
 from canaryctl.probe.expect import Answer, Shapeless, http_faults, is_true, saved_from, start
 from canaryctl.probe.names import TAG
 from canaryctl.probe.precondition import check_precondition
 from canaryctl.probe.reap import reap_leftovers
-from canaryctl.probe.results import Outcome, Unanswered, Unusable, failed, inconclusive, passed
+from canaryctl.probe.results import Outcome, Unanswered, Unusable, failed, inconclusive, passed, unjudged
 from canaryctl.probe.scope import Scope
 
 TOLERATED = 3  # failed status requests in a row that are taken for hiccups
@@ -36,15 +36,23 @@ def begin(probe: Lifecycle, scope: Scope) -> Outcome | None:
         return failed(error.reason)
     except Unusable as error:
         return inconclusive(str(error))
+    except CanaryError:
+        raise
+    except Exception as error:
+        return unjudged(error)
 
 
 def goes_on(probe: Lifecycle, scope: Scope) -> bool:
     """Whether a begun operation has not ended; one that nobody can tell of is taken to go on."""
-    asked = scope.render(probe.status)
     try:
+        asked = scope.render(probe.status)
         answer = ask(scope, asked, "status", probe.timeout)
         ended = answer.status < 300 and any(is_true(answer.find(e)) for e in (asked.until, asked.fail) if e)
-    except (Unanswered, Shapeless, HostError):
+    except CanaryError as error:
+        if not isinstance(error, HostError):
+            raise
+        return True
+    except Exception:  # what makes of an answer nothing is told when the operation is watched
         return True
     return not ended
 
@@ -136,6 +144,10 @@ def _started(probe: Lifecycle, scope: Scope) -> Outcome:
         outcome = failed(error.reason)
     except (Unusable, Shapeless) as error:
         outcome = Outcome("inconclusive", str(error), "probe")
+    except CanaryError:
+        raise
+    except Exception as error:  # what was begun is still to be cancelled
+        outcome = unjudged(error)
     if outcome is None:
         done = "cancelled" if probe.mode == "cancel" else "completed"
         return passed(f"{done} in {show_duration(scope.elapsed())}")
@@ -215,6 +227,10 @@ def _clean_up(probe: Lifecycle, scope: Scope) -> str:
         faults = [error.reason]
     except Unusable as error:
         faults = [str(error)]
+    except CanaryError:
+        raise
+    except Exception as error:
+        faults = [unjudged(error).reason]
     return (
         f"; what it started could not be cancelled: {'; '.join(faults)}"
         if faults

@@ -11,13 +11,13 @@ from typing import Any
 
 from canaryctl.config.metrics import Metric, parse_selector
 from canaryctl.config.probes import Request
-from canaryctl.errors import ConfigError, HostError
+from canaryctl.errors import CanaryError, ConfigError, HostError
 from canaryctl.probe.context import ProbeContext
 from canaryctl.probe.exchange import ask
 from canaryctl.probe.expect import Answer, Shapeless, show, start
 from canaryctl.probe.metrics import MetricResult, Samples, judge_metric
 from canaryctl.probe.prometheus import read_value
-from canaryctl.probe.results import ProbeResult, Unanswered, Unusable
+from canaryctl.probe.results import ProbeResult, Unanswered, Unusable, unjudged
 from canaryctl.probe.scope import Scope
 
 TIMEOUT = 5.0  # seconds for one URL
@@ -69,7 +69,7 @@ class Meter:
             answers = list(pool.map(lambda place: _fetch(self._context, *place), asked))
         for (host, _), metrics, (at, answer) in zip(asked, asked.values(), answers, strict=True):
             for metric in metrics:
-                value = answer if isinstance(answer, str) else _number(metric, answer)
+                value = answer if isinstance(answer, str) else _number_or_fault(metric, answer)
                 if isinstance(value, float):
                     self._samples[metric.name].add(host, at, [value])
                 else:
@@ -94,9 +94,20 @@ def _fetch(context: ProbeContext, host: str, url: str) -> tuple[float, Answer | 
         return now, error.reason
     except (Unusable, HostError) as error:
         return now, str(error)
+    except CanaryError:
+        raise
+    except Exception as error:
+        return now, unjudged(error).reason
     if not 200 <= answer.status < 300:
         return now, f"status {answer.status}: {start(answer.text)}"
     return now, answer
+
+
+def _number_or_fault(metric: Metric, answer: Answer) -> float | str:
+    try:
+        return _number(metric, answer)
+    except Exception as error:  # one odd answer is no sample; the other metrics and the verdict go on
+        return unjudged(error).reason
 
 
 def _number(metric: Metric, answer: Answer) -> float | str:
@@ -114,4 +125,8 @@ def _number(metric: Metric, answer: Answer) -> float | str:
         if value is None:
             cut = ", whose end was not read" if answer.truncated else ""
             return f"no series {selector} on the page{cut}"
-    return float(value) if math.isfinite(value) else f"{value} is no number to judge by"
+    try:
+        number = float(value)
+    except OverflowError:
+        number = math.inf
+    return number if math.isfinite(number) else f"{show(value)} is no number to judge by"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
@@ -12,8 +13,13 @@ from canaryctl.config.probes import Fresh, Reachable, Registered, Request
 from canaryctl.probe.exchange import ask
 from canaryctl.probe.expect import Answer, Shapeless, is_true, search, show, start
 from canaryctl.probe.precondition import check_precondition
+from canaryctl.probe.redirect import Nowhere, usable_url
 from canaryctl.probe.results import Outcome, Unanswered, failed, passed
 from canaryctl.probe.scope import Scope, until_passed
+
+AHEAD = (
+    60.0  # seconds that one clock may be ahead of another; what is later was written by one that nothing follows from
+)
 
 
 def run(probe: Registered, scope: Scope) -> Outcome:
@@ -50,11 +56,17 @@ def _entries(probe: Registered, answer: Answer) -> list[Any]:
     if not isinstance(found, list):
         raise Shapeless(f"'{probe.at}' is no list: {show(found)}")
     counted = [entry for entry in found if not probe.only or is_true(search(probe.only, entry))]
-    return [entry for entry in counted if search(probe.kind_field, entry) in probe.kinds]
+    return [entry for entry in counted if _kind(probe, entry) in probe.kinds]
+
+
+def _kind(probe: Registered, entry: Any) -> str:
+    """An entry's kind; empty where that is no text."""
+    kind = search(probe.kind_field, entry)
+    return kind if isinstance(kind, str) else ""
 
 
 def _counts(probe: Registered, entries: list[Any]) -> dict[str, int]:
-    kinds = [search(probe.kind_field, entry) for entry in entries]
+    kinds = [_kind(probe, entry) for entry in entries]
     return {kind: kinds.count(kind) for kind in probe.kinds}
 
 
@@ -69,13 +81,15 @@ def count_faults(probe: Registered, entries: list[Any]) -> list[str]:
 
 
 def fresh_faults(fresh: Fresh, entries: list[Any], now: float) -> list[str]:
-    """Entries whose time is missing or too old; `now` is epoch seconds on the answering side's clock."""
+    """Entries whose time is missing, too old or yet to come; `now` is epoch seconds on the answering side's clock."""
     faults = []
     for entry in entries:
         value = search(fresh.field, entry)
         seen = _epoch(value)
         if seen is None:
             faults.append(f"'{fresh.field}' is no time: {show(value)}")
+        elif seen > now + AHEAD:
+            faults.append(f"'{fresh.field}' is in the future: {show(entry)} was seen in {show_duration(seen - now)}")
         # The Date header has whole seconds.
         elif now - seen > fresh.within + 1:
             age, limit = show_duration(now - seen), show_duration(fresh.within)
@@ -87,18 +101,27 @@ def answer_time(answer: Answer) -> float:
     """When the answer was given, by the clock of who gave it; this machine's clock where it does not say."""
     try:
         return parsedate_to_datetime(str(answer.headers["date"])).timestamp()
-    except (KeyError, ValueError, TypeError):
+    except (KeyError, ValueError, TypeError, OverflowError, OSError):
         return time.time()
 
 
 def _epoch(value: Any) -> float | None:
-    if isinstance(value, (int, float)) and not isinstance(value, bool):
-        return float(value)
     try:
-        parsed = datetime.fromisoformat(str(value))
-    except ValueError:
+        if isinstance(value, (int, float)) and not isinstance(value, bool):
+            seen = float(value)
+        else:
+            parsed = datetime.fromisoformat(str(value))
+            seen = (parsed if parsed.tzinfo else parsed.replace(tzinfo=UTC)).timestamp()
+    except (ValueError, OverflowError):
         return None
-    return (parsed if parsed.tzinfo else parsed.replace(tzinfo=UTC)).timestamp()
+    return seen if math.isfinite(seen) else None
+
+
+def _is_usable(endpoint: str) -> bool:
+    try:
+        return bool(usable_url(None, endpoint))
+    except Nowhere:
+        return False
 
 
 def _unreachable(probe: Registered, reachable: Reachable, entries: list[Any], scope: Scope) -> list[str]:
@@ -106,8 +129,8 @@ def _unreachable(probe: Registered, reachable: Reachable, entries: list[Any], sc
     seen: set[str] = set()
     for entry in entries:
         endpoint = search(reachable.endpoint_field, entry)
-        kind = search(probe.kind_field, entry)
-        if not isinstance(endpoint, str) or not endpoint.startswith(("http://", "https://")):
+        kind = _kind(probe, entry)
+        if not isinstance(endpoint, str) or not _is_usable(endpoint):
             faults.append(f"{kind} registered no usable endpoint: {show(endpoint)}")
             continue
         if endpoint in seen:

@@ -58,6 +58,13 @@ def inconclusive(reason: str) -> Outcome:
     return Outcome("inconclusive", reason, "probe")
 
 
+def unjudged(error: Exception) -> Outcome:
+    """What the system under test said broke what was to judge it: that is how it failed."""
+    said = " ".join(str(error).split())
+    said = f": {said[:200]}" if said else ""
+    return failed(f"its answer cannot be judged: {type(error).__name__}{said}")
+
+
 class Unanswered(Exception):  # noqa: N818  an outcome, not a fault of ours
     """No usable answer: refused, late, closed, host lost. `lost` when the SSH host itself is gone."""
 

@@ -11,7 +11,7 @@ from typing import Any
 
 from canaryctl.config.durations import show_duration
 from canaryctl.config.probes import Probe, Retried, is_on_service, needed_by
-from canaryctl.errors import HostError
+from canaryctl.errors import CanaryError, HostError
 from canaryctl.probe.check import check_probes
 from canaryctl.probe.context import ProbeContext
 from canaryctl.probe.kinds import RUN
@@ -27,6 +27,7 @@ from canaryctl.probe.results import (
     inconclusive,
     over_hosts,
     skipped,
+    unjudged,
 )
 from canaryctl.probe.scope import Scope
 
@@ -228,3 +229,7 @@ def _judge(probe: Probe, scope: Scope) -> Outcome:
         return failed(f"{error.where or scope.host} cannot be reached over SSH: {error.what}")
     except Unusable as error:
         return inconclusive(f"the probe cannot be used: {error}")
+    except CanaryError:
+        raise
+    except Exception as error:  # whatever it is that others' words brought about, the other probes and the policy go on
+        return unjudged(error)

@@ -11,8 +11,9 @@ from typing import Any, TypeVar
 
 from canaryctl.config.durations import show_duration
 from canaryctl.config.probes import Retried
+from canaryctl.errors import CanaryError
 from canaryctl.probe.context import Connection, ProbeContext
-from canaryctl.probe.results import Exchange, Outcome, Unanswered, failed
+from canaryctl.probe.results import Exchange, Outcome, Unanswered, Unusable, failed, unjudged
 from canaryctl.probe.templates import rendered
 
 KEPT = 64 * 1024  # characters of one body that evidence keeps
@@ -112,6 +113,10 @@ def until_passed(probe: P, scope: Scope, attempt: Callable[[P, Scope], Outcome])
             scope.lost = False
         except Unanswered as error:
             outcome, scope.lost = failed(error.reason), error.lost
+        except (Unusable, CanaryError):
+            raise
+        except Exception as error:
+            outcome = unjudged(error)
         if outcome.verdict != "failed":
             return outcome
         again = time.monotonic() + probe.every <= ends

@@ -12,7 +12,7 @@ from typing import Any
 from canaryctl.config.durations import show_duration
 from canaryctl.config.probes import Sql
 from canaryctl.config.probes.containers import check_query
-from canaryctl.probe.expect import Answer, Shapeless, json_faults, saved_from, show, start
+from canaryctl.probe.expect import MAX_READ, Answer, Shapeless, json_faults, saved_from, show, start
 from canaryctl.probe.precondition import check_precondition
 from canaryctl.probe.results import Outcome, Unanswered, Unusable, failed, passed
 from canaryctl.probe.scope import Scope, until_passed
@@ -80,12 +80,20 @@ def feed(env: dict[str, str], query: str, timeout: float) -> bytes:
 
 
 def parse_rows(text: str) -> list[dict[str, str | None]]:
-    """CSV with a header, as psql writes it, to one object a row; every value is text or null."""
-    reader = csv.reader(io.StringIO(text))
-    names = next(reader, [])
-    return [
-        {name: None if value == _NULL else value for name, value in zip(names, row, strict=False)} for row in reader
-    ]
+    """CSV with a header, as psql writes it, to one object a row; every value is text or null.
+
+    Raises:
+        Unanswered: it is no such CSV.
+    """
+    csv.field_size_limit(MAX_READ)  # a field may be all that is read
+    reader = csv.reader(io.StringIO(text, newline=""))
+    try:
+        names = next(reader, [])
+        return [
+            {name: None if value == _NULL else value for name, value in zip(names, row, strict=False)} for row in reader
+        ]
+    except csv.Error as error:
+        raise Unanswered(f"what psql printed is no table: {error}") from None
 
 
 def _query(probe: Sql, scope: Scope) -> tuple[list[dict[str, Any]], bool]:

@@ -76,7 +76,7 @@ class _Backend(httpcore.NetworkBackend):
             raise httpcore.ConnectTimeout(str(error)) from None
         except ConnectionRefusedError:
             raise httpcore.ConnectError("connection refused") from None
-        except OSError as error:
+        except (OSError, ValueError, OverflowError) as error:  # a name or port that no resolver takes is no OSError
             raise httpcore.ConnectError(f"cannot connect ({error})") from None
 
 

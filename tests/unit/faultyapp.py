@@ -33,6 +33,7 @@ class App(ThreadingHTTPServer):
         self.operations: dict[str, dict[str, Any]] = {}
         self.lock = threading.Lock()
         self.six = threading.Barrier(6)
+        self.location = self.told = ""
 
     def handle_error(self, request: Any, client_address: Any) -> None:
         """Clients that go away are what is being tested."""
@@ -100,6 +101,14 @@ class Handler(BaseHTTPRequestHandler):
 
     def on_loop(self, tail: str, count: int) -> None:
         self.say({}, 302, location="/loop")
+
+    def on_sent(self, tail: str, count: int) -> None:
+        """Redirects to what the server was told."""
+        self.say({}, 302, location=self.server.location)
+
+    def on_told(self, tail: str, count: int) -> None:
+        """Answers what the server was told, byte by byte."""
+        self.say(self.server.told)
 
     def on_moved(self, tail: str, count: int) -> None:
         self.say({}, 307, location="/health")

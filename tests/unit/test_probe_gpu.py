@@ -19,6 +19,7 @@ from canaryctl.observe.agent import gpuwatch, gpuxml
 from canaryctl.probe import gpu
 from canaryctl.probe.context import ProbeContext
 from canaryctl.probe.incontainer.gpu_rules import in_words, judge_gpu, lost_devices
+from canaryctl.probe.incontainer.gpu_shape import read_gpu_answer
 from canaryctl.probe.scope import Scope
 from canaryctl.probe.soak import sampled
 
@@ -270,7 +271,7 @@ def test_a_watch_runs_with_its_lifecycle_or_not_at_all_and_is_not_soaked(tmp_pat
     assert sampled(probes) == ()
 
 
-@pytest.mark.parametrize("module", ["gpu_check", "gpu_rules"])
+@pytest.mark.parametrize("module", ["gpu_check", "gpu_rules", "gpu_shape"])
 def test_what_is_carried_along_runs_on_an_old_python(module: str) -> None:
     tree = ast.parse((INSIDE / f"{module}.py").read_text(), feature_version=(3, 7))
     imported = {a.name for node in tree.body if isinstance(node, ast.Import) for a in node.names}
@@ -282,3 +283,63 @@ def test_the_program_answers_without_any_gpu() -> None:
     done = subprocess.run([sys.executable, "-"], input=source, capture_output=True, text=True, check=True)
     found = json.loads(done.stdout)
     assert found["libcuda"]["kind"] == "missing" and found["cpu"] == {"equal": True}
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        "5",
+        "[1]",
+        "null",
+        '"x"',
+        "{}",
+        "",
+        "[" * 5000,
+        '{"python": null}',
+        '{"torch": {"version": 1}}',
+        json.dumps({**GOOD, "torch": {"version": 1}}),
+        json.dumps({**GOOD, "libcuda": {"version": "12.4", "devices": [1]}}),
+        json.dumps({**GOOD, "libcuda": {"devices": [{**DEVICE, "copy_gb_s": float("nan")}]}}),
+        json.dumps({**GOOD, "libcuda": {"devices": [{**DEVICE, "copy_gb_s": "24.0"}]}}),
+        json.dumps({**GOOD, "libcuda": {"devices": [{**DEVICE, "copy_gb_s": 10**400}]}}),
+        json.dumps({**GOOD, "libcuda": {"devices": [{**DEVICE, "equal": 1}]}}),
+        json.dumps({**GOOD, "smi": {}}),
+        json.dumps({**GOOD, "smi": {"missing": "no"}}),
+        json.dumps({**GOOD, "environment": {"NVIDIA_DRIVER_CAPABILITIES": ["all"]}}),
+        json.dumps({**GOOD, "nodes": {}}),
+    ],
+)
+def test_what_an_images_own_python_prints_is_an_answer_or_it_fails(said: str) -> None:
+    with pytest.raises(ValueError, match=r"^(is|has|names|does) "):
+        read_gpu_answer(said)
+
+
+@pytest.mark.parametrize("found", [GOOD, ON_CPU, {**GOOD, "torch": {"missing": True}}])
+def test_a_true_answer_is_read_as_it_is(found: dict[str, Any]) -> None:
+    assert read_gpu_answer(json.dumps(found)) == found
+
+
+def test_gpus_that_the_host_does_not_have_do_not_count() -> None:
+    elsewhere = {
+        **GOOD,
+        "smi": {"gpus": [{"name": "x", "uuid": "GPU-0"}]},
+        "libcuda": {"devices": [DEVICE | {"address": ""}]},
+    }
+    assert faults(elsewhere) == ["of the host's GPUs the container names 0, 1 are expected"]
+    assert faults(GOOD, devices=2)
+    assert faults({"python": None, "smi": SMI}, devices=2) == [
+        "nvidia-smi in the container lists 1 GPUs, 2 are expected"
+    ]
+    two = {**GOOD, "libcuda": {"devices": [DEVICE, DEVICE]}, "smi": {"gpus": SMI["gpus"] * 2}}
+    assert "torch 2.6 sees 1 GPUs, 2 are expected" in faults(two, devices=2)
+
+
+@pytest.mark.parametrize("cpu", [None, {"error": "MemoryError"}, {"equal": False}])
+def test_a_simulated_gpu_on_which_nothing_was_computed_fails(cpu: dict[str, Any] | None) -> None:
+    found = {key: value for key, value in ON_CPU.items() if key != "cpu"} | ({"cpu": cpu} if cpu else {})
+    assert len(faults(found, host(simulated=True))) == 1
+
+
+def test_a_copy_that_was_not_compared_fails() -> None:
+    (fault,) = faults({**GOOD, "libcuda": {"devices": [{k: v for k, v in DEVICE.items() if k != "equal"}]}})
+    assert "is not what was sent" in fault

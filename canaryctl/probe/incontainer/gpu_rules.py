@@ -33,13 +33,15 @@ def judge_gpu(
         slower_than: the share of these that a figure may fall to.
     """
     simulated = bool(host["gpu"].get("simulated"))
-    faults = container_faults(found, devices, simulated) + torch_faults(found, simulated)
+    faults = container_faults(found, devices, simulated) + torch_faults(found, devices, simulated)
     remarks = remarks_on(found, simulated)
     mine = gpus_of(found, host)
     if host["gpu"].get("state") == "lost":
         faults.append("the host has lost a GPU: " + str(host["gpu"].get("says")))
     elif host["gpu"].get("state") != "ok":
         faults.append("the host has no GPU that works: " + (host["gpu"].get("says") or str(host["gpu"].get("state"))))
+    if not faults and len(mine) < devices:
+        faults.append(f"of the host's GPUs the container names {len(mine)}, {devices} are expected")
     for gpu in mine:
         faults += hardware_faults(gpu)
         remarks += hardware_remarks(gpu)
@@ -78,10 +80,14 @@ def container_faults(found: dict[str, Any], devices: int, simulated: bool) -> li
         which = f"GPU {one.get('index')} ({one.get('name')})"
         if "error" in one:
             faults.append(which + ": " + one["error"])
-        elif one.get("equal") is False:
+        elif one.get("equal") is not True:
             faults.append(which + ": what was copied to its memory and back is not what was sent")
-    if (found.get("cpu") or {}).get("equal") is False:
-        faults.append("what the CPU computed is wrong")
+    if not faults and not cuda.get("devices"):
+        cpu = found.get("cpu") or {"error": "nothing was computed"}
+        if "error" in cpu:
+            faults.append("the CPU in the GPU's place: " + cpu["error"])
+        elif cpu.get("equal") is not True:
+            faults.append("what the CPU computed is wrong")
     return faults
 
 
@@ -97,7 +103,7 @@ def missing_capabilities(found: dict[str, Any]) -> list[str]:
     ]
 
 
-def torch_faults(found: dict[str, Any], simulated: bool) -> list[str]:
+def torch_faults(found: dict[str, Any], devices: int, simulated: bool) -> list[str]:
     torch = found.get("torch") or {}
     if not torch or torch.get("missing"):
         return []
@@ -107,6 +113,8 @@ def torch_faults(found: dict[str, Any], simulated: bool) -> list[str]:
     if not torch["devices"] and not simulated:
         build = "is a build without CUDA" if not torch.get("cuda") else "(CUDA " + torch["cuda"] + ") finds no device"
         faults.append("torch " + torch["version"] + " sees no GPU: it " + build)
+    elif len(torch["devices"]) < devices and not simulated:
+        faults.append(f"torch {torch['version']} sees {len(torch['devices'])} GPUs, {devices} are expected")
     for one in torch["devices"] + ([torch["cpu"]] if torch.get("cpu") else []):
         if "error" in one and "equal" not in one:
             faults.append("torch: " + str(one["error"]))

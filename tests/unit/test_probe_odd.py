@@ -1,0 +1,168 @@
+"""Answers that no sound application gives: each is a failure of the application, in words, and never one of ours."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from faultyapp import App, prober, serving
+
+from canaryctl.config.metrics import Metric
+from canaryctl.jsontext import parse_json
+from canaryctl.probe import kinds
+from canaryctl.probe.expect import Answer
+from canaryctl.probe.measure import _number
+from canaryctl.probe.results import Unanswered
+from canaryctl.probe.sql import parse_rows
+
+
+@pytest.fixture(scope="module")
+def app() -> Iterator[App]:
+    with serving() as server:
+        yield server
+
+
+@pytest.fixture
+def run(app: App, tmp_path: Path) -> Any:
+    return prober(app, tmp_path)
+
+
+@pytest.mark.parametrize(
+    "location",
+    [
+        "data:,x",
+        "gopher:x",
+        "ftp://x/",
+        "https://" + "a" * 64 + ".x/",
+        "https://.x/",
+        "http://[::1",
+        "http://[x]/",
+        "http://a:99999/",
+        "http://a:b/",
+        "//" + "a." * 200,
+        "javascript:alert(1)",
+        "http://a\tb/",
+    ],
+)
+@pytest.mark.parametrize("redirects", [0, 1, 3])
+def test_a_redirect_to_nowhere_fails_and_is_told(run: Any, app: App, location: str, redirects: int) -> None:
+    app.location = location
+    (row,) = run(
+        f'- {{name: p, kind: http, on: core, url: "{{{{ base }}}}/sent", redirects: {redirects}, timeout: 2s}}'
+    )
+    assert (row.verdict, row.blame) == ("failed", "system")
+    assert row.reason.startswith("status 302" if not redirects else f"{row.hosts['h1'].exchanges[0].url} redirects to")
+    assert row.hosts["h1"].exchanges[0].status == 302
+
+
+REGISTERED = """
+- name: p
+  kind: registered
+  on: core
+  timeout: 2s
+  url: "{{ base }}/told"
+  kind_field: type
+  kinds: {a: 1}
+  fresh: {field: seen, within: 10s}
+  reachable: {endpoint_field: endpoint}
+"""
+BIG = "9" * 400
+
+
+@pytest.mark.parametrize(
+    "told, said",
+    [
+        ('[{"type": ["a"]}, {"type": {"a": 1}}]', "no a registered"),
+        (f'[{{"type": "a", "seen": {BIG}}}]', "answer is not JSON"),
+        ('[{"type": "a", "seen": -Infinity}]', "answer is not JSON"),
+        ('[{"type": "a", "seen": NaN}]', "answer is not JSON"),
+        ('[{"type": "a", "seen": 1e999}]', "answer is not JSON"),
+        ("[" * 900 + "]" * 900, "answer is not JSON"),
+        ('[{"type": "a", "seen": "inf"}]', "'seen' is no time"),
+        ('[{"type": "a", "seen": "2099-01-01T00:00:00Z"}]', "'seen' is in the future"),
+        ('[{"type": "a", "seen": 99999999999999999}]', "'seen' is in the future"),
+        ('[{"type": "a", "seen": "0001-01-01T00:00:00+14:00"}]', "stale"),
+        ('[{"type": "a", "seen": true}]', "'seen' is no time"),
+        ('[{"type": "a", "endpoint": "https://' + "a" * 64 + '.x/"}]', "no usable endpoint"),
+        ('[{"type": "a", "endpoint": "https://.x/"}]', "no usable endpoint"),
+        ('[{"type": "a", "endpoint": "http://[/"}]', "no usable endpoint"),
+        ('[{"type": "a", "endpoint": "http://a b/"}]', "no usable endpoint"),
+        ('[{"type": "a", "endpoint": "http://x:0/"}]', "no usable endpoint"),
+        ('[{"type": "a", "endpoint": "\\ud800"}]', "no usable endpoint"),
+        ("null", "'@' is no list"),
+    ],
+)
+def test_odd_registrations_fail_in_words(run: Any, app: App, told: str, said: str) -> None:
+    app.told = told
+    (row,) = run(REGISTERED)
+    assert row.verdict == "failed" and said in row.reason, row.reason
+
+
+def test_what_breaks_a_probe_is_its_answer_and_the_others_go_on(run: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    def breaks(probe: Any, scope: Any) -> Any:
+        raise ZeroDivisionError("division\nby zero")
+
+    monkeypatch.setitem(kinds.RUN, "tcp", breaks)
+    broken, good = run(
+        '- {name: a, kind: tcp, on: core, port: 1}\n- {name: b, kind: http, on: core, url: "{{ base }}/health"}'
+    )
+    assert (broken.verdict, broken.blame) == ("failed", "system")
+    assert broken.reason == "its answer cannot be judged: ZeroDivisionError: division by zero"
+    assert good.verdict == "passed"
+
+
+def test_an_operation_whose_answer_breaks_its_lifecycle_is_cancelled(
+    run: Any, app: App, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def breaks(value: Any) -> bool:
+        raise ZeroDivisionError
+
+    monkeypatch.setattr("canaryctl.probe.lifecycle.is_true", breaks)
+    (row,) = run(
+        """
+- name: p
+  kind: lifecycle
+  on: core
+  start: {url: "{{ base }}/start/odd", save: {op: id}}
+  status: {url: "{{ base }}/operations/{{ op }}", until: "data", every: 30ms, timeout: 3s}
+  cancel: {url: "{{ base }}/operations/{{ op }}"}
+"""
+    )
+    assert row.verdict == "failed" and row.reason.endswith("ZeroDivisionError; what it started was cancelled")
+    assert app.operations[row.saved["op"]]["status"] == "cancelled"
+
+
+@pytest.mark.parametrize(
+    "text", ["NaN", "[Infinity]", '{"a": -Infinity}', BIG, "1e400", "[" * 102 + "]" * 102, "", "{"]
+)
+def test_what_python_takes_for_json_and_is_none_is_refused(text: str) -> None:
+    with pytest.raises(ValueError):
+        parse_json(text)
+
+
+@pytest.mark.parametrize("value", [0, -(2**63), 2**64 - 1, 1.5, None, [], {"a": [True]}, "\ud800", "9" * 400])
+def test_json_is_read_as_it_is(value: Any) -> None:
+    assert parse_json(json.dumps(value)) == value
+
+
+@pytest.mark.parametrize(
+    "body", [BIG, "NaN", "1e999", '"1"', "true", "null", "[1]", '{"a": 1}', "[" * 500], ids=lambda body: body[:9]
+)
+def test_a_metric_reads_numbers_and_nothing_else(body: str) -> None:
+    metric = Metric(name="m", statistic="last", url="http://x", on="core", jmespath="@", at_most=1)
+    assert isinstance(_number(metric, Answer(200, body.encode())), str)
+
+
+@pytest.mark.parametrize("expression", ["to_number('nan')", "to_number('inf')", "sum(@)"])
+def test_nor_what_an_expression_makes_of_texts(expression: str) -> None:
+    metric = Metric(name="m", statistic="last", url="http://x", on="core", jmespath=expression, at_most=1)
+    assert isinstance(_number(metric, Answer(200, b"[1.7e308, 1.7e308]")), str)
+
+
+def test_a_long_field_of_a_table_is_read_and_what_is_no_table_is_no_answer() -> None:
+    assert parse_rows(f"a,b\n{'x' * 200_000},1\n")[0]["a"] == "x" * 200_000
+    with pytest.raises(Unanswered, match="no table"):
+        parse_rows("a\n" + "x" * (2**20 + 1))
