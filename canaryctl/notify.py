@@ -7,7 +7,6 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from canaryctl.config.webhook import Webhook
-from canaryctl.errors import CanaryError
 from canaryctl.record.files import now
 
 if TYPE_CHECKING:
@@ -33,7 +32,7 @@ def tell(scene: Scene, run: Run, listeners: Sequence[Listener]) -> None:
         if webhook is None or document["verdict"] not in webhook.on:
             return
         trouble = send(webhook, payload_of(document, webhook.format))
-    except CanaryError as error:
+    except Exception as error:  # it comes after everything else, and must hide nothing of it
         trouble = str(error)
     except KeyboardInterrupt:
         trouble = "interrupted"

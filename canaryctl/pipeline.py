@@ -12,9 +12,10 @@ from typing import Any
 
 from canaryctl.errors import CanaryError, ConfigError, HostError
 from canaryctl.plan.back import back_to, choose_release
+from canaryctl.plan.outcome import outcome
 from canaryctl.plan.plan import Plan, plan_provision
 from canaryctl.record.run import Listener
-from canaryctl.recording import after_failure, judge, recorded, return_to, unrecorded
+from canaryctl.recording import after_failure, ended_by, judge, recorded, return_to, unrecorded
 from canaryctl.scene import Request
 from canaryctl.steps import (
     contracts,
@@ -86,6 +87,7 @@ def stage(name: str, request: Request, listeners: Sequence[Listener]) -> Documen
         if name == "push":
             contracts.check_here(work)
         apply(work, plan.only(name))
+        waves.end(work)
         if name != "push":  # images alone change nothing that could be collected
             evidence.read_migration(work)
             evidence.collect(work)
@@ -205,11 +207,11 @@ def bring(work: Work, agree: Callable[[Plan], None]) -> None:
     hooks.before_deploy(work)
     apply(work, plan)
     judge(work)
-    bad = work.verdict == "failed"
+    ended = outcome(ended_by(work))
     waves.end(work)
     evidence.remember(work, "verdict", judging.proven(work))
-    if bad:
-        after_failure(work)
+    work.judged = True
+    after_failure(work, ended.policy)
     if plan.changes and work.verdict == "passed" and locking.take_to_prune(work):
         with work.run.changing():
             images.prune(work)

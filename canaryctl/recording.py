@@ -13,17 +13,10 @@ from pathlib import Path
 
 from canaryctl import notify
 from canaryctl.config.evidencegroup import evidence_group
-from canaryctl.errors import (
-    ApplyError,
-    CanaryError,
-    ContractError,
-    HostError,
-    Interrupted,
-    LockedError,
-    UnjudgedError,
-    worst_exit,
-)
+from canaryctl.errors import ApplyError, CanaryError, ContractError, Interrupted, LockedError, UnjudgedError
 from canaryctl.plan.back import Back
+from canaryctl.plan.outcome import Ended, outcome
+from canaryctl.record.document import error_object
 from canaryctl.record.run import Listener, Run
 from canaryctl.scene import Request, Scene
 from canaryctl.steps import evidence, hooks, judging, promoting, rolling, stages, waves
@@ -31,7 +24,7 @@ from canaryctl.steps.backups import Backup
 from canaryctl.steps.watching import Watching, watch
 from canaryctl.work import Work
 
-_VERDICT_EXIT = {"passed": 0, "failed": 1, "inconclusive": 4}
+_INTERRUPTED_WAITS = 5.0  # seconds for all hosts together
 
 
 @contextmanager
@@ -54,7 +47,13 @@ def unrecorded(request: Request, *, fetch: bool = False) -> Iterator[Work]:
 @contextmanager
 def recorded(command: str, request: Request, listeners: Sequence[Listener], role: str | None = None) -> Iterator[Work]:
     """Everything a command does on an environment, recorded whatever comes of it."""
-    scene = Scene(request)
+    with _recorded(Scene(request), command, listeners, role) as work:
+        yield work
+
+
+@contextmanager
+def _recorded(scene: Scene, command: str, listeners: Sequence[Listener], role: str | None = None) -> Iterator[Work]:
+    request = scene.request
     with ExitStack() as leaving:
         runs = scene.project.runs
         if request.check:  # changes nothing, so leaves no run
@@ -66,21 +65,40 @@ def recorded(command: str, request: Request, listeners: Sequence[Listener], role
         try:
             try:
                 yield work
-                codes = {_VERDICT_EXIT[work.verdict], 3 if work.failures else 0, 6 if work.start_failures else 0}
+                ended = outcome(ended_by(work))
                 unreachable = next(iter(work.failures.values()), None)
-                verdict = "error" if unreachable and work.verdict == "passed" else work.verdict
-                run.finish(verdict, worst_exit(codes), unreachable or waves.error_of(work))
-            except CanaryError as error:
+                run.finish(ended.verdict, ended.exit_code, unreachable or waves.error_of(work))
+            except Exception as error:
                 _after_error(work, error)
-                hooks.after_error(work, error, _verdict_after(error))
-                run.finish(_verdict_after(error), error.exit_code, error)
-        except KeyboardInterrupt:
+                ended = outcome(ended_by(work, error))
+                run.finish(ended.verdict, ended.exit_code, error)
+                if not isinstance(error, CanaryError):
+                    raise
+        except KeyboardInterrupt as interrupt:
+            _after_interrupt(work, interrupt)
             run.finish("interrupted", 130, Interrupted("interrupted by the operator", "", interrupted_hint(work)))
         except BaseException as error:
             run.finish("error", 1, error)
             raise
     if request.check:
         run.document["directory"] = ""
+
+
+def ended_by(work: Work, error: BaseException | None = None) -> Ended:
+    """How a run came to its end, as `outcome` wants to know it."""
+    document = work.run.document
+    return Ended(
+        command=document["command"],
+        role=document["role"],
+        error=error,
+        verdict=work.verdict,
+        judged=work.judged,
+        changed=bool(document["changed_from"]),
+        touched=bool(work.touched),
+        lost=bool(work.failures),
+        left_behind=bool(work.start_failures),
+        on_failure=work.scene.policy.on_failure,
+    )
 
 
 def _open(scene: Scene, command: str, listeners: Sequence[Listener], runs: Path, role: str | None = None) -> Run:
@@ -97,33 +115,64 @@ def _open(scene: Scene, command: str, listeners: Sequence[Listener], runs: Path,
     )
 
 
-def _verdict_after(error: CanaryError) -> str:
-    if isinstance(error, (ApplyError, ContractError)):
-        return "failed"
-    return "inconclusive" if isinstance(error, UnjudgedError) else "error"
-
-
-def _after_error(work: Work, error: CanaryError) -> None:
-    """Evidence first, then the policy. A second fault on the way must not hide the first."""
-    changed = bool(work.run.document["changed_from"])
-    if not work.facts or (isinstance(error, LockedError) and not changed):
+def _after_error(work: Work, error: Exception) -> None:
+    """Evidence first, then history, policy and hooks. A second fault on the way hides neither the first nor these."""
+    if not work.facts and not work.run.document["changed_from"]:
         return
-    image_refused = isinstance(error, (ContractError, UnjudgedError))
+    ended = outcome(ended_by(work, error))
     try:
-        if not work.collected and (changed or not image_refused):
-            evidence.collect(work)
-        if changed and isinstance(error, (ApplyError, HostError, ContractError, UnjudgedError)):
-            evidence.remember(work, work.run.document["command"], "failed")
-        if changed and isinstance(error, (ApplyError, HostError)):  # a refused image has replaced nothing
-            after_failure(work)
-        if changed or image_refused or isinstance(error, ApplyError):
-            now = "The hosts serve now" if changed else "Nothing was changed; the hosts serve"
-            error.hint = f"{error.hint.rstrip('. ')}. {now}: {evidence.serving(work)}".lstrip(". ")
+        if ended.collect and not work.collected:
+            with _whatever_comes(work):
+                evidence.collect(work)
+        if ended.remember:
+            with _whatever_comes(work):
+                evidence.remember(work, work.run.document["command"], ended.remember)
+        for host in rolling.unreachable(work):
+            hint = "see that it is up, then deploy again: that goes on from what it finds"
+            work.run.warn(f"{host} could not be reached, it may serve nothing", host, hint)
+        after_failure(work, ended.policy)
+        if isinstance(error, CanaryError):
+            with _whatever_comes(work):
+                _say_what_serves(work, error)
+        if ended.hook:
+            with _whatever_comes(work):
+                hooks.after_error(work, error, ended.verdict)
+    except KeyboardInterrupt:
+        what, where, hint = (error_object(error) or {}).values()
+        work.run.warn(f"before the interruption: {what}", where, hint)
+        raise
+
+
+@contextmanager
+def _whatever_comes(work: Work) -> Iterator[None]:
+    """A fault of one step of the aftermath is a warning, and the next step follows."""
+    try:
+        yield
     except CanaryError as second:
         work.run.warn(f"after the failure: {second.what}", second.where, second.hint)
-    except KeyboardInterrupt:
-        work.run.warn(f"before the interruption: {error.what}", error.where, error.hint)
-        raise
+    except Exception as fault:
+        told = error_object(fault) or {}
+        work.run.warn(f"after the failure: {told['what']}", hint=told["hint"])
+
+
+def _say_what_serves(work: Work, error: CanaryError) -> None:
+    changed = bool(work.run.document["changed_from"])
+    if isinstance(error, LockedError) and not changed:
+        return
+    if changed or isinstance(error, (ApplyError, ContractError, UnjudgedError)):
+        now = "The hosts serve now" if changed else "Nothing was changed; the hosts serve"
+        error.hint = f"{error.hint.rstrip('. ')}. {now}: {evidence.serving(work)}".lstrip(". ")
+
+
+def _after_interrupt(work: Work, interrupt: KeyboardInterrupt) -> None:
+    """Leave a line in the hosts' history where a release was on its way; who interrupts waits for seconds at most."""
+    remember = outcome(ended_by(work, interrupt)).remember
+    if remember is None or work.scene.request.check:
+        return
+    try:
+        evidence.remember_interrupted(work, remember, seconds=_INTERRUPTED_WAITS)
+    except (Exception, KeyboardInterrupt) as fault:
+        work.run.warn(f"the interruption may not be in the hosts' history: {fault or 'interrupted again'}")
 
 
 def interrupted_hint(work: Work) -> str:
@@ -140,39 +189,50 @@ def judge(work: Work, watching: Watching | None = None) -> None:
     evidence.collect(work)
 
 
-def after_failure(work: Work) -> None:
-    """What the environment's policy wants once a release has failed on it. Evidence has been collected by now."""
-    document = work.run.document
-    if not document["changed_from"] or document["command"] == "rollback" or document["role"] == "baseline":
-        return  # a baseline's place is taken by its candidate
-    policy = work.scene.policy.on_failure
-    if policy == "down":
-        work.run.note("canary_on_failure is down: the services are stopped, their data stays")
-        stages.down(work, volumes=False)
+def after_failure(work: Work, policy: str) -> None:
+    """Do once what the environment's policy wants after a release has failed on it. Evidence has been collected by now.
+
+    Raises nothing but KeyboardInterrupt: what goes wrong is a warning beside the failure that led here.
+    """
+    if not policy or work.policy_acted:
+        return
+    work.policy_acted = True
+    with _whatever_comes(work):
+        if policy == "down":
+            work.run.note("canary_on_failure is down: the services are stopped, their data stays")
+            stages.down(work, volumes=False)
+        elif policy == "rollback":
+            roll_back(work)
+        else:
+            work.run.note("canary_on_failure is keep: the hosts keep what they have")
+            return
+    with _whatever_comes(work):
         work.observe(again=True)
-    elif policy == "rollback":
-        roll_back(work)
-        work.observe(again=True)
-    else:
-        work.run.note("canary_on_failure is keep: the hosts keep what they have")
 
 
 def roll_back(work: Work) -> None:
     """Take the hosts back to what they served before this run, in a run of its own that judges what serves then."""
     back = rolling.way_back(work)
-    if back is None:
-        work.run.note("nothing was rolled back: the run touched nothing that serves")
+    if back.left:
+        work.run.warn(
+            "nothing to go back to: no other release has passed there, and the services are left as they are",
+            ", ".join(back.left),
+            "mend the release and deploy again, or name one to go back to: canaryctl rollback ENV --to RELEASE",
+        )
+    if not back.steps:
+        if not back.left and not rolling.unreachable(work):
+            work.run.note("nothing was rolled back: the run touched nothing that serves")
         return
     revisions, backup = work.run.document["migrations"], None
     moved = (revisions["before"], revisions["after"]) if revisions["before"] != revisions["after"] else None
     if moved or work.run.document["role"] == "candidate":  # whose baseline may have moved it
         try:
             backup = rolling.settle_database(work, back, moved)
-        except ApplyError as stop:
+        except CanaryError as stop:
             work.run.warn(f"not rolled back: {stop.what}", stop.where, stop.hint)
             return
     request = replace(work.scene.request, only=(), skip=(), images={}, variant=None, contracts=True, force_reason=None)
-    with recorded("rollback", request, work.listeners) as again:
+    with _recorded(work.scene.again(request), "rollback", work.listeners) as again:
         again.lock = work.lock
         again.gone = {(gap["host"], gap["service"]): gap["from"] for gap in work.run.document["gaps"]}
         evidence.know_secrets(again, needed=False)

@@ -5,6 +5,7 @@ Everything here is read before any host is touched; a fault is a ConfigError.
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -80,6 +81,15 @@ class Scene:
         self._renderings: dict[tuple[str, tuple[Any, ...], str], Rendering] = {}
         chosen = match_hosts(self.environment, request.limit)
         self.hosts: list[Host] = [host for name, host in self.environment.hosts.items() if name in chosen]
+
+    def again(self, request: Request) -> Scene:
+        """The same configuration, as it was read, for another command on it: its files may have changed meanwhile."""
+        made = copy.copy(self)
+        for of_the_release in ("release", "names", "selection"):
+            made.__dict__.pop(of_the_release, None)
+        made.request, made.variant, made._given = request, self.stack.choose_variant(request.variant), False
+        made._renderings = {}
+        return made
 
     @property
     def policy(self) -> Policy:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import secrets
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -30,7 +31,10 @@ class Work:
     def __init__(self, scene: Scene, run: Run) -> None:
         self.scene, self.run = scene, run
         self.verdict = "passed"
+        self.judged = False  # whether the verdict stands in the hosts' history
         self.collected = False
+        self.policy_acted = False
+        self.touched: dict[str, set[str]] = {}  # stages that have begun to change what a host serves, by host
         self.baseline: Mapping[str, Any] | None = None  # run.json of the run this one is measured by
         self.facts: dict[str, HostFacts] = {}
         self.before: dict[str, HostFacts] = {}  # as first observed, nobody else changing them any more
@@ -54,11 +58,12 @@ class Work:
         return self
 
     def __exit__(self, *_: object) -> None:
-        if self.lock and self.lock.work is self:  # a rollback works under the failed run's
-            self.lock.release()
-        self.connections.close()
-        ansible.close()
-        remove_scratch(self.scratch)
+        with ExitStack() as leaving:  # each of these, whatever comes of the others; in reverse
+            leaving.callback(remove_scratch, self.scratch)
+            leaving.callback(ansible.close)
+            leaving.callback(self.connections.close)
+            if self.lock and self.lock.work is self:  # a rollback works under the failed run's
+                leaving.callback(self.lock.release)
 
     # observe
 
@@ -171,14 +176,6 @@ class Work:
                 "migration": None,
             },
         )
-
-    # apply
-
-    # migration
-
-    # probe
-
-    # record
 
 
 def without_mac(document: Mapping[str, Any]) -> dict[str, Any]:

@@ -50,10 +50,14 @@ class Step:
 
 @dataclass(frozen=True)
 class Back:
-    """The whole way back. `release` is the release.json that will serve again, {} where nothing will."""
+    """The whole way back. `release` is the release.json that will serve again, {} where nothing will.
+
+    `left` are hosts that stay as they are: no other release has passed there.
+    """
 
     release: Mapping[str, Any]
     steps: Mapping[str, Step]
+    left: tuple[str, ...] = ()
 
     @property
     def id(self) -> str | None:
@@ -167,21 +171,80 @@ def back_to(release: str, facts: Mapping[str, HostFacts], environment: str, stac
 
 
 def back_from(
-    before: Mapping[str, HostFacts], now: Mapping[str, HostFacts], hosts: Iterable[str], environment: str, stack: str
+    before: Mapping[str, HostFacts],
+    now: Mapping[str, HostFacts],
+    hosts: Iterable[str],
+    environment: str,
+    stack: str,
+    failed: str | None = None,
 ) -> Back:
-    """The way back to what each of `hosts` served `before` a run; where that was nothing, what the run made goes."""
+    """The way back on `hosts` to what each served `before` a run; where that was nothing, what the run made goes.
+
+    What served there is passed over where it has `failed` itself (a release's id) or has not proven itself there: an
+    interrupted run may have left it. The newest release that passed on all of those hosts takes its place.
+    """
     steps: dict[str, Step] = {}
     document: Mapping[str, Any] = {}
+    passed_over: list[str] = []
     for host in hosts:
         was, seen = before[host], now[host]
         current = was.state.current_release
         if current and was.state.current:
+            if not _is_good(was, current, environment, failed):
+                passed_over.append(host)
+                continue
             document = current if current.get("environment") == environment or not document else document
             steps[host] = _step(host, was.state.current, current, seen, stack)
         elif was.state.current is None:  # else something served whose release.json cannot be read: it is left alone
             project = f"{stack}-{environment}"
             steps[host] = Step(host, None, project, created=_created(was, seen, project))
+    there = {host: _directories(now[host], environment) for host in passed_over}
+    release = newest_passed({host: before[host] for host in passed_over}, there, environment, failed)
+    if release is None:
+        return Back(document, steps, tuple(passed_over))
+    for host in passed_over:
+        directory, document = there[host][release]
+        steps[host] = _step(host, directory, document, now[host], stack)
     return Back(document, steps)
+
+
+def newest_passed(
+    hosts: Mapping[str, HostFacts],
+    there: Mapping[str, Mapping[str, Any]],
+    environment: str,
+    failed: str | None = None,
+) -> str | None:
+    """Id of the newest release that passed on each of `hosts`, is `there` (ids by host) and is not `failed`."""
+    passed = {host: passed_releases([seen], environment) for host, seen in hosts.items()}
+    return next(
+        (
+            release
+            for release in passed_releases(hosts.values(), environment)
+            if release != failed and all(release in passed[host] and release in there[host] for host in hosts)
+        ),
+        None,
+    )
+
+
+def _is_good(was: HostFacts, current: Mapping[str, Any], environment: str, failed: str | None) -> bool:
+    """Whether the release that served on a host before may serve again; another environment's is judged by its own."""
+    release, of = current.get("id"), str(current.get("environment"))
+    if release == failed and of == environment:
+        return False
+    if release in passed_releases([was], of):
+        return True
+    lines = [line for line in was.state.history if isinstance(line, Mapping) and line.get("environment") == of]
+    verdicts = [line["verdict"] for line in lines if line.get("to") == release and line.get("verdict")]
+    return bool(verdicts) and verdicts[-1] == "partial"  # all of it that was judged passed, and it served
+
+
+def _directories(seen: HostFacts, environment: str) -> dict[str, tuple[str, Mapping[str, Any]]]:
+    """Directory and release.json of an environment's releases on a host, by id; the newest of each."""
+    found: dict[str, tuple[str, Mapping[str, Any]]] = {}
+    for name, there in seen.state.releases.items():
+        if there.release and there.release.get("environment") == environment:
+            found.setdefault(str(there.release["id"]), (name, there.release))
+    return found
 
 
 def _step(host: str, directory: str, document: Mapping[str, Any], seen: HostFacts, stack: str) -> Step:

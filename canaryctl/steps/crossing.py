@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from canaryctl.errors import CanaryError, HostError
+from canaryctl.errors import CanaryError
 from canaryctl.steps import judging
 from canaryctl.work import Work
 
@@ -37,7 +37,7 @@ def under_way(work: Work) -> Iterator[None]:
     try:
         _begin(work, probes, operations)
         yield
-    except (CanaryError, KeyboardInterrupt):
+    except BaseException:
         work.crossing = {}
         for (name, host), (probe, scope) in operations.items():
             work.run.note(f"'{name}' was under way on {host}: {_cancel(probe, scope)}")
@@ -114,5 +114,5 @@ def _cancel(probe: Lifecycle, scope: Scope) -> str:
 
     try:
         return cancel(probe, scope)
-    except HostError as error:
-        return f"it could not be cancelled: {error.what}"
+    except Exception as error:  # what stopped the deploy is what is to be reported
+        return f"it could not be cancelled: {error.what if isinstance(error, CanaryError) else error}"

@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
+import contextlib
 import shlex
+import threading
 import time
 from collections.abc import Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
-from canaryctl.errors import CanaryError
-from canaryctl.observe import Connection, describe_containers
+from canaryctl.errors import CanaryError, HostError
+from canaryctl.observe import Connection, Connections, describe_containers
 from canaryctl.observe import collect as collect_from
 from canaryctl.observe.sudo import PREFIX
 from canaryctl.plan.plan import migration_host
 from canaryctl.record import history
 from canaryctl.record.excerpts import excerpt
+from canaryctl.record.files import safe_name
 from canaryctl.record.scrub import Scrubber
 from canaryctl.steps import locking
 from canaryctl.steps.proof import proof
@@ -22,40 +24,64 @@ from canaryctl.work import Work
 
 
 def collect(work: Work) -> None:
-    """Bring logs, container state and facts home. What cannot be had is noted; nothing is raised."""
+    """Bring logs, container state and facts home. What cannot be had is noted: nothing that a host answers raises."""
     work.collected = True
-    project = work.scene.compose_project
     work.run.event("stage.started", stage="collect", hosts=list(work.facts))
-    work.observe(again=True)
+    try:
+        work.observe(again=True)
+    except Exception as fault:
+        _note_fault(work, "the hosts could not be observed again", fault)
     logs: dict[str, Any] = {}
     containers: dict[str, Any] = {}
 
-    def one(host: str) -> None:
-        began = time.monotonic()
+    def one(connection: Connection) -> None:
+        host, began = connection.host, time.monotonic()
         try:
-            found = collect_from(
-                work.connections.get(host),
-                work.scene.environment.hosts[host],
-                project,
-                become_password=work.scene.request.become_password,
-            )
-        except CanaryError as error:
-            work.run.stage("collect", host, "failed", time.monotonic() - began, message=error.what)
-            return
-        for service, text in found["logs"].items():
-            work.run.host_file(host, f"logs/{service}.log", text)
-        # Scrubbed first: a pattern of a line hides no secret any more, it only spells it differently.
-        logs[host] = {service: excerpt(work.run.scrub(text)) for service, text in found["logs"].items()}
-        containers[host] = describe_containers(host, found["containers"], found["memory"], found["became_healthy"])
-        work.run.host_file(host, "containers.json", without_secrets(found["containers"], work.scene.stack.secrets))
-        if found["compose"]:
-            work.run.host_file(host, "compose.yml", found["compose"])
-        work.run.stage("collect", host, "ok", time.monotonic() - began)
+            logs[host], containers[host] = _collect_from(work, connection)
+        except Exception as fault:
+            message = fault.what if isinstance(fault, CanaryError) else f"{type(fault).__name__}: {fault}"
+            work.run.stage("collect", host, "failed", time.monotonic() - began, message=message)
+        else:
+            work.run.stage("collect", host, "ok", time.monotonic() - began)
 
-    with ThreadPoolExecutor(max_workers=max(len(work.facts), 1)) as pool:
-        list(pool.map(one, list(work.facts)))
+    _, lost = work.connections.each(list(work.facts), one)
+    for host, error in lost.items():
+        work.run.stage("collect", host, "failed", 0.0, message=error.what)
     work.run.set("logs", {host: logs[host] for host in work.facts if host in logs})
     work.run.set("containers", [row for host in work.facts for row in containers.get(host, ())])
+
+
+def _collect_from(work: Work, connection: Connection) -> tuple[dict[str, Any], list[dict[str, Any]]]:
+    """Excerpts of one host's logs by service, and its containers; the whole of both is kept as files."""
+    host = connection.host
+    found = collect_from(
+        connection,
+        work.scene.environment.hosts[host],
+        work.scene.compose_project,
+        become_password=work.scene.request.become_password,
+    )
+    for service, text in found["logs"].items():
+        _keep(work, host, f"logs/{safe_name(service)}.log", text)
+    _keep(work, host, "containers.json", without_secrets(found["containers"], work.scene.stack.secrets))
+    if found["compose"]:
+        _keep(work, host, "compose.yml", found["compose"])
+    # Scrubbed first: a pattern of a line hides no secret any more, it only spells it differently.
+    logs = {service: excerpt(work.run.scrub(text)) for service, text in found["logs"].items()}
+    return logs, describe_containers(host, found["containers"], found["memory"], found["became_healthy"])
+
+
+def _keep(work: Work, host: str, relative: str, content: Any) -> None:
+    try:
+        work.run.host_file(host, relative, content)
+    except Exception as fault:
+        _note_fault(work, f"{relative} is not in the evidence", fault, host)
+
+
+def _note_fault(work: Work, what: str, fault: Exception, where: str = "") -> None:
+    if isinstance(fault, CanaryError):
+        work.run.warn(f"{what}: {fault.what}", where or fault.where, fault.hint)
+    else:
+        work.run.warn(f"{what}: {type(fault).__name__}: {fault}", where)
 
 
 def remember(
@@ -66,6 +92,40 @@ def remember(
     Hosts that a failed wave spared serve what they served, so this release has no history there. `more` is what the
     lines of some hosts have besides.
     """
+    reached = [host for host in work.facts if host not in work.held_back]
+    for error in _append(work, work.connections, reached, what, verdict, more).values():
+        work.run.warn(error.what, error.where, error.hint)
+
+
+def remember_interrupted(work: Work, verdict: str, seconds: float) -> None:
+    """Append a line to the history of the hosts that an interrupted run has touched, in `seconds` at most.
+
+    Over connections of its own: an interruption closes the run's.
+    """
+    hosts = [work.scene.environment.hosts[host] for host in work.touched if host in work.facts]
+    waiting = {host.name for host in hosts}
+
+    def tell() -> None:
+        with Connections(hosts, work.scene.request.become_password) as anew, contextlib.suppress(CanaryError):
+            names = [host.name for host in hosts]
+            waiting.intersection_update(_append(work, anew, names, work.run.document["command"], verdict))
+
+    teller = threading.Thread(target=tell, name="history", daemon=True)
+    teller.start()
+    teller.join(seconds)
+    if waiting:
+        work.run.warn("the interruption is not in the history of every host", ", ".join(sorted(waiting)))
+
+
+def _append(
+    work: Work,
+    connections: Connections,
+    hosts: Sequence[str],
+    what: str,
+    verdict: str | None,
+    more: Mapping[str, Mapping[str, Any]] | None = None,
+) -> dict[str, HostError]:
+    """Append a line to the history of each of `hosts`; those that refused, with why."""
 
     def append(connection: Connection) -> None:
         host = connection.host
@@ -85,10 +145,7 @@ def remember(
         locks = locking.held_on(work, host)
         history.append(connection, root, work.scene.stack.stack, line, sudo=work.facts[host].sudo, locks=locks)
 
-    reached = [host for host in work.facts if host not in work.held_back]
-    _, refused = work.connections.each(reached, append)
-    for error in refused.values():
-        work.run.warn(error.what, error.where, error.hint)
+    return connections.each(hosts, append)[1]
 
 
 def know_secrets(work: Work, *, needed: bool = True) -> None:

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from canaryctl.config.yamlfile import shown
-from canaryctl.errors import CanaryError, ConfigError
+from canaryctl.errors import ConfigError
 from canaryctl.record.document import error_object
 from canaryctl.record.files import to_json
 from canaryctl.work import Work
@@ -66,7 +66,7 @@ def after_deploy(work: Work) -> None:
         _run_leniently(work, "on-failure", {"verdict": "failed"})
 
 
-def after_error(work: Work, error: CanaryError, verdict: str) -> None:
+def after_error(work: Work, error: Exception, verdict: str) -> None:
     """Run `on-failure` where an error stopped what had already changed hosts."""
     if work.run.document["changed_from"] and work.run.document["role"] != "baseline":
         _run_leniently(work, "on-failure", {"verdict": verdict, "error": error_object(error)})

@@ -22,20 +22,24 @@ HOW_ON = (
     "to go back with the database: canaryctl rollback ENV --restore-database (what was written since its backup is "
     "lost); or mend the release and deploy again"
 )
-# Stages after which a host may serve something else than before, or have files of a release it never served.
-_TOUCHING = ("render", "migrate", "start")
+_SERVING = {"migrate", "start", "rollback", "restore", "down"}  # stages after which a host may serve something else
 
 
-def way_back(work: Work) -> Back | None:
-    """What takes the hosts that a failed run touched back to what they served before it; None where it touched none."""
+def way_back(work: Work) -> Back:
+    """What takes the hosts that a failed run touched back to what they served before it; no steps where there are none.
+
+    A host where it has only rendered serves what it did: there, what a first deploy left behind is all that goes.
+    """
     before = {**work.before, **work.before_baseline}
-    touched = {stage["host"] for stage in work.run.document["stages"] if stage["name"] in _TOUCHING}
-    hosts = [host for host in work.facts if host in touched and host in before]
-    serving = {stage["host"] for stage in work.run.document["stages"] if stage["name"] in ("migrate", "start")}
-    chosen = [host for host in hosts if host in serving or before[host].state.current_release is None]
-    scene = work.scene
-    back = back_from(before, work.facts, chosen, scene.environment.name, scene.stack.stack)
-    return back if back.steps else None
+    hosts = [host for host in work.facts if host in work.touched and host in before]
+    chosen = [h for h in hosts if work.touched[h] & _SERVING or before[h].state.current_release is None]
+    scene, failed = work.scene, work.run.document["release"]["id"]
+    return back_from(before, work.facts, chosen, scene.environment.name, scene.stack.stack, failed)
+
+
+def unreachable(work: Work) -> list[str]:
+    """Hosts that were lost after something had begun that takes services away for a while."""
+    return [host for host, stages in work.touched.items() if stages & _SERVING and host not in work.facts]
 
 
 def reachable(back: Back, work: Work) -> Back:

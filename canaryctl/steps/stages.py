@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from canaryctl.apply import AnsibleOptions, StageResult, StageRun, run_stage
-from canaryctl.errors import ApplyError, CanaryError, HostError
+from canaryctl.errors import ApplyError, CanaryError, ConfigError, HostError
 from canaryctl.observe import lock_lost
 from canaryctl.plan.cuda import version_of
 from canaryctl.plan.plan import Plan, marker_of, migration_host
 from canaryctl.record.files import now
 from canaryctl.steps import backuphost, evidence, locking
 from canaryctl.work import Work
+
+# Stages that may leave a host serving something else than before, or with files of a release that it never served.
+_TOUCHING = ("render", "migrate", "start", "rollback", "restore", "down")
 
 
 def provision(work: Work, hosts: Sequence[str]) -> None:
@@ -154,9 +158,35 @@ def _ansible(work: Work, stage: str, hosts: Sequence[str], variables: dict[str, 
 def _play(work: Work, stage: str, hosts: Sequence[str], variables: dict[str, Any]) -> StageRun:
     """Run a stage's playbook and record every host's result."""
     locking.demand(work)
-    request, began = work.scene.request, now()
+    began = now()
     work.run.event("stage.started", stage=stage, hosts=list(hosts))
-    done = run_stage(
+    with _touching(work, stage, hosts):
+        done = _run_stage(work, stage, hosts, variables)
+    for host, result in done.results.items():
+        work.run.stage(stage, host, result.status, result.seconds, began, message=result.message, detail=result.detail)
+        evidence.record_gaps(work, host, result.gaps)
+    if stage == "migrate":
+        evidence.record_migration(work, done.stats.get("canary_migration_result") or {})
+    return done
+
+
+@contextmanager
+def _touching(work: Work, stage: str, hosts: Sequence[str]) -> Iterator[None]:
+    """Remember before a stage begins which hosts it may leave serving something else, whatever becomes of it."""
+    before = {host: set(stages) for host, stages in work.touched.items()}
+    if stage in _TOUCHING and not work.scene.request.check:
+        for host in hosts:
+            work.touched.setdefault(host, set()).add(stage)
+    try:
+        yield
+    except ConfigError:  # Ansible could not start
+        work.touched = before
+        raise
+
+
+def _run_stage(work: Work, stage: str, hosts: Sequence[str], variables: dict[str, Any]) -> StageRun:
+    request = work.scene.request
+    return run_stage(
         stage,
         inventory=work.scene.environment.directory,
         extravars=variables
@@ -175,12 +205,6 @@ def _play(work: Work, stage: str, hosts: Sequence[str], variables: dict[str, Any
         on_event=lambda event: work.run.event(event["type"], **{k: v for k, v in event.items() if k != "type"}),
         scrub=work.run.scrub,
     )
-    for host, result in done.results.items():
-        work.run.stage(stage, host, result.status, result.seconds, began, message=result.message, detail=result.detail)
-        evidence.record_gaps(work, host, result.gaps)
-    if stage == "migrate":
-        evidence.record_migration(work, done.stats.get("canary_migration_result") or {})
-    return done
 
 
 def _faults(stage: str, results: Mapping[str, StageResult]) -> dict[str, CanaryError]:

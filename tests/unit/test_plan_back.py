@@ -126,8 +126,64 @@ def test_a_host_whose_release_cannot_be_read_is_left_alone() -> None:
 def test_another_environment_s_release_comes_back_in_its_own_project() -> None:
     before = HostFacts(
         "h",
-        state=StateFacts(current=f"{A}-1", releases={f"{A}-1": ReleaseFacts(release(A, "fleet"))}),
+        state=StateFacts(
+            current=f"{A}-1",
+            releases={f"{A}-1": ReleaseFacts(release(A, "fleet"))},
+            history=(line(A, "passed", 1, environment="fleet"),),
+        ),
     )
     ours = ContainerFacts(project="shop-prod", config_files="/opt/canaryctl/shop/releases/x/compose.yml")
     back = back_from({"h": before}, {"h": host("h", B, containers=(ours,))}, ["h"], "prod", "shop")
     assert back.steps["h"].project == "shop-fleet" and back.steps["h"].replaces == ("shop-prod",)
+
+
+# where an automatic rollback goes: what the host served (current), its history, the release that failed, and where to
+WAYS_BACK: dict[str, tuple[str | None, tuple[dict[str, Any], ...], str, str | None]] = {
+    "what served and had passed": (B, (line(A, "passed", 1), line(B, "passed", 2)), C, B),
+    "what served and passed once, whatever came after": (B, (line(B, "passed", 1), line(A, "passed", 2)), C, B),
+    "not the release that fails": (C, (line(A, "passed", 1), line(C, None, 2)), C, A),
+    "not the release that fails, though it passed before": (C, (line(A, "passed", 1), line(C, "passed", 2)), C, A),
+    "not what an interrupted run left": (B, (line(A, "passed", 1), line(B, "interrupted", 2)), C, A),
+    "not what a killed run left, which wrote nothing": (B, (line(A, "passed", 1),), C, A),
+    "not what failed and was kept": (B, (line(A, "passed", 1), line(B, "failed", 2)), C, A),
+    "an interruption unproves nothing": (B, (line(B, "passed", 1), line(B, "interrupted", 2)), C, B),
+    "what served and was judged in part": (B, (line(A, "passed", 1), line(B, "partial", 2)), C, B),
+    "nowhere where only what fails passed": (C, (line(C, "passed", 1),), C, None),
+    "nowhere where nothing passed": (B, (line(B, "interrupted", 1),), C, None),
+    "nowhere after a baseline alone": (B, (line(A, "passed", 1, role="baseline"),), C, None),
+    "nowhere for another environment's pass": (B, (line(A, "passed", 1, environment="staging"),), C, None),
+}
+
+
+@pytest.mark.parametrize("case", WAYS_BACK)
+def test_an_automatic_rollback_goes_to_what_passed_there(case: str) -> None:
+    served, history, failed, to = WAYS_BACK[case]
+    before = {"h": host("h", served, history)}
+    back = back_from(before, {"h": host("h", failed, history)}, ["h"], "prod", "shop", failed)
+    assert back.id == to
+    assert back.left == (() if to else ("h",))
+    assert [step.directory for step in back.steps.values()] == ([f"{to}-00000000"] if to else [])
+
+
+def test_a_release_whose_files_are_gone_is_not_gone_back_to() -> None:
+    history = (line(A, "passed", 1), line(B, "passed", 2))
+    back = back_from({"h": host("h", C, history)}, {"h": host("h", C, history, known="ac")}, ["h"], "prod", "shop", C)
+    assert back.id == A
+
+
+def test_hosts_that_an_interruption_left_apart_come_back_together() -> None:
+    passed = (line(A, "passed", 1), line(B, "passed", 2))
+    before = {"x": host("x", B, passed), "y": host("y", C, (*passed, line(C, "interrupted", 3)))}
+    back = back_from(before, before, ["x", "y"], "prod", "shop", C)
+    assert {name: step.directory for name, step in back.steps.items()} == dict.fromkeys("xy", f"{B}-00000000")
+    other = {**before, "y": host("y", C, (line(A, "passed", 1),))}
+    back = back_from({**other, "x": host("x", C, passed)}, other, ["x", "y"], "prod", "shop", C)
+    assert {step.directory for step in back.steps.values()} == {f"{A}-00000000"}, "the newest that passed on both"
+
+
+def test_another_environments_release_serves_again_where_it_passed() -> None:
+    staging = release(B, "staging")
+    history = (line(B, "passed", 1, environment="staging"),)
+    state = StateFacts(current="old", releases={"old": ReleaseFacts(staging)}, history=history)
+    back = back_from({"h": HostFacts("h", state=state)}, {"h": host("h", C)}, ["h"], "prod", "shop", C)
+    assert back.steps["h"].directory == "old" and back.steps["h"].project == "shop-staging"
