@@ -75,7 +75,7 @@ def _with_sizes(facts: dict[str, ImageFact]) -> dict[str, ImageFact]:
 
 def _inspect(references: list[str]) -> dict[str, dict[str, Any]]:
     """`docker image inspect` of several references in one call; those not there are left out."""
-    done = _docker("image", "inspect", *references)
+    done = _docker("image", "inspect", "--", *references)
     lines = [line for line in done.stderr.splitlines() if line.strip()]
     strange = [line for line in lines if "no such image" not in line.lower()]
     if done.returncode != 0 and strange:
@@ -118,7 +118,7 @@ def _config_digest(image: str) -> str:
         return kept.read_text().strip()
     import tarfile
 
-    with subprocess.Popen(["docker", "save", image], stdout=subprocess.PIPE) as save:
+    with subprocess.Popen(["docker", "save", "--", image], stdout=subprocess.PIPE) as save:
         with tarfile.open(fileobj=save.stdout, mode="r|") as archive:
             manifest = next((archive.extractfile(m) for m in archive if m.name == "manifest.json"), None)
             config = json.loads(manifest.read())[0]["Config"] if manifest else ""

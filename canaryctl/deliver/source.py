@@ -110,7 +110,7 @@ def saved(images: Iterable[ImageFact]) -> Iterator[tuple[str, IO[bytes]]]:
     Raises:
         ApplyError: docker save failed.
     """
-    argv = ["docker", "save", *dict.fromkeys(image.reference for image in images)]
+    argv = ["docker", "save", "--", *dict.fromkeys(image.reference for image in images)]
     with subprocess.Popen(argv, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
         try:
             with tarfile.open(fileobj=process.stdout, mode="r|") as archive:

@@ -74,8 +74,16 @@ class Release:
 
 def recorded_image(name: str, image: Mapping[str, Any]) -> ImageFact:
     """An image as a release.json has it, by its content-addressed tag; layers and platform are not recorded."""
-    source = str(image.get("source") or "")
-    return ImageFact(name, str(image["id"]), str(image["tag"]), int(image.get("size") or 0), (), "", source)
+    size = image.get("size")
+    return ImageFact(
+        name,
+        str(image["id"]),
+        str(image["tag"]),
+        size if isinstance(size, int) and 0 < size < 1 << 50 else 0,
+        (),
+        "",
+        str(image.get("source") or ""),
+    )
 
 
 def source_allowed(stack: Stack, source: str, registries: Iterable[str] = ()) -> bool:

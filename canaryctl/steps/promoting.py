@@ -17,7 +17,7 @@ from canaryctl.deliver.images import recorded_images
 from canaryctl.errors import ConfigError, HostError
 from canaryctl.observe import Connections, HostFacts, observe
 from canaryctl.observe.observation import Observation
-from canaryctl.plan.release import ImageFact, Release, make_release, recorded_image
+from canaryctl.plan.release import ImageFact, Release, content_tag, make_release, recorded_image
 from canaryctl.promotion import Choice, Proof, Rules, Wanted, choose, demand_chain
 from canaryctl.scene import Scene
 from canaryctl.steps.proof import placed_images
@@ -198,7 +198,9 @@ def _published(scene: Scene, proof: Proof) -> dict[str, ImageFact]:
 def _here(scene: Scene, proof: Proof, names: list[str]) -> dict[str, ImageFact]:
     """Those that this machine has, whatever its tags say by now."""
     images = proof.document["images"]
-    wanted = {name: (proof.images[name], (images[name]["tag"], scene.stack.images[name].reference)) for name in names}
+    wanted = {
+        name: (proof.images[name], (_tag(scene, proof, name), scene.stack.images[name].reference)) for name in names
+    }
     found = images_by_id(wanted)
     return {name: replace(image, source=images[name].get("source", "")) for name, image in found.items()}
 
@@ -218,7 +220,8 @@ def _from_host(work: Work, proof: Proof, name: str, source: _Source, *, fetch: b
     if not fetch:
         return host, described
     work.run.event("stage.started", stage="fetch", hosts=[host])
-    fetch_image(source.connections.get(host), described.reference, sudo=seen.facts[host].sudo)
+    connection, sudo = source.connections.get(host), seen.facts[host].sudo
+    fetch_image(connection, _tag(work.scene, proof, name), identity, described.size, sudo=sudo)
     image = _here(work.scene, proof, [name]).get(name)
     if image is None or (described.layers and image.layers != described.layers):
         raise ConfigError(
@@ -228,6 +231,13 @@ def _from_host(work: Work, proof: Proof, name: str, source: _Source, *, fetch: b
         )
     work.run.note(f"image {name} was not on this machine: it was fetched from {host} of {source.environment.name}")
     return host, image
+
+
+def _tag(scene: Scene, proof: Proof, name: str) -> str:
+    """The tag that an image of the proven release has on hosts, whatever their records say of it."""
+    return content_tag(
+        scene.stack.stack, replace(recorded_image(name, proof.document["images"][name]), id=proof.images[name])
+    )
 
 
 def _on_host(proof: Proof, name: str, facts: HostFacts) -> ImageFact:

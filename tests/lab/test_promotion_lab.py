@@ -16,6 +16,32 @@ from toy import Toy, evidence, tells
 pytestmark = pytest.mark.lab
 
 HOST = "canary-1"
+# A docker on a host that answers `save` with what LIE makes of it.
+WRAPPER = """#!/bin/sh
+[ "$1" = save ] || exec /usr/bin/docker "$@"
+exec python3 - "$@" <<'END'
+import io, json, os, subprocess, sys, tarfile
+LIE
+END
+"""
+ALSO_NAMES = """
+made = subprocess.run(["/usr/bin/docker", *sys.argv[1:]], stdout=subprocess.PIPE, check=True).stdout
+with tarfile.open(fileobj=io.BytesIO(made)) as real, tarfile.open(fileobj=sys.stdout.buffer, mode="w|") as lie:
+    for member in real:
+        content = real.extractfile(member).read() if member.isfile() else b""
+        if member.name == "manifest.json":
+            entries = json.loads(content)
+            entries[0]["RepoTags"].append("TAG")
+            content = json.dumps(entries).encode()
+        member.size = len(content)
+        lie.addfile(member, io.BytesIO(content))
+"""
+ANOTHER = """
+os.execv("/usr/bin/docker", ["docker", "save", "IMAGE"])
+"""
+ENDLESS = """
+os.execv("/bin/cat", ["cat", "/dev/zero"])
+"""
 IMAGE, OTHER = "promo-web:test", "promo-other:test"
 NEXT = {"all": {"canary_promotes_from": "first"}}
 
@@ -140,6 +166,32 @@ def test_an_image_that_is_not_here_any_more_comes_from_the_host_that_ran_it(
     assert served(done) == proven == here(proven)
     assert done.document["promotion"]["images"]["web"] == {"id": proven, "from": HOST}
     assert any("fetched from canary-1" in note for note in done.document["notes"])
+
+
+@pytest.mark.parametrize(
+    ("lie", "said"),
+    [(ALSO_NAMES, "it also names"), (ANOTHER, "something else than the image"), (ENDLESS, "too much for that image")],
+)
+def test_a_host_that_sends_another_archive_changes_nothing_here(
+    toy: Toy, proven: str, box: Callable[[str], Box], lie: str, said: str
+) -> None:
+    victim = "promo-base:slim"
+    base = here("ktrdr-backend:test")
+    subprocess.run(["docker", "tag", base, victim], check=True)
+    other = next(entry for entry in toy.box(HOST).run("docker images -q --no-trunc").split() if entry != proven)
+    script = WRAPPER.replace("LIE", lie.replace("TAG", victim).replace("IMAGE", other))
+    toy.box(HOST).run(f"cat > /usr/local/bin/docker <<'LAST' && chmod +x /usr/local/bin/docker\n{script}LAST\n")
+    remove(proven)
+    listed = ["docker", "images", "--no-trunc", "--format", "{{.Repository}}:{{.Tag}} {{.ID}}"]
+    before = subprocess.run(listed, capture_output=True, text=True, check=True).stdout
+    try:
+        tells(toy.run("deploy", "next", "--yes"), 3, HOST, said)
+        assert subprocess.run(listed, capture_output=True, text=True, check=True).stdout == before
+        assert here(victim) == base and here(proven) == ""
+    finally:
+        toy.box(HOST).run("rm /usr/local/bin/docker")
+        remove(victim)
+    assert served(toy.deploy("next")) == proven == here(proven)
 
 
 def test_an_unproven_image_is_refused_before_anything_is_changed(toy: Toy, proven: str) -> None:
