@@ -61,9 +61,15 @@ class Layers:
         return kept.read_bytes()
 
     def ask(self, layer: str, form: str) -> Packing:
-        """Begin to pack a layer as `zst` or `gz`; every caller shares the one piece of work."""
+        """Begin to pack a layer as `zst` or `gz`; every caller shares the one piece of work.
+
+        Raises:
+            ApplyError: no image here has it.
+        """
         with self._guard:
             if (layer, form) not in self._work:
+                if layer not in self._chains:
+                    raise _unreadable(layer[:80], "no image that is to be sent has it")
                 packing = self._work[layer, form] = Packing(self._sizes.get(layer))
                 if found := self._find(layer, form):
                     packing.finish(found)

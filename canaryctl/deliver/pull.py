@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from canaryctl.config.environment import Host
+from canaryctl.deliver.answers import Lines, counts, faults, holder, unbelievable, words
 from canaryctl.deliver.credentials import Credential
 from canaryctl.errors import ApplyError, HostError
 from canaryctl.observe import Connection, lock_lost
@@ -63,23 +64,31 @@ _REASONS: tuple[tuple[tuple[str, ...], str, str], ...] = (
 
 @dataclass
 class _Talk:
-    """What the agent says, as it says it. Lines that are no JSON come from a login shell."""
+    """What the agent says, as it says it. `names` are the images' by their identities."""
 
+    host: str
     names: dict[str, str]
     progress: Progress
-    last: dict[str, Any] = field(default_factory=dict)
-    _rest: bytes = b""
+    over: bool = False
+    error: str = ""
+    faults: dict[str, str] = field(default_factory=dict)
+    lost: list[dict[str, Any] | None] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self._lines = Lines(self.host)
 
     def hear(self, data: bytes) -> None:
-        """Take what came."""
-        *lines, self._rest = (self._rest + data).split(b"\n")
-        for line in lines:
-            if line.startswith(b"{"):
-                said = json.loads(line)
-                if "image" in said:
-                    self.progress(self.names[said["image"]], said["bytes"], said["total"])
-                else:
-                    self.last = said
+        """Take what came. Raises HostError where it is nothing that our agent would say."""
+        for said in self._lines.hear(data):
+            if "image" in said:
+                image, (got, total) = said["image"], counts(self.host, said, "bytes", "total")
+                if not isinstance(image, str) or image not in self.names:
+                    unbelievable(self.host, "progress of an image that it is not to pull")
+                self.progress(self.names[image], got, total)
+            else:
+                self.over, self.error = True, words(self.host, said, "error")
+                self.lost = [holder(self.host, said)] if "lost" in said else []
+                self.faults = faults(self.host, said, self.names, all_of_them=not self.error)
 
 
 def pull_images(
@@ -120,25 +129,25 @@ def pull_images(
     found = {registry: credential(registry) for registry in {_registry(image) for image in images}}
     logins = {registry: login.as_header(registry) for registry, login in found.items() if login}
     command, prelude = call(host, "pull", order, become_password=become_password, talk=True)
-    talk = _Talk({image.id: image.name for image in images}, progress)
+    talk = _Talk(host.name, {image.id: image.name for image in images}, progress)
     done = connection.execute(command, (prelude, json.dumps(logins).encode() + b"\n"), talk.hear, timeout=None)
-    if not talk.last:
+    if not talk.over:
         raise HostError(
             f"the pulling program failed there (exit {done.code}): {done.complaint[-300:]}",
             host.name,
             "Python 3.7 or later is needed there; push again, it goes on from what has arrived",
         )
-    if "lost" in talk.last:
-        raise lock_lost(host.name, talk.last["lost"])
-    if talk.last["error"]:
+    if talk.lost:
+        raise lock_lost(host.name, talk.lost[0])
+    if talk.error:
         raise ApplyError(
-            f"the images were not pulled there: {talk.last['error']}",
+            f"the images were not pulled there: {talk.error}",
             hint="mend Docker on the host, then push again",
             stage="push",
             host=host.name,
         )
     for image in images:
-        if said := talk.last["images"][image.id]:
+        if said := talk.faults[image.id]:
             raise refused(image, host.name, said)
 
 

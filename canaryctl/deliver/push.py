@@ -120,7 +120,7 @@ def _converse(
     limiter: Limiter | None = None,
     progress: Progress = lambda _: None,
 ) -> Talk:
-    talk = Talk(layers, order, limiter or Limiter(), progress)
+    talk = Talk(host.name, layers, order, limiter or Limiter(), progress)
     command, prelude = call(host, "receive", order, become_password=become_password, talk=True)
     try:
         done = connection.execute(command, talk.speak(prelude), talk.hear, timeout=None)

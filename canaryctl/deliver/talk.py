@@ -9,9 +9,10 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from canaryctl.deliver.answers import Lines, Opening, faults, holder, opening, unbelievable, words
 from canaryctl.deliver.layers import Layers
 from canaryctl.deliver.packing import Packing
-from canaryctl.errors import ApplyError
+from canaryctl.errors import ApplyError, HostError
 
 _PATIENCE = 3600.0  # seconds for a host to unpack
 _SPARE = 64 << 20  # bytes that Docker needs beside the layers
@@ -59,19 +60,30 @@ class _Over(Exception):  # noqa: N818  the other side said its last word
 class Talk:
     """What the agent says is read by one thread (`hear`), what we say is written by another (`speak`)."""
 
-    def __init__(self, layers: Layers, order: Mapping[str, Any], limiter: Limiter, progress: Progress) -> None:
-        self._layers, self._order = layers, order
+    def __init__(
+        self, host: str, layers: Layers, order: Mapping[str, Any], limiter: Limiter, progress: Progress
+    ) -> None:
+        self._host, self._layers, self._order = host, layers, order
         self._limiter, self._progress = limiter, progress
-        self._answers: queue.Queue[dict[str, Any] | None] = queue.Queue()
-        self._rest = b""
         self._work: dict[str, Packing] = {}
         self._images = {layer: i["name"] for i in reversed(order["images"]) for layer in i["layers"]}
-        self.missing: list[str] = []
-        self.staged: Mapping[str, tuple[int, str]] = {}
+        self._lines = Lines(host, most=len(self._images) + 2)  # an opening, one a layer, a last word
+        self._answers: queue.Queue[Mapping[str, Any] | None] = queue.Queue()
+        self._opening = Opening((), {}, {})
         self.sent = self.resumed = 0
         self.loaded: dict[str, str] | None = None
         self.error = ""
         self.lost: list[dict[str, Any] | None] = []  # who holds the lock that this run has lost
+
+    @property
+    def missing(self) -> tuple[str, ...]:
+        """Layers that the host lacks."""
+        return self._opening.missing
+
+    @property
+    def staged(self) -> Mapping[str, tuple[int, str]]:
+        """Bytes and sha256 of what it has of them."""
+        return self._opening.staged
 
     @property
     def skipped(self) -> int:
@@ -79,29 +91,41 @@ class Talk:
         return len(self._images) - len(self.missing)
 
     def hear(self, data: bytes) -> None:
-        """Take what the agent wrote. Lines that are no JSON come from a login shell."""
-        *lines, self._rest = (self._rest + data).split(b"\n")
-        for line in lines:
-            if line.startswith(b"{"):
-                self._note(json.loads(line))
+        """Take what the agent wrote.
 
-    def _note(self, answer: dict[str, Any]) -> None:
+        Raises:
+            HostError: it is nothing that our agent would say.
+        """
+        for answer in self._lines.hear(data):
+            self._note(answer)
+
+    def _note(self, answer: Mapping[str, Any]) -> None:
         # Here rather than in `speak`, whose thread may not have come so far when the conversation is over.
-        self.error = answer.get("error") or self.error
-        self.loaded = answer.get("images", self.loaded)
-        self.lost = [answer["lost"]] if "lost" in answer else self.lost
+        self.error = words(self._host, answer, "error") or self.error
+        if "lost" in answer:
+            self.lost = [holder(self._host, answer)]
+        if "images" in answer:
+            self.loaded = faults(self._host, answer, [image["id"] for image in self._order["images"]])
         if "missing" in answer:
-            self.missing, self.staged = answer["missing"], answer["staged"]
+            self._opening = opening(self._host, answer, self._images)
         self._answers.put(answer)
 
     def silence(self) -> None:
         """Nothing more will be heard."""
         self._answers.put(None)
 
-    def _answer(self) -> dict[str, Any]:
-        answer = self._answers.get(timeout=_PATIENCE)
-        if answer is None or answer.get("error"):
+    def _answer(self, key: str) -> Mapping[str, Any]:
+        """The next answer, which has to hold `key`."""
+        try:
+            answer = self._answers.get(timeout=_PATIENCE)
+        except queue.Empty:
+            raise HostError(
+                f"nothing was heard for {_PATIENCE:.0f} s", self._host, "see what it is busy with"
+            ) from None
+        if answer is None or self.error:
             raise _Over
+        if key not in answer:
+            unbelievable(self._host, f"no {key!r} where it is due")
         return answer
 
     def speak(self, prelude: bytes) -> Iterator[bytes]:
@@ -109,22 +133,23 @@ class Talk:
 
         Raises:
             ApplyError: no room there, or a layer arrived damaged.
+        HostError: an answer is not the one that is due, or none comes.
         """
         yield prelude
         try:
-            opening = self._answer()
+            self._answer("missing")
             if self._order["ask"]:
                 return
             self._work = {layer: self._layers.ask(layer, self._order["form"]) for layer in self.missing}
-            self._demand_room(opening["disks"])
+            self._demand_room(self._opening.disks)
             for layer, packing in self._work.items():
                 yield from self._layer(layer, packing)
             for _ in self._work:
-                self._check(self._answer())
+                self._check(self._answer("ok"))
             if self._work:
                 self._tell(layer, arrived=True)
             yield _line({"load": True})
-            self._answer()  # our end stays open until the other has said its last word
+            self._answer("images")  # our end stays open until the other has said its last word
         except _Over:
             return
 
@@ -159,8 +184,10 @@ class Talk:
         yield _line({"layer": layer, "total": packed.size, "sha256": packed.sha256})
 
     def _check(self, answer: Mapping[str, Any]) -> None:
-        if not answer["ok"]:
-            layer = answer["layer"]
+        layer = answer.get("layer")
+        if not isinstance(layer, str) or layer not in self._work:
+            unbelievable(self._host, "an answer about a layer that was not sent")
+        if answer["ok"] is not True:
             raise ApplyError(
                 f"layer {layer} of image {self._images[layer]} was damaged on its way there, and thrown away",
                 hint="push again; if it happens again, look for a failing disk or memory on either side",

@@ -12,16 +12,18 @@ import socket
 import tarfile
 import threading
 from pathlib import Path
+from typing import Any
 
 import pytest
 import zstandard
 
 from canaryctl.deliver.layers import Layers, compress
 from canaryctl.deliver.packing import Packed, Packing
+from canaryctl.deliver.pull import _Talk as PullTalk
 from canaryctl.deliver.push import _form
 from canaryctl.deliver.source import chain_ids, read_tar_split, unpacked
 from canaryctl.deliver.talk import Limiter, Sending, Talk, lack
-from canaryctl.errors import ApplyError
+from canaryctl.errors import ApplyError, HostError
 from canaryctl.observe.agent import load, receive
 from canaryctl.observe.agent.staging import Staging
 from canaryctl.observe.facts import DockerFacts, HostFacts
@@ -287,7 +289,7 @@ def test_a_beginning_ends_where_a_layer_is_missing() -> None:
 
 
 def order(layers: list[str], *, ask: bool) -> dict[str, object]:
-    images = [{"name": "web", "layers": layers}]
+    images = [{"name": "web", "id": "sha256:1", "layers": layers}]
     return {"ask": ask, "form": "zst", "docker_root": "/docker", "images": images}
 
 
@@ -295,11 +297,11 @@ def test_what_the_host_said_counts_even_when_it_hangs_up_at_once(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-    talk = Talk(Layers([]), order(["sha256:a"], ask=True), Limiter(), lambda _: None)
+    talk = Talk("alpha", Layers([]), order(["sha256:a"], ask=True), Limiter(), lambda _: None)
     talk.hear(b'Welcome\n{"missing": ["sha256:a"], "sta')
-    talk.hear(b'ged": {"sha256:a": [0, ""]}, "disks": {}}\n')
+    talk.hear(b'ged": {"sha256:a": [0, ""]}, "disks": {"/": [1, 1]}}\n')
     talk.silence()
-    assert talk.missing == ["sha256:a"] and not talk.error
+    assert talk.missing == ("sha256:a",) and not talk.error
     assert list(talk.speak(b"program")) == [b"program"]
 
 
@@ -312,7 +314,7 @@ def test_a_conversation_sends_what_is_missing_from_where_it_stopped(
     whole = Packing()
     whole.finish(packed(tmp_path))
     layers._work[layer, "zst"] = whole
-    talk = Talk(layers, order([f"sha256:{'0' * 64}", layer], ask=False), Limiter(), told.append)
+    talk = Talk("alpha", layers, order([f"sha256:{'0' * 64}", layer], ask=False), Limiter(), told.append)
     half = len(CONTENT) // 2
     opening = {
         "missing": [layer],
@@ -333,12 +335,106 @@ def test_a_conversation_sends_what_is_missing_from_where_it_stopped(
     assert told[-1].arrived and told[-1].skipped == 1 and told[-1].total == talk.sent
 
 
+A_LAYER = f"sha256:{'a' * 64}"
+OPENING = {"missing": [A_LAYER], "staged": {A_LAYER: [0, ""]}, "disks": {"/docker": [10**12, 1]}}
+
+
+@pytest.mark.parametrize(
+    "answers",
+    [
+        [{**OPENING, "missing": [f"sha256:{'b' * 64}"]}],  # a layer of somebody else's image
+        [{**OPENING, "missing": ["/root/.cache/x"], "staged": {"/root/.cache/x": [0, ""]}}],
+        [{**OPENING, "missing": [A_LAYER, A_LAYER]}],
+        [{**OPENING, "missing": A_LAYER}],
+        [{**OPENING, "missing": [[]]}],
+        [{**OPENING, "staged": {}}],
+        [{**OPENING, "staged": {A_LAYER: [-1, ""]}}],
+        [{**OPENING, "staged": {A_LAYER: [True, ""]}}],
+        [{**OPENING, "staged": {A_LAYER: [10**30, ""]}}],
+        [{**OPENING, "staged": {A_LAYER: [0, None]}}],
+        [{**OPENING, "disks": {}}],
+        [{**OPENING, "disks": {"/docker": ["many", 1]}}],
+        [{**OPENING, "disks": 1}],
+        [{"images": {"sha256:1": ""}}],  # nothing was sent yet
+        [OPENING, OPENING],
+        [OPENING, {"layer": f"sha256:{'b' * 64}", "ok": True}],
+        [OPENING, {"layer": [], "ok": True}],
+        [OPENING, {"layer": A_LAYER, "ok": True}, {"images": {}}],
+        [OPENING, {"layer": A_LAYER, "ok": True}, {"images": {"sha256:1": 1}}],
+        [OPENING, {"layer": A_LAYER, "ok": True}, {"images": []}],
+        [{"error": {"x": 1}}],
+        [{"error": "x", "lost": "x"}],
+        [{}] * 1000,
+    ],
+)
+def test_a_host_that_answers_otherwise_than_our_program_is_named_and_gets_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, answers: list[dict[str, Any]]
+) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    layers, whole = Layers([]), Packing()
+    whole.finish(packed(tmp_path))
+    layers._work[A_LAYER, "zst"] = whole
+    talk = Talk("alpha", layers, order([A_LAYER], ask=False), Limiter(), lambda _: None)
+    with pytest.raises(HostError) as caught:
+        for answer in answers:
+            talk.hear(json.dumps(answer).encode() + b"\n")
+        list(talk.speak(b""))
+    assert caught.value.where == "alpha" and "cannot be believed" in caught.value.what
+
+
+@pytest.mark.parametrize(
+    "said", [b"{x\n", b"{" * 5_000_000, b'{"a":' + b"[" * 100_000 + b"\n", b"x" * 5_000_000 + b"\n"]
+)
+def test_what_is_no_answer_or_has_no_end_is_not_kept(said: bytes) -> None:
+    talk = Talk("alpha", Layers([]), order([A_LAYER], ask=False), Limiter(), lambda _: None)
+    with pytest.raises(HostError, match="cannot be believed"):
+        for piece in chunks(said, 1 << 18):
+            talk.hear(piece)
+
+
+def test_layers_of_other_images_cannot_be_asked_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    with pytest.raises(ApplyError, match="no image that is to be sent has it"):
+        Layers([]).ask("../../x", "zst")
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        {"image": "sha256:2", "bytes": 1, "total": 1},
+        {"image": [], "bytes": 1, "total": 1},
+        {"image": "sha256:1", "bytes": "1", "total": 1},
+        {"image": "sha256:1"},
+        {"error": ""},
+        {"images": {}, "error": ""},
+        {"images": {"sha256:1": 1}, "error": ""},
+        {"images": [], "error": "x"},
+        {"images": {}, "error": 5},
+        {"images": {}, "error": "x", "lost": 5},
+    ],
+)
+def test_a_host_that_pulls_and_says_something_else_is_named(said: dict[str, Any]) -> None:
+    talk = PullTalk("alpha", {"sha256:1": "web"}, lambda *_: None)
+    with pytest.raises(HostError, match="cannot be believed") as caught:
+        talk.hear(json.dumps(said).encode() + b"\n")
+    assert caught.value.where == "alpha"
+
+
+def test_a_pull_that_failed_need_not_know_of_every_image() -> None:
+    told: list[tuple[str, int, int]] = []
+    talk = PullTalk("alpha", {"sha256:1": "web", "sha256:2": "db"}, lambda *far: told.append(far))
+    talk.hear(b'Welcome\n{"image": "sha256:1", "bytes": 1, "total": 2}\n\n{"images": {"sha256:1": "no ro')
+    talk.hear(b'om"}, "error": "gone"}\n')
+    assert told == [("web", 1, 2)]
+    assert (talk.over, talk.error, talk.faults, talk.lost) == (True, "gone", {"sha256:1": "no room"}, [])
+
+
 def test_no_byte_is_sent_where_there_is_no_room(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     layers, whole = Layers([]), Packing()
     whole.finish(packed(tmp_path))
     layers._work["sha256:a", "zst"] = whole
-    talk = Talk(layers, order(["sha256:a"], ask=False), Limiter(), lambda _: None)
+    talk = Talk("alpha", layers, order(["sha256:a"], ask=False), Limiter(), lambda _: None)
     talk.hear(b'{"missing": ["sha256:a"], "staged": {"sha256:a": [0, ""]}, "disks": {"/docker": [1000, 1]}}\n')
     with pytest.raises(ApplyError, match="not enough room"):
         list(talk.speak(b""))
