@@ -19,6 +19,7 @@ from typing import Any
 from canaryctl.apply import reasons, session
 from canaryctl.apply.content import playbook
 from canaryctl.apply.results import AnsibleOptions, StageRun, Tally
+from canaryctl.apply.variables import variables_file
 from canaryctl.errors import ApplyError, ConfigError
 
 # Seconds that Ansible gets to end by itself when the operator stops it.
@@ -40,7 +41,8 @@ def run_stage(
     """Run `playbooks/STAGE.yml` on `hosts` (on what `options.limit` leaves of the inventory where `hosts` is empty).
 
     Args:
-        extravars: the variable contract of docs/playbooks.md; must hold no secret, since it becomes evidence.
+        extravars: the variable contract of docs/playbooks.md; must hold no secret, since it becomes evidence. To
+            Ansible they are data: it never templates them.
         artifacts: directory for the evidence, created when missing.
         on_event: called in this thread for each task a host finished, see `Tally.add`.
         scrub: removes secrets from text that is kept.
@@ -50,13 +52,14 @@ def run_stage(
 
     Raises:
         ConfigError: Ansible could not start (inventory, variables, vault); no host was touched.
-        ApplyError: Ansible ended badly without blaming a host.
+        ApplyError: the variables cannot be written, or Ansible ended badly without blaming a host.
         KeyboardInterrupt: the operator stopped the run; Ansible has ended, its evidence is kept.
     """
+    variables = variables_file(extravars)
     artifacts.mkdir(mode=0o700, parents=True, exist_ok=True)
     run_directory = Path(tempfile.mkdtemp(prefix=f"{stage}-", dir=session.directory()))
     tally = Tally(stage, hosts)
-    job = _Job(run_directory, stage, inventory, extravars, hosts, options)
+    job = _Job(run_directory, stage, inventory, variables, hosts, options)
     ended = False
     try:
         job.start()
@@ -68,7 +71,7 @@ def run_stage(
         with _later():
             if not ended:
                 job.stop()
-            _keep(run_directory / "artifacts" / stage, artifacts, extravars, scrub)
+            _keep(run_directory / "artifacts" / stage, artifacts, variables, scrub)
             output = _output(run_directory / "artifacts" / stage)
             shutil.rmtree(run_directory, ignore_errors=True)
     if job.error:
@@ -107,7 +110,7 @@ class _Job:
         directory: Path,
         stage: str,
         inventory: Path,
-        extravars: dict[str, Any],
+        variables: str,
         hosts: Sequence[str],
         options: AnsibleOptions,
     ) -> None:
@@ -116,6 +119,7 @@ class _Job:
         self._events: queue.SimpleQueue[dict[str, Any] | None] = queue.SimpleQueue()
         self._stopping = threading.Event()
         self._pid = 0
+        _write_variables(directory, variables)
         self._arguments = {
             "private_data_dir": str(directory),
             "project_dir": str(Path.cwd()),
@@ -123,7 +127,6 @@ class _Job:
             "playbook": str(playbook(stage)),
             "inventory": str(inventory),
             "limit": ",".join(hosts) or options.limit,
-            "extravars": extravars,
             "envvars": {**session.environment(), **_passwords(directory, options)},
             "cmdline": shlex.join(_flags(options)) or None,
             "tags": options.tags or None,
@@ -201,14 +204,22 @@ def _passwords(directory: Path, options: AnsibleOptions) -> dict[str, str]:
     return {"ANSIBLE_BECOME_PASSWORD_FILE": str(path)}
 
 
+def _write_variables(directory: Path, variables: str) -> None:
+    """Where ansible-runner looks for a file of extra variables; what it would write itself has no marks."""
+    path = directory / "env" / "extravars"
+    path.parent.mkdir(mode=0o700)
+    path.touch(mode=0o600)
+    path.write_text(variables, encoding="utf-8")
+
+
 def _output(source: Path) -> str:
     path = source / "stdout"
     return path.read_text(encoding="utf-8", errors="replace") if path.is_file() else ""
 
 
-def _keep(source: Path, artifacts: Path, extravars: dict[str, Any], scrub: Callable[[str], str]) -> None:
+def _keep(source: Path, artifacts: Path, variables: str, scrub: Callable[[str], str]) -> None:
     """Copy what may be shown. The runner's `command` and `env` files hold the whole environment and stay behind."""
-    _write(artifacts / "extravars.json", scrub(json.dumps(extravars, indent=2)) + "\n")
+    _write(artifacts / "extravars.json", scrub(variables))
     _write(artifacts / "stdout.txt", scrub(_output(source).replace("\r\n", "\n")))
     # Events that were being written when Ansible ended have no number yet.
     whole = [path for path in (source / "job_events").glob("*-*.json") if path.name.split("-")[0].isdigit()]

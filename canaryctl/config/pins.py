@@ -16,6 +16,8 @@ NAME = "known_hosts"
 _SYSTEM = "/etc/ssh/ssh_known_hosts /etc/ssh/ssh_known_hosts2"  # what OpenSSH reads where nothing is said
 # In the order in which Ansible gives them to ssh, which takes the first of several.
 _ARGUMENTS = ("ansible_ssh_args", "ansible_ssh_common_args", "ansible_ssh_extra_args")
+# The only extra variables that are templates, every word of them ours: see `pin_variables`.
+TEMPLATES = frozenset(_ARGUMENTS)
 _GIVEN = re.compile(r"GlobalKnownHostsFile\s*[= ]\s*(.+)", re.IGNORECASE)
 
 
