@@ -16,6 +16,7 @@ from canaryctl.config.environment import Environment, Host, load_environment, ma
 from canaryctl.config.policy import Policy, load_policies
 from canaryctl.config.project import Project
 from canaryctl.config.secrets import env_file, env_lines, resolve_secrets
+from canaryctl.config.shared import require_one_policy
 from canaryctl.config.stack import Mount, Stack, load_stack
 from canaryctl.config.webhook import Webhook, load_webhook
 from canaryctl.config.yamlfile import shown
@@ -75,6 +76,7 @@ class Scene:
         self.variant = self.stack.choose_variant(request.variant)
         self.policies: dict[str, Policy] = load_policies(self.environment)
         self.placed = place_services(self.stack, self.environment, shown(self.stack.file))
+        require_one_policy(self.environment, self.policies, self.placed)
         self.registries = Registries(self._registry_ca())
         self._platform = USUAL_PLATFORM
         self._given = False
@@ -93,8 +95,8 @@ class Scene:
 
     @property
     def policy(self) -> Policy:
-        """The environment's policy, where it is one for all hosts: what follows a failure, and deadlines."""
-        return next(iter(self.policies.values()))
+        """The environment's policy, where it is one for all hosts with services: what follows a failure, deadlines."""
+        return self.policies[next(iter(self.placed or self.policies))]
 
     @property
     def compose_project(self) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,6 +17,7 @@ from canaryctl.config.yamlfile import shown
 from canaryctl.errors import ConfigError
 
 DEFAULT_ROOT = "/opt/canaryctl"
+_ROOT = re.compile(r"(/[A-Za-z0-9._@+-]+)+")
 # The role's own variable says whether a driver that is missing will come, which a plan must know.
 _OUR_PREFIXES = ("ansible_", "canary_", "nvidia_container_toolkit_install_driver")
 _MAGIC = {"groups", "hostvars", "omit", "vars", "ansible_facts", "ansible_playbook_python", "ansible_version"}
@@ -172,10 +174,12 @@ def _read(directory: Path, name: str, vault_password_file: Path | None) -> Envir
                 "for vaulted files give --vault-password-file or set ANSIBLE_VAULT_PASSWORD_FILE",
             ) from None
         templar = Templar(loader=loader, variables=raw)
+        values = with_pins(_templated(templar, raw, found.name, directory), directory)
+        _require_root(values.get("canary_root"), found.name, directory)
         hosts[found.name] = Host(
             name=found.name,
             groups=tuple(sorted(group.name for group in found.get_groups() if group.name != "all")),
-            vars=with_pins(_templated(templar, raw, found.name, directory), directory),
+            vars=values,
         )
     if not hosts:
         raise ConfigError(
@@ -183,6 +187,17 @@ def _read(directory: Path, name: str, vault_password_file: Path | None) -> Envir
         )
     groups = {group: tuple(members) for group, members in manager.get_groups_dict().items()}
     return Environment(name=name, directory=directory, hosts=hosts, groups=groups, vars=_common(hosts))
+
+
+def _require_root(given: Any, host: str, directory: Path) -> None:
+    """The path goes into paths and command lines of every kind on the host. Raises ConfigError."""
+    if given is None or (isinstance(given, str) and _ROOT.fullmatch(given) and not {".", ".."} & {*given.split("/")}):
+        return
+    raise ConfigError(
+        f"canary_root of {host} is {given!r}",
+        shown(directory),
+        f"write an absolute path such as {DEFAULT_ROOT}: letters, digits and any of . _ @ + -, no slash at its end",
+    )
 
 
 def _templated(templar: Any, raw: Mapping[str, Any], host: str, directory: Path) -> dict[str, Any]:

@@ -84,15 +84,8 @@ def _demand_no_baseline(work: Work, source: str) -> None:
 
 
 def _source_name(scene: Scene) -> str:
-    """The environment it promotes from, the same for all hosts."""
-    names = {policy.promotes_from for policy in scene.policies.values()}
-    if len(names) > 1:
-        raise ConfigError(
-            f"canary_promotes_from differs from host to host: {', '.join(sorted(name or 'none' for name in names))}",
-            shown(scene.environment.directory),
-            "set it for all of them, in group_vars/all",
-        )
-    return names.pop()
+    """The environment it promotes from; empty where releases enter here."""
+    return scene.policy.promotes_from
 
 
 def _load_source(scene: Scene) -> Environment:

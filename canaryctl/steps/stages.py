@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import shlex
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -98,7 +99,6 @@ def _stage_variables(work: Work, hosts: Sequence[str], plan: Plan | None = None)
     return {
         "canary_stack": scene.stack.stack,
         "canary_environment": scene.environment.name,
-        "canary_root": scene.hosts[0].root,
         "canary_project": scene.compose_project,
         "canary_hosts": entries,
         "canary_migration": _migration_variables(work),
@@ -233,9 +233,10 @@ def _faults(stage: str, results: Mapping[str, StageResult]) -> dict[str, CanaryE
 def diff_release(work: Work, host: str) -> str:
     """Unified diff from the compose file that is current on a host to the one rendered now."""
     facts, rendering = work.facts[host], work.targets[host].rendering
-    root = f"{work.scene.environment.hosts[host].root}/{work.scene.stack.stack}"
+    file = f"{work.scene.environment.hosts[host].root}/{work.scene.stack.stack}/current/compose.yml"
     prefix = "sudo -n " if facts.sudo else ""
-    done = work.connections.get(host).run(f"{prefix}cat {root}/current/compose.yml 2>/dev/null || true", timeout=30)
+    command = f"{prefix}cat {shlex.quote(file)} 2>/dev/null || true"
+    done = work.connections.get(host).run(command, timeout=30)
     lines = difflib.unified_diff(
         done.text.splitlines(keepends=True),
         rendering.compose.splitlines(keepends=True),
