@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import socket
 import time
+from collections.abc import Set
 
 import httpcore
 import httpx
@@ -12,14 +14,25 @@ from canaryctl.config.durations import show_duration
 from canaryctl.config.probes import Request
 from canaryctl.errors import HostError
 from canaryctl.probe.expect import MAX_READ, Answer
-from canaryctl.probe.redirect import Nowhere, following, is_host_name
+from canaryctl.probe.reach import NOWHERE_ELSE, Elsewhere, Origin, Refused, dial_elsewhere, is_host_name, origin_of
+from canaryctl.probe.redirect import USUAL, following
 from canaryctl.probe.results import Exchange, Unanswered, Unusable
 from canaryctl.probe.scope import Scope
-from canaryctl.probe.tunnel import Tunnel
+from canaryctl.probe.tunnel import Dial, Tunnel
+
+NOT_KEPT = "[not kept: it comes from an address that the application named]"
 
 
 def ask(
-    scope: Scope, request: Request, what: str, timeout: float, *, redirects: int = 0, ends: float | None = None
+    scope: Scope,
+    request: Request,
+    what: str,
+    timeout: float,
+    *,
+    redirects: int = 0,
+    ends: float | None = None,
+    elsewhere: Elsewhere = NOWHERE_ELSE,
+    foreign: bool = False,
 ) -> Answer:
     """Send a request whose templates are rendered already and read at most MAX_READ bytes of the answer.
 
@@ -28,9 +41,11 @@ def ask(
         timeout: seconds for everything, redirects included.
         redirects: how many to follow; the one after the last is the answer.
         ends: a deadline of its own, for cleaning up after the set's deadline.
+        elsewhere: where redirects may lead beside the request's own origin.
+        foreign: the application named the URL, as it did where its host comes of a saved value.
 
     Raises:
-        Unanswered: refused, late, closed, host lost.
+        Unanswered: refused, late, closed, host lost, or a place where the application may not send a probe.
         Unusable: the request cannot be made as it is written.
     """
     ends = scope.ends(timeout) if ends is None else ends
@@ -38,20 +53,23 @@ def ask(
     url, host = request.url, scope.host
     began = time.monotonic()
     allowed = show_duration(max(ends - began, 0.001))
+    message = _message(request)
+    own = elsewhere.origins | (set() if foreign or request.url in scope.foreign else {origin_of(message.url)})
     try:
-        with Tunnel(scope.connection(), ends) as tunnel:
+        with Tunnel(_dialling(scope, own), ends) as tunnel:
             cookies = httpx.Cookies()
-            message = _message(request)
             for left in range(redirects, -1, -1):
                 url, began = str(message.url), time.monotonic()
                 answer = _one(tunnel, message, cookies)
-                _record(scope, what, message.method, url, began, sent, answer)
-                if not left or (onward := following(message, answer, cookies)) is None:
+                body = answer.text if elsewhere.anywhere or origin_of(message.url) in own else NOT_KEPT
+                _record(scope, what, message.method, url, began, sent, answer, body)
+                onward = _onward(scope, message, answer, cookies, elsewhere) if left else None
+                if onward is None:
                     return answer
                 message, sent = onward, ""
             raise AssertionError("unreachable")
-    except Nowhere as error:
-        raise Unanswered(scope.context.scrub(f"{url} redirects to nowhere usable: {error}")) from None
+    except Refused as error:
+        reason, lost = str(error), False
     except HostError as error:
         reason, lost = f"{error.where or host} cannot be reached over SSH: {error.what}", True
     except (httpcore.TimeoutException, TimeoutError):
@@ -64,14 +82,12 @@ def ask(
         reason, lost = f"{url} closed the connection or does not speak HTTP: {error}", False
     except (httpcore.NetworkError, OSError) as error:
         reason, lost = f"the connection to {url} broke: {error}", False
-    _record(scope, what, request.method, url, began, sent, None, reason)
+    _record(scope, what, request.method, url, began, sent, None, error=reason)
     raise Unanswered(scope.context.scrub(reason), lost=lost)
 
 
 def _message(request: Request) -> httpx.Request:
-    # A compressed answer could unfold to any size.
-    usual = {"accept": "*/*", "accept-encoding": "identity", "connection": "keep-alive", "user-agent": "canaryctl"}
-    headers = {**usual, **{name.lower(): value for name, value in request.headers.items()}}
+    headers = {**USUAL, **{name.lower(): value for name, value in request.headers.items()}}
     try:
         message = httpx.Request(
             request.method.upper(),
@@ -87,6 +103,27 @@ def _message(request: Request) -> httpx.Request:
     if message.url.userinfo and "authorization" not in message.headers:
         next(httpx.BasicAuth(message.url.username, message.url.password).auth_flow(message))
     return message
+
+
+def _dialling(scope: Scope, own: Set[Origin]) -> Dial:
+    """How a request's connections are made: freely to the probe's own places, guardedly to all others."""
+    places = {(host, port) for _, host, port in own}
+
+    def dial(host: str, port: int, timeout: float) -> socket.socket:
+        if (host.lower(), port) in places:
+            return scope.connection().dial(host, port, timeout)
+        return dial_elsewhere(scope.connection(), scope.python, host, port, timeout)
+
+    return dial
+
+
+def _onward(
+    scope: Scope, message: httpx.Request, answer: Answer, cookies: httpx.Cookies, elsewhere: Elsewhere
+) -> httpx.Request | None:
+    try:
+        return following(message, answer, cookies, elsewhere)
+    except Refused as error:
+        raise Unanswered(scope.context.scrub(f"{message.url} redirects to {error}")) from None
 
 
 def _one(tunnel: Tunnel, message: httpx.Request, cookies: httpx.Cookies) -> Answer:
@@ -107,7 +144,15 @@ def _one(tunnel: Tunnel, message: httpx.Request, cookies: httpx.Cookies) -> Answ
 
 
 def _record(
-    scope: Scope, what: str, method: str, url: str, began: float, sent: str, answer: Answer | None, error: str = ""
+    scope: Scope,
+    what: str,
+    method: str,
+    url: str,
+    began: float,
+    sent: str,
+    answer: Answer | None,
+    body: str = "",
+    error: str = "",
 ) -> None:
     scope.record(
         Exchange(
@@ -118,7 +163,7 @@ def _record(
             ms=round((time.monotonic() - began) * 1000, 1),
             status=answer.status if answer else None,
             sent=sent,
-            body=answer.text if answer else "",
+            body=body,
             truncated=answer.truncated if answer else False,
             error=error,
         )

@@ -6,6 +6,8 @@ from canaryctl.config.probes import Http
 from canaryctl.probe.exchange import ask
 from canaryctl.probe.expect import Shapeless, http_faults, saved_from
 from canaryctl.probe.precondition import check_precondition
+from canaryctl.probe.reach import Elsewhere
+from canaryctl.probe.redirect import named_origins
 from canaryctl.probe.results import Outcome, failed, passed
 from canaryctl.probe.scope import Scope, until_passed
 
@@ -19,7 +21,7 @@ def _attempt(probe: Http, scope: Scope) -> Outcome:
     if (outcome := check_precondition(scope, probe.precondition, probe.timeout)) is not None:
         return outcome
     probe = scope.render(probe)
-    answer = ask(scope, probe, "request", probe.timeout, redirects=probe.redirects)
+    answer = ask(scope, probe, "request", probe.timeout, redirects=probe.redirects, elsewhere=_elsewhere(probe))
     if faults := http_faults(probe.expect, answer):
         return failed("; ".join(faults))
     try:
@@ -27,3 +29,9 @@ def _attempt(probe: Http, scope: Scope) -> Outcome:
     except Shapeless as error:
         return failed(str(error))
     return passed(f"status {answer.status} in {scope.exchanges[-1].ms:.0f} ms")
+
+
+def _elsewhere(probe: Http) -> Elsewhere:
+    if probe.redirects_to == "any":
+        return Elsewhere(anywhere=True)
+    return Elsewhere(named_origins(probe.redirects_to))

@@ -65,7 +65,7 @@ def _scan(probe: Logs, scope: Scope) -> dict[str, Any]:
     }.get(probe.since)
     if since is None:
         since = f"--since {parse_duration(probe.since):g}s"
-    python = shlex.quote(scope.context.python.get(scope.host, "python3"))
+    python = shlex.quote(scope.python)
     script = find_containers(scope.context.project, probe.on, sudo=scope.sudo, stopped=True) + (
         f'timeout -k 1 {left:.3f} {python} -IS - {since} "$id"\n'
     )

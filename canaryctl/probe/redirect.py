@@ -2,81 +2,90 @@
 
 from __future__ import annotations
 
-import ipaddress
-import re
+from collections.abc import Iterable
 
 import httpx
 
 from canaryctl.probe.expect import Answer, start
+from canaryctl.probe.reach import Elsewhere, Origin, Refused, is_host_name, origin_of
+from canaryctl.probe.results import Unusable
 
 _REDIRECTS = (301, 302, 303, 307, 308)
-_LABEL = re.compile(r"[A-Za-z0-9_](?:[A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?")
 _OF_BODY = ("content-length", "content-type", "transfer-encoding")
+# Of canaryctl itself, so that any server may have them. A compressed answer could unfold to any size.
+USUAL = {"accept": "*/*", "accept-encoding": "identity", "connection": "keep-alive", "user-agent": "canaryctl"}
 
 
-class Nowhere(Exception):  # noqa: N818
-    """A redirect that cannot be followed; says where it leads."""
-
-
-def following(message: httpx.Request, answer: Answer, cookies: httpx.Cookies) -> httpx.Request | None:
+def following(
+    message: httpx.Request, answer: Answer, cookies: httpx.Cookies, elsewhere: Elsewhere
+) -> httpx.Request | None:
     """The request that an answer redirects to; None where it is no redirect.
 
+    Another origin gets nothing of the probe's: no header, cookie or body.
+
     Raises:
-        Nowhere: it names no http or https URL.
+        Refused: it names no http or https URL, or one where the probe does not go.
     """
     location = answer.headers.get("location")
     if answer.status not in _REDIRECTS or location is None:
         return None
     url = usable_url(message.url, location)
     method = _method(message.method, answer.status)
+    if origin_of(url) == origin_of(message.url):
+        onward = _same(message, method, url)
+    else:
+        if origin_of(url) not in elsewhere.origins and not elsewhere.anywhere:
+            raise Refused(f"{_shown(url)} is of another origin, where the probe does not go without redirects_to")
+        if method not in ("GET", "HEAD"):
+            raise Refused(f"{_shown(url)} is of another origin, which is not sent a {method}")
+        cookies.clear()
+        onward = httpx.Request(method, url, headers=USUAL)
+    cookies.set_cookie_header(onward)
+    return onward
+
+
+def _same(message: httpx.Request, method: str, url: httpx.URL) -> httpx.Request:
     headers = httpx.Headers(message.headers)
-    headers["host"] = url.netloc.decode("ascii")
-    headers.pop("cookie", None)  # the jar knows which go where
-    if not _is_same_origin(message.url, url):
-        headers.pop("authorization", None)
-    if method != message.method:
-        for name in _OF_BODY:
-            headers.pop(name, None)
-    stream = message.stream if method == message.method else None
-    following = httpx.Request(method, url, headers=headers, stream=stream)
-    cookies.set_cookie_header(following)
-    return following
+    headers.pop("cookie", None)  # the jar knows which are meant
+    if method == message.method:
+        return httpx.Request(method, url, headers=headers, stream=message.stream)
+    for name in _OF_BODY:
+        headers.pop(name, None)
+    return httpx.Request(method, url, headers=headers)
 
 
 def usable_url(base: httpx.URL | None, location: str) -> httpx.URL:
     """An http or https URL that an application wrote, relative to `base`, with a host that can be looked up.
 
     Raises:
-        Nowhere: it is none.
+        Refused: it is none.
     """
     try:
         url = base.join(location) if base else httpx.URL(location)
-        host = url.raw_host.decode("ascii")
+        host, port = url.raw_host.decode("ascii"), origin_of(url)[2]
     except (httpx.InvalidURL, ValueError, TypeError) as error:
-        raise Nowhere(f"{start(location)} is no URL ({start(str(error), 80)})") from None
+        raise Refused(f"nowhere usable: {start(location)} is no URL ({start(str(error), 80)})") from None
     if url.scheme not in ("http", "https"):
-        raise Nowhere(f"{start(location)} is no http or https URL")
-    if not is_host_name(host) or not 0 < _port(url) < 65536:
-        raise Nowhere(f"{start(location)} names no host and port there can be")
+        raise Refused(f"nowhere usable: {start(location)} is no http or https URL")
+    if not is_host_name(host) or not 0 < port < 65536:
+        raise Refused(f"nowhere usable: {start(location)} names no host and port there can be")
     return url.copy_with(fragment=None)
 
 
-def is_host_name(host: str) -> bool:
-    """Whether it is an address or a name that can be looked up: resolvers break on some that are neither."""
-    if ":" in host:
-        try:
-            return bool(ipaddress.IPv6Address(host))
-        except ValueError:
-            return False
-    return len(host) <= 253 and all(map(_LABEL.fullmatch, host.removesuffix(".").split(".")))
+def named_origins(urls: Iterable[str]) -> frozenset[Origin]:
+    """The origins that a probe itself names.
+
+    Raises:
+        Unusable: one is no http or https URL.
+    """
+    try:
+        return frozenset(origin_of(usable_url(None, url)) for url in urls)
+    except Refused as error:
+        raise Unusable(str(error).removeprefix("nowhere usable: ")) from None
 
 
-def _is_same_origin(one: httpx.URL, other: httpx.URL) -> bool:
-    return (one.scheme, one.raw_host.lower(), _port(one)) == (other.scheme, other.raw_host.lower(), _port(other))
-
-
-def _port(url: httpx.URL) -> int:
-    return url.port if url.port is not None else {"https": 443}.get(url.scheme, 80)
+def _shown(url: httpx.URL) -> str:
+    return start(str(url.copy_with(username=None, password=None)), 160)
 
 
 def _method(method: str, status: int) -> str:

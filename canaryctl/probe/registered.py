@@ -13,13 +13,13 @@ from canaryctl.config.probes import Fresh, Reachable, Registered, Request
 from canaryctl.probe.exchange import ask
 from canaryctl.probe.expect import Answer, Shapeless, is_true, search, show, start
 from canaryctl.probe.precondition import check_precondition
-from canaryctl.probe.redirect import Nowhere, usable_url
+from canaryctl.probe.reach import Elsewhere, Refused
+from canaryctl.probe.redirect import named_origins, usable_url
 from canaryctl.probe.results import Outcome, Unanswered, failed, passed
 from canaryctl.probe.scope import Scope, until_passed
 
-AHEAD = (
-    60.0  # seconds that one clock may be ahead of another; what is later was written by one that nothing follows from
-)
+MOST = 256  # entries that are asked whether they are reachable
+AHEAD = 60.0  # seconds that a clock may be ahead of another's; of what is later nothing follows
 
 
 def run(probe: Registered, scope: Scope) -> Outcome:
@@ -120,14 +120,19 @@ def _epoch(value: Any) -> float | None:
 def _is_usable(endpoint: str) -> bool:
     try:
         return bool(usable_url(None, endpoint))
-    except Nowhere:
+    except Refused:
         return False
 
 
 def _unreachable(probe: Registered, reachable: Reachable, entries: list[Any], scope: Scope) -> list[str]:
     faults: list[str] = []
     seen: set[str] = set()
-    for entry in entries:
+    # The probe's own address is no news to it, whoever repeats it.
+    own = () if probe.url in scope.foreign else (probe.url,)
+    elsewhere = Elsewhere(named_origins((*own, *reachable.origins)))
+    if len(entries) > MOST:
+        faults.append(f"{len(entries)} are registered, of which the first {MOST} were asked")
+    for entry in entries[:MOST]:
         endpoint = search(reachable.endpoint_field, entry)
         kind = _kind(probe, entry)
         if not isinstance(endpoint, str) or not _is_usable(endpoint):
@@ -139,12 +144,12 @@ def _unreachable(probe: Registered, reachable: Reachable, entries: list[Any], sc
         seen.add(endpoint)
         try:
             url = endpoint.rstrip("/") + "/" + reachable.path.lstrip("/")
-            answer = ask(scope, Request(url=url), "endpoint", probe.timeout)
+            answer = ask(scope, Request(url=url), "endpoint", probe.timeout, elsewhere=elsewhere, foreign=True)
         except Unanswered as error:
             if error.lost:
                 raise
             faults.append(f"{kind} at {endpoint} is not reachable: {error.reason}")
             continue
         if not 200 <= answer.status < 300:
-            faults.append(f"{kind} at {endpoint} answers status {answer.status}: {start(answer.text)}")
+            faults.append(f"{kind} at {endpoint} answers status {answer.status}")
     return faults

@@ -32,6 +32,7 @@ from canaryctl.probe.results import (
 from canaryctl.probe.scope import Scope
 
 AT_ONCE = 8  # probes on one host at a time: sshd allows ten sessions a connection by default
+LONGEST = 8000  # characters of a reason
 _GRACE = CLEANUP + 2.0  # seconds after the deadline for lifecycles to clean up
 
 OnEvent = Callable[..., None]
@@ -179,8 +180,10 @@ def _on_hosts(probe: Probe, hosts: tuple[str, ...], state: _Set, found: dict[str
 def _on_host(probe: Probe, host: str, state: _Set) -> HostResult:
     names = {**state.context.names_on(host), **own_names(probe, state.context, host), **probe.vars}
     needs = needed_by(probe, state.probes)
+    told: dict[str, Any] = {}
     for needed in (state.results[other.name] for other in state.probes if other.name in needs):
-        names.update(needed.hosts[host].saved if host in needed.hosts else needed.saved)
+        told.update(needed.hosts[host].saved if host in needed.hosts else needed.saved)
+    names.update(told)
     while not state.slots[host].acquire(timeout=0.5):
         if state.stop.is_set() or time.monotonic() >= state.deadline:
             return HostResult(failed("the deadline came before its turn"))
@@ -193,13 +196,13 @@ def _on_host(probe: Probe, host: str, state: _Set) -> HostResult:
             return state.results[name].verdict
         return "running" if name in state.begun else ""
 
-    scope = Scope(state.context, host, names, state.deadline, state.stop, noticed, stage_of)
+    scope = Scope(state.context, host, names, state.deadline, state.stop, noticed, stage_of, told=frozenset(told))
     try:
         outcome = _judge(probe, scope)
     finally:
         state.slots[host].release()
     return HostResult(
-        Outcome(outcome.verdict, state.context.scrub(outcome.reason), outcome.blame),
+        Outcome(outcome.verdict, shortened(state.context.scrub(outcome.reason)), outcome.blame),
         scope.attempts,
         scope.elapsed(),
         tuple(scope.exchanges),
@@ -209,6 +212,11 @@ def _on_host(probe: Probe, host: str, state: _Set) -> HostResult:
         outcome.verdict == "passed" and is_flaky(probe, scope.attempts),
         dict(scope.found),
     )
+
+
+def shortened(reason: str) -> str:
+    """A reason as it is told: an application may register a thousand faulty workers."""
+    return reason if len(reason) <= LONGEST else reason[: LONGEST - 4] + " ..."
 
 
 def is_flaky(probe: Probe, attempts: int) -> bool:

@@ -14,7 +14,7 @@ from canaryctl.config.probes import Retried
 from canaryctl.errors import CanaryError
 from canaryctl.probe.context import Connection, ProbeContext
 from canaryctl.probe.results import Exchange, Outcome, Unanswered, Unusable, failed, unjudged
-from canaryctl.probe.templates import rendered
+from canaryctl.probe.templates import is_moved, rendered
 
 KEPT = 64 * 1024  # characters of one body that evidence keeps
 KEPT_IN_ALL = 1024 * 1024  # of all bodies of one probe on one host; a long poll keeps excerpts after that
@@ -31,7 +31,8 @@ class Scope:
     """The state of one probe on one host. `deadline` and `began` are on the `time.monotonic()` clock.
 
     `noticed` is told of every failed attempt that another follows. `stage_of` another probe: '' before it has begun,
-    `running`, or its verdict. `found` is what the kind measured, for the record.
+    `running`, or its verdict. `found` is what the kind measured, for the record. `told` are the names whose values an
+    application gave, beside what is saved; `foreign` the rendered URLs and addresses whose host such a value decided.
     """
 
     context: ProbeContext
@@ -47,16 +48,24 @@ class Scope:
     exchanges: list[Exchange] = field(default_factory=list)
     found: dict[str, Any] = field(default_factory=dict)
     lost: bool = False
+    told: frozenset[str] = frozenset()
+    foreign: set[str] = field(default_factory=set)
     latencies: deque[float] = field(default_factory=lambda: deque(maxlen=TIMED))
     _kept: int = 0
 
     def render(self, value: T) -> T:
         """Render the templates in a part of the probe with this host's names and what was saved so far."""
-        return rendered(value, {**self.names, **self.saved})
+        return self.render_with(value, {})
 
     def render_with(self, value: T, names: dict[str, Any]) -> T:
-        """The same with names of its own before all others."""
-        return rendered(value, {**self.names, **self.saved, **names})
+        """The same with names of its own before all others, whose values an application gave."""
+        every = {**self.names, **self.saved, **names}
+        whole = rendered(value, every)
+        for key in ("url", "address"):
+            place = getattr(value, key, None)
+            if isinstance(place, str) and is_moved(place, every, {*self.told, *self.saved, *names}):
+                self.foreign.add(getattr(whole, key))
+        return whole
 
     def connection(self) -> Connection:
         """The SSH connection to this host."""
@@ -66,6 +75,11 @@ class Scope:
     def sudo(self) -> bool:
         """Whether Docker needs sudo on this host."""
         return self.context.sudo.get(self.host, False)
+
+    @property
+    def python(self) -> str:
+        """This host's own Python."""
+        return self.context.python.get(self.host, "python3")
 
     def ends(self, timeout: float) -> float:
         """When something that may take `timeout` seconds must end."""

@@ -8,6 +8,7 @@ from canaryctl.config.durations import show_duration
 from canaryctl.config.probes import Tcp
 from canaryctl.errors import HostError
 from canaryctl.probe.precondition import check_precondition
+from canaryctl.probe.reach import Refused, dial_elsewhere
 from canaryctl.probe.results import Exchange, Outcome, Unanswered, passed
 from canaryctl.probe.scope import Scope, until_passed
 
@@ -25,14 +26,19 @@ def _attempt(probe: Tcp, scope: Scope) -> Outcome:
     left = max(scope.ends(probe.timeout) - began, 0.001)
     reason, lost = "", False
     try:
-        scope.connection().dial(probe.address, probe.port, left).close()
+        if probe.address in scope.foreign:
+            dial_elsewhere(scope.connection(), scope.python, probe.address, probe.port, left).close()
+        else:
+            scope.connection().dial(probe.address, probe.port, left).close()
+    except Refused as error:
+        reason = str(error)
     except HostError as error:
         reason, lost = f"{error.where or scope.host} cannot be reached over SSH: {error.what}", True
     except TimeoutError:
         reason = f"{place} did not accept a connection from {scope.host} within {show_duration(left)}"
     except ConnectionRefusedError:
         reason = f"connection refused: {place} from {scope.host}"
-    except OSError as error:
+    except (OSError, ValueError, OverflowError) as error:  # a name that no resolver takes is no OSError
         reason = f"cannot connect to {place} from {scope.host}: {error}"
     ms = round((time.monotonic() - began) * 1000, 1)
     scope.record(Exchange("request", "CONNECT", f"tcp://{place}", round(began - scope.began, 3), ms, error=reason))

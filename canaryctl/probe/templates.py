@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 from collections.abc import Set as AbstractSet
 from functools import lru_cache
 from typing import Any, TypeVar
+from urllib.parse import urlsplit
 
 from jinja2 import StrictUndefined, Template
 from jinja2.sandbox import ImmutableSandboxedEnvironment
@@ -52,6 +53,38 @@ def _rendered(value: Any, names: Mapping[str, Any]) -> Any:
     if isinstance(value, (list, tuple)):
         return type(value)(_rendered(item, names) for item in value)
     return value
+
+
+class _Anything(str):
+    """Stands for a value that an application gave, of whatever shape a template takes it to be."""
+
+    __slots__ = ()
+
+    def __getattr__(self, name: str) -> _Anything:
+        if name.startswith("__"):
+            raise AttributeError(name)
+        return self
+
+    def __getitem__(self, key: Any) -> _Anything:
+        return self
+
+
+def is_moved(place: str, names: Mapping[str, Any], told: AbstractSet[str]) -> bool:
+    """Whether the values of the names in `told` decide which server a URL or address names."""
+    if not is_template(place) or not told:
+        return False
+    try:
+        other = rendered(place, {**names, **dict.fromkeys(told, _Anything("canaryctl-anything"))})
+        return _server(rendered(place, names)) != _server(other)
+    except (Unusable, ValueError):  # another value makes it no URL at all: take it to decide
+        return True
+
+
+def _server(place: str) -> tuple[str, ...]:
+    if "://" not in place:
+        return (place,)
+    parts = urlsplit(place.replace("\\", "/"))
+    return parts.scheme, parts.netloc
 
 
 def templates_of(probe: Probe) -> Texts:

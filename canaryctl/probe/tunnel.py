@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Iterator
 import httpcore
 import httpx
 
-from canaryctl.probe.context import Connection
+Dial = Callable[[str, int, float], socket.socket]  # host, port, seconds
 
 
 class _Stream(httpcore.NetworkStream):
@@ -57,10 +57,10 @@ class _Stream(httpcore.NetworkStream):
 
 
 class _Backend(httpcore.NetworkBackend):
-    """Dials through the connection. HostError passes through: it says more than any of httpcore's errors."""
+    """Dials through the host. HostError and Refused pass through: they say more than any of httpcore's errors."""
 
-    def __init__(self, connection: Connection, left: Callable[[], float]) -> None:
-        self._connection, self._left = connection, left
+    def __init__(self, dial: Dial, left: Callable[[], float]) -> None:
+        self._dial, self._left = dial, left
 
     def connect_tcp(
         self,
@@ -71,7 +71,7 @@ class _Backend(httpcore.NetworkBackend):
         socket_options: Iterable[httpcore.SOCKET_OPTION] | None = None,
     ) -> httpcore.NetworkStream:
         try:
-            return _Stream(self._connection.dial(host, port, self._left()), self._left)
+            return _Stream(self._dial(host, port, self._left()), self._left)
         except TimeoutError as error:
             raise httpcore.ConnectTimeout(str(error)) from None
         except ConnectionRefusedError:
@@ -92,15 +92,15 @@ class _Body(httpx.SyncByteStream):
 
 
 class Tunnel(httpx.BaseTransport):
-    """An httpx transport whose connections start at the connection's host.
+    """An httpx transport whose connections start at a host.
 
     Args:
-        connection: where they start.
+        dial: makes a connection from there.
         deadline: `time.monotonic()` by which everything ends; what is late raises httpcore's timeouts.
     """
 
-    def __init__(self, connection: Connection, deadline: float) -> None:
-        self._connection, self._deadline = connection, deadline
+    def __init__(self, dial: Dial, deadline: float) -> None:
+        self._dial, self._deadline = dial, deadline
         self._pools: dict[str, httpcore.ConnectionPool] = {}
 
     def handle_request(self, request: httpx.Request) -> httpx.Response:
@@ -132,7 +132,7 @@ class Tunnel(httpx.BaseTransport):
             # Loading the certificate authorities takes longer than most answers: only where TLS is spoken.
             context = ssl.create_default_context() if scheme == "https" else ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
             self._pools[scheme] = httpcore.ConnectionPool(
-                ssl_context=context, network_backend=_Backend(self._connection, self._left)
+                ssl_context=context, network_backend=_Backend(self._dial, self._left)
             )
         return self._pools[scheme]
 

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 import socket
+import subprocess
 import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 from canaryctl.config.probes import load_probes
@@ -34,6 +36,8 @@ class App(ThreadingHTTPServer):
         self.lock = threading.Lock()
         self.six = threading.Barrier(6)
         self.location = self.told = ""
+        self.status = 302
+        self.noted: list[tuple[str, dict[str, str], Any]] = []
 
     def handle_error(self, request: Any, client_address: Any) -> None:
         """Clients that go away are what is being tested."""
@@ -104,7 +108,7 @@ class Handler(BaseHTTPRequestHandler):
 
     def on_sent(self, tail: str, count: int) -> None:
         """Redirects to what the server was told."""
-        self.say({}, 302, location=self.server.location)
+        self.say({}, self.server.status, location=self.server.location, **{"set-cookie": "session=own"})
 
     def on_told(self, tail: str, count: int) -> None:
         """Answers what the server was told, byte by byte."""
@@ -126,13 +130,19 @@ class Handler(BaseHTTPRequestHandler):
     def on_workers(self, tail: str, count: int) -> None:
         base = f"http://127.0.0.1:{self.server.server_port}"
         rows = [("a", f"{base}/worker1", "up"), ("b", f"{base}/worker2", "up"), ("b", "http://127.0.0.1:1", "down")]
-        rows += {"twice": [("a", f"{base}/worker1", "up")], "dead": [("a", "http://127.0.0.1:1", "up")]}.get(tail, [])
+        dead = [("a", "http://127.0.0.1:1", "up")]
+        rows += {"twice": [("a", f"{base}/worker1", "up")], "dead": dead, "guarded": dead}.get(tail, [])
         self.say([{"type": t, "endpoint": e, "status": s, "seen": time.time() - 1} for t, e, s in rows])
 
     def on_worker1(self, tail: str, count: int) -> None:
         self.say({})
 
     on_worker2 = on_worker1
+
+    def on_noted(self, tail: str, count: int) -> None:
+        """Says that it was asked, and with which headers and body."""
+        self.server.noted.append((self.command, dict(self.headers), self.sent))
+        self.say({"private": "inner"})
 
     def on_strategies(self, tail: str, count: int) -> None:
         self.say({"strategies": [{"name": "v3_minimal"}, {"name": "v3_single"}]})
@@ -181,7 +191,8 @@ class Loopback:
     """This machine as the host: what it dials is dialled from here."""
 
     def run(self, command: str, *, stdin: bytes = b"", timeout: float | None = 60) -> Any:
-        raise NotImplementedError
+        done = subprocess.run(["sh", "-c", command], input=stdin, capture_output=True, timeout=timeout)
+        return SimpleNamespace(code=done.returncode, stdout=done.stdout, stderr=done.stderr)
 
     def dial(self, address: str, port: int, timeout: float) -> socket.socket:
         return socket.create_connection((address, port), timeout)

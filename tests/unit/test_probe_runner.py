@@ -184,10 +184,12 @@ REGISTERED = """
         ("good", 2, "failed", "1 b registered, expected at least 2"),
         ("twice", 1, "failed", "/worker1 is registered twice"),
         ("dead", 1, "failed", "a at http://127.0.0.1:1 is not reachable: connection refused"),
+        ("guarded", 1, "failed", "127.0.0.1:1 is an address of the host's own, where the application may not send"),
     ],
 )
 def test_registered(run: Any, which: str, of_b: int, verdict: str, said: str) -> None:
-    (row,) = run(REGISTERED % (which, of_b))
+    listed = "" if which == "guarded" else ', origins: "http://127.0.0.1:1"'
+    (row,) = run((REGISTERED % (which, of_b)).replace("path: /health", f"path: /health{listed}"))
     assert row.verdict == verdict, row.reason
     assert said in row.reason
 
