@@ -10,6 +10,7 @@ from typing import Any
 
 import yaml
 
+from canaryctl.config.ownership import require_own
 from canaryctl.config.pins import ignore_in_inventories, pin_variables, with_pins
 from canaryctl.config.project import Project
 from canaryctl.config.vault import vault_secrets
@@ -70,13 +71,17 @@ def load_environment(project: Project, name: str, *, vault_password_file: Path |
     """Read `inventories/NAME`.
 
     Raises:
-        ConfigError: there is no such environment, or its inventory or variables are faulty (file and line).
+        ConfigError: there is no such environment, its inventory or variables are faulty (file and line),
+            or they are another user's.
     """
     known = project.environments()
     if name not in known:
         there = ", ".join(known) or f"none in {shown(project.inventories)}"
         raise ConfigError(f"no environment '{name}'", shown(project.inventories), f"environments there are: {there}")
     directory = project.inventories / name
+    if not project.named:  # inventories hold lookups and may be programs
+        for path in (project.inventories, directory, *directory.rglob("*")):
+            require_own(path)
     _check_syntax(directory)
     return _read(directory, name, vault_password_file)
 
