@@ -5,8 +5,9 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Annotated
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import AfterValidator, BaseModel, ConfigDict
 
 from canaryctl.config.ownership import require_own
 from canaryctl.config.yamlfile import load_yaml, shown, validate
@@ -37,13 +38,22 @@ class Project:
         return sorted(p.name for p in self.inventories.iterdir() if p.is_dir() and not p.name.startswith("."))
 
 
+def _path(text: str) -> str:
+    if len(text) > 4000 or any(len(part.encode()) > 255 for part in Path(text).parts):
+        raise ValueError("this is longer than any path")
+    return text
+
+
+_Path = Annotated[str, AfterValidator(_path)]
+
+
 class _ProjectFile(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
-    stack: str = "stack.yml"
-    inventories: str = "inventories"
-    runs: str = "runs"
-    hooks: str | None = None
+    stack: _Path = "stack.yml"
+    inventories: _Path = "inventories"
+    runs: _Path = "runs"
+    hooks: _Path | None = None
 
 
 def load_project(
