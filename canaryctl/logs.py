@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import shlex
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 
 from canaryctl.config.yamlfile import shown
@@ -14,6 +14,9 @@ from canaryctl.observe import Connections, observe
 from canaryctl.record.scrub import Scrubber
 from canaryctl.scene import Request, Scene
 
+LONGEST = 64 * 1024  # bytes of a line
+MOST = 64 * 1024 * 1024  # bytes of one host's lines that are kept, to sort them by time
+_OF_A_LINE = 500  # bytes that a line takes beside its text
 # compose erases its cursor line whatever its options say.
 _TERMINAL = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
 _LINE = re.compile(r"(?P<service>\S.*?)(?:-(?P<number>\d+))?\s*\| (?P<time>\d{4}-\d\d-\d\dT\S+Z)(?: (?P<text>.*))?")
@@ -54,12 +57,22 @@ def logs(
     turn = threading.Lock()
     kept: dict[str, list[LogLine]] = {host.name: [] for host in wanted}
 
+    room = dict.fromkeys(kept, MOST)
+
     def take(line: LogLine) -> None:
         with turn:
             if follow:
                 say(line)
-            else:
-                kept[line.host].append(line)
+                return
+            room[line.host] -= len(line.text) + _OF_A_LINE
+            if room[line.host] < 0:
+                raise HostError(
+                    "its logs are longer than can be sorted by time here",
+                    line.host,
+                    "ask for less with --tail or --since, or follow them with --follow",
+                    reason="agent",
+                )
+            kept[line.host].append(line)
 
     with Connections(wanted, request.become_password) as connections:
         seen = observe(
@@ -73,22 +86,36 @@ def logs(
                 f"{f' --since {since:.3f}s' if since is not None else ''}{' --follow' if follow else ''}"
                 f"{f' {shlex.quote(service)}' if service else ''} 2>&1"
             )
-            rest = b""
+            lines = Lines()
 
             def feed(chunk: bytes) -> None:
-                nonlocal rest
-                *lines, rest = (rest + chunk).split(b"\n")
-                for line in lines:
+                for line in lines.feed(chunk):
                     take(parse(host, scrub(line.decode(errors="replace"))))
 
             connections.get(host).read(command, feed, timeout=None, tty=follow)
-            if rest:
-                take(parse(host, scrub(rest.decode(errors="replace"))))
+            if lines.rest:
+                take(parse(host, scrub(lines.rest.decode(errors="replace"))))
 
         _, failures = connections.each([host for host in wanted if host.name in seen.facts], lambda c: one(c.host))
     for line in by_time(kept):
         say(line)
     return [*seen.failures.values(), *failures.values()]
+
+
+class Lines:
+    """Bytes as they come, as lines. One longer than LONGEST comes in pieces: one without end would fill memory."""
+
+    def __init__(self) -> None:
+        self.rest = b""
+
+    def feed(self, chunk: bytes) -> Iterator[bytes]:
+        """The lines that a chunk completes."""
+        *whole, self.rest = (self.rest + chunk).split(b"\n")
+        for line in whole:
+            yield from (line[at : at + LONGEST] for at in range(0, max(len(line), 1), LONGEST))
+        while len(self.rest) > LONGEST:
+            yield self.rest[:LONGEST]
+            self.rest = self.rest[LONGEST:]
 
 
 def demand_service(scene: Scene, service: str | None) -> None:

@@ -99,8 +99,9 @@ def _post_twice(url: str, payload: Mapping[str, Any], say: Callable[[str], None]
     trouble = ""
     for _ in range(2):
         try:
-            status = httpx.post(url, json=payload, timeout=_TRY).status_code
-        except (httpx.HTTPError, httpx.InvalidURL) as error:
+            with httpx.stream("POST", url, json=payload, timeout=_TRY) as answer:  # its body may be of any size
+                status = answer.status_code
+        except Exception as error:  # a server may answer in ways that httpx has no error of its own for
             trouble = f"{type(error).__name__}: {error}"
             continue
         trouble = "" if status < 300 else f"it answered {status}"

@@ -19,6 +19,7 @@ _LEAST = {"p50": 5, "p90": 10, "p95": 20, "p99": 100, "rate": 2}
 _BOUNDS = ("at_most", "at_least", "ratio_at_most", "ratio_at_least")
 _SELECTOR = re.compile(r"\s*([A-Za-z_:][\w:]*)\s*(?:\{\s*(.*?)\s*\}\s*)?", re.DOTALL)
 _LABEL = re.compile(r'\s*([A-Za-z_]\w*)\s*=\s*"((?:[^"\\]|\\.)*)"\s*(?:,|$)')
+Bound = Annotated[float, Field(allow_inf_nan=False)]  # nothing is above or below NaN
 _ESCAPES = {"n": "\n"}
 
 
@@ -80,10 +81,10 @@ class Metric(BaseModel):
     on: str | None = None
     jmespath: Annotated[str, AfterValidator(_jmespath)] | None = None
     prometheus: Annotated[str, AfterValidator(_selector)] | None = None
-    at_most: float | None = None
-    at_least: float | None = None
-    ratio_at_most: Annotated[float, Field(gt=0)] | None = None
-    ratio_at_least: Annotated[float, Field(gt=0)] | None = None
+    at_most: Bound | None = None
+    at_least: Bound | None = None
+    ratio_at_most: Annotated[Bound, Field(gt=0)] | None = None
+    ratio_at_least: Annotated[Bound, Field(gt=0)] | None = None
     min_samples: Annotated[int, Field(ge=1)] | None = None
     gates: bool = True
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import re
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, replace
@@ -14,9 +15,9 @@ from canaryctl.config.durations import show_duration
 from canaryctl.config.sizes import show_size
 from canaryctl.contract.cache import Cache
 from canaryctl.contract.layers import read_history
-from canaryctl.contract.modules import judge_absent, judge_present, parse_answer, program
+from canaryctl.contract.modules import judge_absent, judge_present, misfit, parse_answer, program
 from canaryctl.contract.results import Row
-from canaryctl.contract.rules import judge_inspection
+from canaryctl.contract.rules import judge_inspection, read_inspection
 from canaryctl.contract.running import Place, Ran, run_image, sweep
 from canaryctl.errors import HostError
 
@@ -144,7 +145,7 @@ def _look(place: Place, subject: Subject, imported: _Imported) -> tuple[list[Row
     if not done.ok:
         reason = f"docker image inspect: {done.complaint.strip()[-300:]}"
         return [Row(subject.name, "image is there", "inconclusive", "", reason, place.name)], {}
-    inspection = json.loads(done.text)[0]
+    inspection = read_inspection(done.text, place.name)
     if tuple(inspection["RootFS"].get("Layers") or ()) != subject.layers:
         reason = f"{subject.reference} names another image by now than when this began: run it again"
         return [Row(subject.name, "image is the one", "inconclusive", str(inspection["Id"]), reason, place.name)], {}
@@ -161,7 +162,7 @@ def _ask_uid(place: Place, subject: Subject, *, entrypoint: bool = False) -> int
     """Who processes of the image are, with or without what its entry point does first; None where it does not say."""
     ran = _run(place, subject, ["id", "-u"], _STARTS, gpu=False, entrypoint=entrypoint)
     said = ran.output.strip() if entrypoint else "".join(ran.output.split()[-1:])  # it might count something else
-    return int(said) if ran.code == 0 and said.isdigit() else None
+    return int(said) if ran.code == 0 and re.fullmatch("[0-9]{1,10}", said) else None
 
 
 def _import(place: Place, subject: Subject, modules: Sequence[str], gpu: bool) -> _Imported:
@@ -176,6 +177,8 @@ def _import(place: Place, subject: Subject, modules: Sequence[str], gpu: bool) -
         if ran.no_program:
             continue
         if document := parse_answer(ran.output):
+            if wrong := misfit(document, modules):
+                return _Imported(fault=f"{python} in it answered otherwise than it was asked: {wrong}")
             return _Imported(document)
         if ran.fault:
             return _Imported(fault=f"the image could not be run: {ran.fault}")

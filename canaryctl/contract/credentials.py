@@ -16,8 +16,9 @@ _SHAPES = {
     "a Google API key": r"\bAIza[\w-]{35}",
     "a package index token": r"\b(?:pypi-AgE[\w-]{30,}|npm_[A-Za-z0-9]{36}|dckr_pat_[\w-]{20,})",
     "a private key": r"-----BEGIN [A-Z ]*PRIVATE KEY-----",
-    "a signed token (JWT)": r"\beyJ[\w-]{10,}\.eyJ[\w-]{10,}\.[\w-]{10,}",
-    "a password in a URL": r"\b[a-z][a-z0-9+.-]*://[^\s/:@]*:(?![$<{])[^\s/@]{3,}@",
+    # Bounded: what may begin anywhere and run to the end is looked for from everywhere.
+    "a signed token (JWT)": r"\beyJ[\w-]{10,4000}\.eyJ[\w-]{10,4000}\.[\w-]{10,}",
+    "a password in a URL": r"\b[a-z][a-z0-9+.-]{0,30}://[^\s/:@]{0,200}:(?![$<{])[^\s/@]{3,500}@",
 }
 _CREDENTIAL_NAME = re.compile(
     r"(^|_)(PASSWORD|PASSWD|PASSPHRASE|SECRET|TOKEN|API_?KEY|SECRET_?KEY|ACCESS_KEY|PRIVATE_KEY)$"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -10,6 +9,7 @@ from typing import Any
 
 from canaryctl.contract.credentials import redacted
 from canaryctl.contract.running import Place
+from canaryctl.jsontext import parse_json
 
 _SHOWN = 160  # characters of a build step
 
@@ -35,13 +35,20 @@ def read_history(place: Place, image: str) -> list[Step]:
 
 def parse_history(text: str) -> list[Step]:
     """What `docker history` printed, a JSON object a line, the newest first."""
-    lines = [json.loads(line) for line in text.splitlines() if line.startswith("{")]
-    return [Step(_bytes(line.get("Size")), str(line.get("CreatedBy") or "")) for line in reversed(lines)]
+    return [step for line in reversed(text.split("\n")) if line.startswith("{") for step in _steps(line)]
+
+
+def _steps(line: str) -> list[Step]:
+    try:
+        found = parse_json(line)
+    except ValueError:
+        return []
+    return [Step(_bytes(found.get("Size")), str(found.get("CreatedBy") or ""))]
 
 
 def _bytes(size: Any) -> int:
     text = str(size or "0")
-    return int(text) if text.isdigit() else 0
+    return int(text) if re.fullmatch("[0-9]{1,18}", text) else 0
 
 
 def picture(steps: Sequence[Step], secrets: Sequence[str]) -> list[dict[str, Any]]:

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import json
 import signal
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +11,9 @@ from canaryctl.config.durations import show_duration
 from canaryctl.config.sizes import show_size
 from canaryctl.contract.inside.imports import MARK
 from canaryctl.contract.results import Row
+from canaryctl.jsontext import parse_json
 
+FAULTS = ("", "missing", "broken", "hollow", "late", "died")
 Answer = Mapping[str, Any]
 _MOUNT = "its source is not in the image, which seems to expect it as a volume mount"
 
@@ -23,12 +24,46 @@ def program() -> str:
 
 
 def parse_answer(output: str) -> dict[str, Any] | None:
-    """The answer in what the program printed; None where there is none."""
+    """The answer in what the program printed; None where there is none, or it is no JSON object."""
     for line in reversed(output.splitlines()):
         if line.startswith(MARK):
-            found: dict[str, Any] = json.loads(line.removeprefix(MARK))
-            return found
+            try:
+                found = parse_json(line.removeprefix(MARK))
+            except ValueError:
+                return None
+            return found if isinstance(found, dict) else None
     return None
+
+
+def misfit(document: Answer, modules: Iterable[str]) -> str:
+    """What of an answer is not as the program gives it, for an image's own Python prints it; empty where all is."""
+    if not _is_whole(document.get("uid")):
+        return "it names no user"
+    answers = document.get("modules")
+    if not isinstance(answers, dict):
+        return "it says nothing of modules"
+    if not isinstance(document.get("bare", ""), str) or not _are_texts(document.get("dangling", [])):
+        return "its folders are none"
+    for name in modules:
+        answer = answers.get(name)
+        if not isinstance(answer, dict) or answer.get("fault") not in FAULTS:
+            return f"it does not say what came of {name}"
+        texts = (answer.get(key) or "" for key in ("text", "version", "hollow", "name"))
+        numbers = (answer.get(key) or 0 for key in ("signal", "code", "seconds"))
+        named = {"missing": "name", "hollow": "hollow"}.get(answer["fault"])
+        if not _are_texts(list(texts)) or (named and not answer.get(named)):
+            return f"what it says of {name} is no text"
+        if any(isinstance(number, bool) or not isinstance(number, (int, float)) for number in numbers):
+            return f"what it counts of {name} is no number"
+    return ""
+
+
+def _is_whole(value: Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and 0 <= value < 2**32
+
+
+def _are_texts(value: Any) -> bool:
+    return isinstance(value, list) and all(isinstance(one, str) for one in value)
 
 
 def judge_present(image: str, name: str, document: Answer, *, timeout: float, memory: int, where: str) -> Row:

@@ -11,8 +11,30 @@ from canaryctl.config.sizes import show_size
 from canaryctl.contract.credentials import carried
 from canaryctl.contract.layers import Step, biggest, picture
 from canaryctl.contract.results import Row
+from canaryctl.errors import HostError
+from canaryctl.jsontext import parse_json
 
 Inspection = Mapping[str, Any]
+
+
+def read_inspection(text: str, where: str) -> Inspection:
+    """The one object that `docker image inspect` prints, each part that is looked at of its type.
+
+    Raises:
+        HostError: it is none; `where` is whose Docker said so.
+    """
+    try:
+        (found,) = parse_json(text)
+        config = found.get("Config") or {}
+        whole = isinstance(found["Id"], str) and isinstance(found["RootFS"].get("Layers") or [], list)
+        whole = whole and isinstance(found.get("Size") or 0, int)
+        whole = whole and all(isinstance(config.get(key) or {}, dict) for key in ("ExposedPorts", "Labels"))
+        whole = whole and isinstance(config.get("Env") or [], list)
+    except (ValueError, TypeError, KeyError, AttributeError):
+        whole = False
+    if not whole:
+        raise HostError("docker image inspect printed what it cannot", where, "see to its Docker", reason="agent")
+    return dict(found)
 
 
 def judge_inspection(
@@ -67,8 +89,9 @@ def _platform(image: str, wanted: str, inspection: Inspection) -> Row:
 
 def _user(image: str, wanted: str, user: str, uid: int | None) -> Row:
     name = user.partition(":")[0]
-    if uid is None and (name.isdigit() or name in ("", "root")):
-        uid = int(name) if name.isdigit() else 0
+    by_number = re.fullmatch("[0-9]{1,10}", name) is not None
+    if uid is None and (by_number or name in ("", "root")):
+        uid = int(name) if by_number else 0
     changed = bool(uid) and name in ("", "root", "0")
     found = f"uid {uid} by its entry point" if changed else user or "root, for want of a USER"
     found += "" if changed or uid is None or name in ("", str(uid)) else f" (uid {uid})"

@@ -27,9 +27,8 @@ _BOUNDED = (
 )
 _ANSWER = "wait $!; exit $?"
 # Docker's own words where the program to start is not in the image.
-_NO_PROGRAM = re.compile(
-    r"(OCI runtime|exec:|failed to create).*(executable file not found|no such file or directory)", re.S
-)
+_STARTING = re.compile("OCI runtime|exec:|failed to create")
+_NO_PROGRAM = ("executable file not found", "no such file or directory")
 
 
 @dataclass(frozen=True)
@@ -69,7 +68,9 @@ class Ran:
     @property
     def no_program(self) -> bool:
         """Whether the image does not have the program it was to start."""
-        return self.code in (126, 127) and bool(_NO_PROGRAM.search(self.output))
+        if self.code not in (126, 127) or not (starting := _STARTING.search(self.output)):
+            return False
+        return any(words in self.output[starting.end() :] for words in _NO_PROGRAM)
 
     @property
     def fault(self) -> str:

@@ -11,6 +11,7 @@ from typing import Any
 
 from canaryctl.config.durations import parse_duration
 from canaryctl.config.probes import Logs
+from canaryctl.jsontext import parse_json
 from canaryctl.probe.expect import start
 from canaryctl.probe.precondition import check_precondition
 from canaryctl.probe.results import Outcome, Unanswered, Unusable, failed, passed
@@ -81,7 +82,7 @@ def _scan(probe: Logs, scope: Scope) -> dict[str, Any]:
         stdin=(_program() + call).encode(),
     )
     try:
-        found = json.loads(ran.stdout)
+        found = read_scan(ran.stdout, len(patterns))
     except ValueError:
         if "re.error" in ran.complaint or "PatternError" in ran.complaint:
             raise Unusable(f"the host's Python refuses a pattern: {ran.complaint.strip().splitlines()[-1]}") from None
@@ -90,7 +91,42 @@ def _scan(probe: Logs, scope: Scope) -> dict[str, Any]:
         raise Unusable(f"the log of {probe.on} cannot be read back: {found['last']}")
     if found["code"]:
         raise Unanswered(f"the log could not be read on {scope.host}: {start(found['last'], 240)}")
-    return dict(found)
+    return found
+
+
+def read_scan(text: bytes, patterns: int) -> dict[str, Any]:
+    """What the host's search answered, as logscan.scan returns it.
+
+    Raises:
+        ValueError: it is none, or has not an entry for each pattern.
+    """
+    found = parse_json(text)
+    if not isinstance(found, dict) or not isinstance(found.get("last"), str):
+        raise ValueError("it is no answer of the search")
+    entries = found.get("found")
+    if not all(_is_count(found.get(key)) for key in ("lines", "code")) or not isinstance(entries, list):
+        raise ValueError("it counts nothing")
+    if len(entries) != patterns or not all(map(_is_entry, entries)):
+        raise ValueError("it has not an entry for each pattern")
+    return found
+
+
+def _is_count(value: Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool)
+
+
+def _is_entry(entry: Any) -> bool:
+    """A count, and an excerpt where that is not 0: its time, its line, and those that follow."""
+    if not isinstance(entry, dict) or not _is_count(entry.get("count")) or entry["count"] < 0:
+        return False
+    excerpts = entry.get("excerpts")
+    return (
+        isinstance(excerpts, list)
+        and bool(excerpts) == bool(entry["count"])
+        and all(
+            isinstance(one, list) and len(one) > 1 and all(isinstance(line, str) for line in one) for one in excerpts
+        )
+    )
 
 
 @cache

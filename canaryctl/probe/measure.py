@@ -14,7 +14,7 @@ from canaryctl.config.probes import Request
 from canaryctl.errors import CanaryError, ConfigError, HostError
 from canaryctl.probe.context import ProbeContext
 from canaryctl.probe.exchange import ask
-from canaryctl.probe.expect import Answer, Shapeless, show, start
+from canaryctl.probe.expect import MAX_READ, Answer, Shapeless, show, start
 from canaryctl.probe.metrics import MetricResult, Samples, judge_metric
 from canaryctl.probe.prometheus import read_value
 from canaryctl.probe.results import ProbeResult, Unanswered, Unusable, unjudged
@@ -79,9 +79,16 @@ class Meter:
         """One row a metric. `baseline` are the rows of the baseline run; `yardstick`: this is that run."""
         rows = {row["name"]: row for row in baseline or ()}
         return [
-            judge_metric(metric, self._samples[name], rows.get(name), yardstick=yardstick)
+            judge_metric(
+                metric, self._samples[name], rows.get(name), yardstick=yardstick, silent=self._silent(name, metric)
+            )
             for name, metric in self._metrics.items()
         ]
+
+    def _silent(self, name: str, metric: Metric) -> list[str]:
+        """Hosts whose URL never gave a number."""
+        hosts = self._context.hosts_of(metric.on) if metric.on else ()
+        return [host for host in hosts if host not in self._samples[name].points]
 
 
 def _fetch(context: ProbeContext, host: str, url: str) -> tuple[float, Answer | str]:
@@ -121,10 +128,11 @@ def _number(metric: Metric, answer: Answer) -> float | str:
             return f"'{metric.jmespath}' is no number: {show(value)}"
     else:
         selector = metric.prometheus or ""
+        if answer.truncated:  # a part of the series would make a part of the sum
+            return f"the page is larger than {MAX_READ // 1024} KiB and was not read further"
         value = read_value(answer.text, parse_selector(selector))
         if value is None:
-            cut = ", whose end was not read" if answer.truncated else ""
-            return f"no series {selector} on the page{cut}"
+            return f"no series {selector} on the page, or not all of it can be read"
     try:
         number = float(value)
     except OverflowError:

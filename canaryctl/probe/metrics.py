@@ -95,20 +95,29 @@ def _rate(samples: Samples) -> float | None:
 
 
 def judge_metric(
-    metric: Metric, samples: Samples, baseline: Mapping[str, Any] | None = None, *, yardstick: bool = False
+    metric: Metric,
+    samples: Samples,
+    baseline: Mapping[str, Any] | None = None,
+    *,
+    yardstick: bool = False,
+    silent: Sequence[str] = (),
 ) -> MetricResult:
     """The verdict of a metric's bounds.
 
     Args:
         baseline: the metric's row in the baseline run.
         yardstick: this is the baseline run: ratio bounds are for the candidate.
+        silent: hosts that gave no sample, of which the others' say nothing.
     """
     value = statistic(metric.statistic, samples)
     unit = _unit(metric)
     base = baseline["value"] if baseline and baseline["n"] >= metric.needed else None
+    base = base if base is None or math.isfinite(base) else None
     faults, doubts = [], []
     if value is None or samples.n < metric.needed:
         doubts.append(_too_few(metric, samples))
+    elif not math.isfinite(value):
+        doubts.append(f"{metric.statistic} is beyond all numbers")
     else:
         for name, limit in metric.bound.items():
             if not name.startswith("ratio"):
@@ -119,6 +128,9 @@ def judge_metric(
                 doubts.append(_no_baseline(metric, baseline, base))
             else:
                 faults += _fault(name, value, limit * base, f"{limit:g} times the baseline's {_number(base, unit)}")
+    if silent and samples.n:
+        why = f" (the last try: {samples.fault})" if samples.fault else ""
+        doubts.append(f"no sample of {', '.join(silent)}{why}")
     verdict: Literal["passed", "failed", "inconclusive"]
     verdict = "failed" if faults else "inconclusive" if doubts else "passed"
     measured = f"{metric.statistic} is {_number(value, unit)} (n={samples.n})" if value is not None else ""
@@ -172,4 +184,4 @@ def _number(value: float, unit: str) -> str:
 
 
 def _rounded(value: float | None) -> float | None:
-    return None if value is None else float(f"{value:.9g}")
+    return None if value is None or not math.isfinite(value) else float(f"{value:.9g}")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
 
 from canaryctl.config.metrics import Selector, parse_labels
 
@@ -14,28 +13,22 @@ _LINE = re.compile(
     re.VERBOSE,
 )
 
-
-def series(text: str) -> Iterator[tuple[str, Mapping[str, str], float]]:
-    """Every sample on the page: name, labels, value. Comments and lines of another form are passed over."""
-    for line in text.splitlines():
-        match = _LINE.fullmatch(line)
-        if not match or line.lstrip().startswith("#"):
-            continue
-        labels = parse_labels(match["labels"] or "")
-        if labels is None:
-            continue
-        try:
-            value = float(match["value"])
-        except ValueError:
-            continue
-        yield match["name"], labels, value
+_NAME = re.compile(r"\s*([A-Za-z_:][\w:]*)(?![\w:])")
+_VALUE = re.compile(r"[+-]?(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+)(?:[eE][+-]?[0-9]+)?|[+-]?Inf(?:inity)?|NaN", re.IGNORECASE)
 
 
 def read_value(text: str, selector: Selector) -> float | None:
-    """The sum of the selected series; None where there is none."""
-    found = [
-        value
-        for name, labels, value in series(text)
-        if name == selector.name and selector.labels.items() <= labels.items()
-    ]
+    """The sum of the selected series; None where there is none, or a line of the metric that cannot be read."""
+    found = []
+    for line in text.split("\n"):
+        said = _NAME.match(line)
+        if not said or said[1] != selector.name:
+            continue
+        # What follows a number sign is an example that led to the value, which OpenMetrics allows.
+        match = _LINE.fullmatch(line) or _LINE.fullmatch(line.rpartition(" # ")[0])
+        labels = parse_labels(match["labels"] or "") if match else None
+        if match is None or labels is None or not _VALUE.fullmatch(match["value"]):
+            return None  # a sum without it would be another
+        if selector.labels.items() <= labels.items():
+            found.append(float(match["value"]))
     return sum(found) if found else None

@@ -138,10 +138,11 @@ def _unreachable(probe: Registered, reachable: Reachable, entries: list[Any], sc
         if not isinstance(endpoint, str) or not _is_usable(endpoint):
             faults.append(f"{kind} registered no usable endpoint: {show(endpoint)}")
             continue
-        if endpoint in seen:
+        place = str(usable_url(None, endpoint)).rstrip("/")
+        if place in seen:
             faults.append(f"{kind} at {endpoint} is registered twice")
             continue
-        seen.add(endpoint)
+        seen.add(place)
         try:
             url = endpoint.rstrip("/") + "/" + reachable.path.lstrip("/")
             answer = ask(scope, Request(url=url), "endpoint", probe.timeout, elsewhere=elsewhere, foreign=True)

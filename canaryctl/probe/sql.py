@@ -48,7 +48,7 @@ def _attempt(probe: Sql, scope: Scope) -> Outcome:
     rows, truncated = _query(probe, scope)
     answer = Answer(0, json.dumps(rows, ensure_ascii=False).encode(), truncated=truncated)
     faults = json_faults(probe.expect.jmespath, answer)
-    if probe.expect.rows is not None and len(rows) != probe.expect.rows:
+    if probe.expect.rows is not None and (truncated or len(rows) != probe.expect.rows):
         more = "at least " if truncated else ""
         seen = f": {show(rows[:3])}" if rows else ""
         faults.insert(0, f"{more}{len(rows)} rows, expected {probe.expect.rows}{seen}")

@@ -80,6 +80,43 @@ def test_a_faulty_backend_gets_the_right_verdict_and_reason_in_time(faulty: Toy)
     assert not [name for name, value in SECRETS.items() if value in text]
 
 
+SENT = """
+- {name: data, kind: http, on: web, url: "URL/sent/data:,x", redirects: 3, timeout: 3s}
+- {name: ftp, kind: http, on: web, url: "URL/sent/ftp:%2F%2Fx%2F", redirects: 3, timeout: 3s}
+- {name: long name, kind: http, on: web, url: "URL/sent/https:%2F%2FLONG.x%2F", redirects: 3, timeout: 3s}
+- {name: sshd, kind: http, on: web, url: "URL/sent/http:%2F%2Flocalhost:22%2F", redirects: 3, timeout: 3s,
+   redirects_to: any}
+- {name: own, kind: registered, on: web, url: "URL/workers/own", kind_field: type, kinds: {training: 1}, timeout: 3s,
+   reachable: {endpoint_field: endpoint}}
+- {name: elsewhere, kind: http, on: web, url: "URL/sent/OTHER%2Fheaders", redirects: 3, timeout: 3s}
+- {name: kept, kind: http, on: web, url: "URL/sent/%2Fheaders", redirects: 3, timeout: 3s,
+   headers: {x-api-key: "{{ secrets.API_TOKEN }}"}, expect: {jmespath: x_api_key}}
+- {name: bare, kind: http, on: web, url: "URL/sent/OTHER%2Fheaders", redirects: 3, redirects_to: ["OTHER"], timeout: 3s,
+   headers: {x-api-key: "{{ secrets.API_TOKEN }}", cookie: "a={{ secrets.API_TOKEN }}"},
+   expect: {jmespath: ["x_api_key == null", "cookie == null"]}}
+"""
+SENT_ROWS = {
+    "data": ("failed", "redirects to nowhere usable: 'data:,x' is no http or https URL"),
+    "ftp": ("failed", "redirects to nowhere usable: 'ftp://x/'"),
+    "long name": ("failed", "names no host and port there can be"),
+    "sshd": ("failed", "is an address of the host's own, where the application may not send a probe"),
+    "own": ("failed", "169.254.169.254:80 is an address of the host's own"),
+    "elsewhere": ("failed", "is of another origin, where the probe does not go without redirects_to"),
+    "kept": ("passed", ""),
+    "bare": ("passed", ""),
+}
+
+
+def test_an_application_sends_no_probe_where_it_likes(faulty: Toy) -> None:
+    other = f"http://{{{{ address }}}}:{faulty.port + 1}"
+    done = probe(faulty, SENT.replace("OTHER", other).replace("LONG", "a" * 64))
+    found = rows(done)
+    assert {name: row["verdict"] for name, row in found.items()} == {n: v for n, (v, _) in SENT_ROWS.items()}
+    assert not {n: found[n]["reason"] for n, (_, said) in SENT_ROWS.items() if said not in found[n]["reason"]}
+    assert done.code == 1 and "fault in canaryctl" not in done.err
+    assert "SSH-2.0" not in evidence_text(faulty, done)
+
+
 LIFECYCLE = """
 - name: {name}
   kind: lifecycle

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from typing import Any
 
 import pytest
@@ -10,7 +11,8 @@ from canaryctl.config.contract import Contract
 from canaryctl.contract.credentials import credential, redacted
 from canaryctl.contract.layers import Step, parse_history, picture
 from canaryctl.contract.results import Row
-from canaryctl.contract.rules import judge_inspection
+from canaryctl.contract.rules import judge_inspection, read_inspection
+from canaryctl.errors import HostError
 
 # As Docker 20.10 reports it, shortened to what is looked at.
 INSPECTED: dict[str, Any] = {
@@ -167,3 +169,18 @@ def test_history_is_read_from_the_base_up_and_told_as_people_wrote_it() -> None:
         {"size": 20, "created_by": "COPY dir:ab in /app"},
         {"size": 10, "created_by": "RUN make"},
     ]
+
+
+@pytest.mark.parametrize("said", ["", "[]", "{}", "[5]", '[{"Id": 1}]', '[{"Id": "x", "RootFS": null}]', "[{}, {}]"])
+def test_what_docker_cannot_have_printed_is_the_hosts_failure(said: str) -> None:
+    with pytest.raises(HostError, match="printed what it cannot") as error:
+        read_inspection(said, "canary-1")
+    assert error.value.where == "canary-1" and error.value.reason == "agent"
+
+
+@pytest.mark.parametrize("value", ["a-" * 50_000, "eyJ" + "a-eyJ" * 20_000, "x://a:" * 20_000, "a=" * 50_000])
+def test_a_long_value_takes_no_time_to_look_at(value: str) -> None:
+    began = time.monotonic()
+    credential("NAME", value, ["A"])
+    redacted(value, ["A"])
+    assert time.monotonic() - began < 20  # it was minutes

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from canaryctl.contract.inside.imports import MARK
-from canaryctl.contract.modules import judge_absent, judge_present, parse_answer
+from canaryctl.contract.modules import judge_absent, judge_present, misfit, parse_answer
 from canaryctl.contract.results import Row
 from canaryctl.contract.running import Ran
 
@@ -126,3 +126,41 @@ def test_killed_in_time_means_memory_and_killed_late_does_not() -> None:
 def test_hidden_values_leave_every_word_of_a_row() -> None:
     row = Row("web", "command echo pw123", "failed", "pw123", "it said pw123").without({"pw123": "secret A"})
     assert "pw123" not in str(row) and row.reason == "it said [secret A]"
+
+
+GOOD = {"uid": 1000, "bare": "", "dangling": [], "modules": {"a": {"fault": "", "version": "1", "seconds": 0.1}}}
+
+
+@pytest.mark.parametrize("said", ["5", "[1]", "null", "NaN", '{"uid": Infinity}', "9" * 5000, "[" * 5000, "{"])
+def test_what_an_image_prints_in_the_answers_place_is_no_answer(said: str) -> None:
+    assert parse_answer(MARK + said) is None
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"uid": None},
+        {"uid": True},
+        {"uid": 10**30},
+        {"modules": []},
+        {"modules": {}},
+        {"modules": {"a": None}},
+        {"modules": {"a": {}}},
+        {"modules": {"a": {"fault": ["x"]}}},
+        {"modules": {"a": {"fault": "missing"}}},
+        {"modules": {"a": {"fault": "missing", "name": 5}}},
+        {"modules": {"a": {"fault": "hollow"}}},
+        {"modules": {"a": {"fault": "died", "signal": "9"}}},
+        {"modules": {"a": {"fault": "", "seconds": [1]}}},
+        {"dangling": [1]},
+        {"bare": 1},
+    ],
+)
+def test_an_answer_that_the_program_would_not_give_is_named(change: dict[str, Any]) -> None:
+    assert misfit(GOOD, ["a"]) == ""
+    assert misfit({**GOOD, **change}, ["a"])
+
+
+def test_an_image_that_prints_the_words_of_docker_often_takes_no_time_to_read() -> None:
+    assert not Ran(127, "exec: " * 200_000, 0.0).no_program
+    assert Ran(127, "exec: " * 10 + "no such file or directory", 0.0).no_program

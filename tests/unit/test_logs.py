@@ -8,7 +8,7 @@ import pytest
 
 from canaryctl.cli.coloured import LogPrinter
 from canaryctl.cli.output import Printer
-from canaryctl.logs import LogLine, by_time, parse
+from canaryctl.logs import LONGEST, Lines, LogLine, by_time, parse
 
 T = "2026-11-24T10:00:0{}.000000000Z"
 
@@ -77,3 +77,11 @@ def test_no_color_is_kept_to(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_a_service_cannot_drive_the_terminal() -> None:
     assert "\x1b" not in "".join(printed(io.StringIO(), line("one", 1, "\x1b]0;title\x07")))
+
+
+def test_a_line_without_end_comes_in_pieces() -> None:
+    lines = Lines()
+    said = [piece for _ in range(100) for piece in lines.feed(b"x" * 10_000)]
+    assert {len(piece) for piece in said} == {LONGEST} and len(lines.rest) <= LONGEST
+    assert b"".join([*said, lines.rest]) == b"x" * 1_000_000
+    assert list(lines.feed(b"\nshort\n\n"))[1:] == [b"short", b""] and lines.rest == b""

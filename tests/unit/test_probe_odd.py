@@ -10,11 +10,15 @@ from typing import Any
 import pytest
 from faultyapp import App, prober, serving
 
-from canaryctl.config.metrics import Metric
+from canaryctl.config.metrics import Metric, Selector, load_metrics
+from canaryctl.errors import ConfigError
 from canaryctl.jsontext import parse_json
 from canaryctl.probe import kinds
 from canaryctl.probe.expect import Answer
+from canaryctl.probe.logs import read_scan
 from canaryctl.probe.measure import _number
+from canaryctl.probe.metrics import Samples, judge_metric
+from canaryctl.probe.prometheus import read_value
 from canaryctl.probe.results import Unanswered
 from canaryctl.probe.sql import parse_rows
 
@@ -166,3 +170,70 @@ def test_a_long_field_of_a_table_is_read_and_what_is_no_table_is_no_answer() -> 
     assert parse_rows(f"a,b\n{'x' * 200_000},1\n")[0]["a"] == "x" * 200_000
     with pytest.raises(Unanswered, match="no table"):
         parse_rows("a\n" + "x" * (2**20 + 1))
+
+
+def judged(values: dict[str, list[float]], baseline: dict[str, Any] | None = None, **more: Any) -> str:
+    bounds = {key: more.pop(key) for key in list(more) if key.startswith(("at_", "ratio_"))}
+    metric = Metric(name="m", url="http://x", on="core", jmespath="@", **{"statistic": "mean", **more}, **bounds)
+    samples = Samples()
+    for host, of_host in values.items():
+        for at, value in enumerate(of_host):
+            samples.add(host, float(at), [value])
+    silent = [host for host in ("a", "b") if host not in samples.points]
+    return judge_metric(metric, samples, baseline, silent=silent).verdict
+
+
+def test_no_metric_passes_on_nothing() -> None:
+    assert judged({"a": [1.0], "b": [1.0]}, at_most=2) == "passed"
+    assert judged({}, at_most=2) == "inconclusive"
+    assert judged({}, at_most=0, statistic="count") == "inconclusive"
+    assert judged({"a": [1.0]}, at_most=2) == "inconclusive"  # b said nothing
+    assert judged({"a": [9.0]}, at_most=2) == "failed"
+    assert judged({"a": [1.7e308, 1.7e308], "b": [1.0]}, at_least=2) == "inconclusive"
+    for value in (float("nan"), float("inf"), None):
+        base = {"value": value, "n": 100}
+        assert judged({"a": [1.0], "b": [1.0]}, base, ratio_at_most=1) == "inconclusive"
+
+
+@pytest.mark.parametrize("bound", ["at_most", "at_least", "ratio_at_most"])
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_a_bound_is_a_number(bound: str, value: float) -> None:
+    with pytest.raises(ConfigError):
+        load_metrics([{"name": "m", "statistic": "p50", "probe": "p", bound: value}], "x")
+
+
+@pytest.mark.parametrize(
+    "line", ["errors five", "errors{a=1} 5", "errors 1_000", "errors", "errors \u0665", "errors 0x5"]
+)
+def test_a_sum_without_a_line_that_cannot_be_read_is_none(line: str) -> None:
+    assert read_value(f'errors{{a="1"}} 1\n{line}\nother 2\n', Selector("errors", {})) is None
+    assert read_value('errors{a="1"} 1 # {trace="x"} 1\nerrors_total{x} 5\n', Selector("errors", {})) == 1
+    assert isinstance(_number(PAGE, Answer(200, b"errors 1\n", truncated=True)), str)
+
+
+PAGE = Metric(name="m", statistic="last", url="http://x", on="core", prometheus="errors", at_most=1)
+FOUND = {"count": 1, "excerpts": [["t", "line"]]}
+SCAN = {"lines": 1, "bytes": 1, "last": "", "code": 0, "found": [FOUND]}
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"found": []},
+        {"found": [FOUND, FOUND]},
+        {"found": None},
+        {"found": [{"count": 0, "excerpts": [["t", "line"]]}]},
+        {"found": [{"count": 1, "excerpts": []}]},
+        {"found": [{"count": 1, "excerpts": [["t"]]}]},
+        {"found": [{"count": 1, "excerpts": [[1, 2]]}]},
+        {"found": [{"count": True, "excerpts": [["t", "line"]]}]},
+        {"found": [None]},
+        {"lines": None},
+        {"code": None},
+        {"last": 5},
+    ],
+)
+def test_a_log_was_searched_for_every_pattern_or_not_at_all(change: dict[str, Any]) -> None:
+    assert read_scan(json.dumps(SCAN).encode(), 1) == SCAN
+    with pytest.raises(ValueError):
+        read_scan(json.dumps({**SCAN, **change}).encode(), 1)

@@ -8,6 +8,7 @@ import socket
 import sys
 import threading
 import time
+import urllib.parse
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
@@ -68,6 +69,13 @@ class Handler(BaseHTTPRequestHandler):
     def on_loop(self) -> None:
         self.say({}, 302, location=self.path)
 
+    def on_sent(self) -> None:
+        """Redirects to what the path holds, quoted."""
+        self.say({}, 302, location=urllib.parse.unquote(self.rest))
+
+    def on_headers(self) -> None:
+        self.say({name.lower().replace("-", "_"): value for name, value in self.headers.items()})
+
     def on_third(self) -> None:
         self.say({"count": self.count}, 200 if self.count % 3 == 0 else 503)
 
@@ -85,6 +93,7 @@ class Handler(BaseHTTPRequestHandler):
             "good": [f"{base}/health"],
             "dead": [f"{base}/health", f"{base.rsplit(':', 1)[0]}:18199"],
             "twice": [f"{base}/health", f"{base}/health"],
+            "own": ["http://127.0.0.1:2375", "http://169.254.169.254", "http://localhost:2375", "http://0x7f.1:22"],
         }[self.rest]
         self.say([{"type": "training", "endpoint": endpoint} for endpoint in listed])
 
