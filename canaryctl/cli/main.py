@@ -75,6 +75,12 @@ def run() -> NoReturn:
         print_error(error)
         sys.exit(code)
 
+    loud = any(argument.startswith("-vv") for argument in sys.argv)
+    if loud:  # what came up beneath an error that is told in words
+        import logging
+
+        logging.basicConfig(format="%(message)s")
+        logging.getLogger("canaryctl").setLevel(logging.DEBUG)
     be_interruptible()
     try:
         sys.exit(app())
@@ -86,7 +92,7 @@ def run() -> NoReturn:
         sys.stderr.close()
         sys.exit(1)
     except Exception as fault:
-        if any(argument.startswith("-vv") for argument in sys.argv):
+        if loud:
             raise
         what = f"a fault in canaryctl itself: {type(fault).__name__}: {fault}"
         hint = "run it again with -vv for the traceback, and report it with that"

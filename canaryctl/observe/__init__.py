@@ -15,7 +15,7 @@ from canaryctl.observe.observation import (
     watch_gpus,
 )
 from canaryctl.observe.process import LocalConnection
-from canaryctl.observe.ssh import Connections
+from canaryctl.observe.ssh import Connections, unbelievable
 
 __all__ = [
     "CommandTimeout",
@@ -35,5 +35,6 @@ __all__ = [
     "observe",
     "read_history",
     "secrets_mac",
+    "unbelievable",
     "watch_gpus",
 ]

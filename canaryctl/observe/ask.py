@@ -11,6 +11,7 @@ from typing import Any
 
 from canaryctl.config.environment import Host
 from canaryctl.errors import HostError
+from canaryctl.observe.answers import read_answer
 from canaryctl.observe.connection import Connection
 from canaryctl.observe.sudo import password_of
 
@@ -29,6 +30,8 @@ PROGRAMS = {
 }
 PROGRAMS["audit"] = (*PROGRAMS["facts"], "audit")
 
+LARGEST_ANSWER = 16 << 20  # bytes
+
 # Python reads a program on standard input to its end; this reads as much as is announced and leaves the rest.
 _READ_PROGRAM = "import sys; i = sys.stdin.buffer; exec(i.read(int(i.readline())))"
 
@@ -41,10 +44,15 @@ def ask(
     *,
     become_password: str | None = None,
     timeout: float = 60,
+    limit: int = LARGEST_ANSWER,
 ) -> dict[str, Any]:
-    """Run `program` of PROGRAMS on the host with `config`. Raises HostError when there is no answer to read."""
+    """Run `program` of PROGRAMS on the host with `config`; its answer, of which nothing is believed yet.
+
+    Raises:
+        HostError: there is no answer to read, or it is larger than `limit` bytes.
+    """
     command, stdin = call(host, program, config, become_password=become_password)
-    done = connection.run(command, stdin=stdin, timeout=timeout)
+    done = connection.run(command, stdin=stdin, timeout=timeout, limit=limit)
     if done.code == 127:
         raise HostError(
             f"there is no {interpreter(host)} on it",
@@ -53,18 +61,26 @@ def ask(
             reason="python",
         )
     try:
-        # A login shell may print a greeting before.
-        answer = json.loads(done.stdout.rstrip().rpartition(b"\n")[2])
-    except ValueError:
+        answer = read_answer(_last_line(done.stdout))
+    except ValueError as error:
+        said = done.complaint if done.code or not done.stdout.strip() else f"its answer cannot be read: {error}"
         raise HostError(
-            f"the agent failed there (exit {done.code}): {done.complaint or 'no output'}",
+            f"the agent failed there (exit {done.code}): {said or 'no output'}",
             host.name,
             f"Try `{interpreter(host)} --version` on it: Python 3.7 or later is needed.",
             reason="python" if "SyntaxError" in done.complaint else "agent",
         ) from None
     if not isinstance(answer, dict) or answer.get("agent") != 1:
-        raise HostError("the agent's answer is not ours", host.name, "Look for a shell profile that replaces commands.")
+        hint = "Look for a shell profile that replaces commands."
+        raise HostError("the agent's answer is not ours", host.name, hint, reason="agent")
     return answer
+
+
+def _last_line(said: bytes) -> bytes:
+    """The last line that holds anything: a login shell may print a greeting before, and a few empty ones after."""
+    tail = said[-1024:]
+    end = len(said) - len(tail) + len(tail.rstrip())
+    return said[said.rfind(b"\n", 0, end) + 1 : end]
 
 
 def call(

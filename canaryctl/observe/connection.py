@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import socket
 import time
 from abc import ABC, abstractmethod
@@ -12,6 +13,9 @@ from canaryctl.errors import HostError
 from canaryctl.observe.sudo import with_password
 
 CHUNK = 1 << 18  # bytes read or written at a time
+# Bytes of an answer that are kept at most, so that a host cannot fill this machine's memory.
+LARGEST_ANSWER = 4 << 20
+LARGEST_COMPLAINT = 8 << 20  # on standard error
 
 
 @dataclass(frozen=True)
@@ -53,22 +57,31 @@ class Connection(ABC):
     host: str
     sudo_password: str = ""
 
-    def run(self, command: str, *, stdin: bytes = b"", timeout: float | None = 60) -> Completed:
-        """Run `command`, `stdin` fed to it. Raises CommandTimeout after `timeout` seconds."""
-        return self.stream(command, (stdin,) if stdin else (), timeout=timeout)
+    def run(
+        self, command: str, *, stdin: bytes = b"", timeout: float | None = 60, limit: int = LARGEST_ANSWER
+    ) -> Completed:
+        """Run `command`, `stdin` fed to it. Raises CommandTimeout after `timeout` seconds; `limit` as for `stream`."""
+        return self.stream(command, (stdin,) if stdin else (), timeout=timeout, limit=limit)
 
-    def stream(self, command: str, chunks: Iterable[bytes], *, timeout: float | None = None) -> Completed:
-        """Run `command`, feeding it `chunks` as fast as it takes them. An error raised by `chunks` ends the command."""
-        received: list[bytes] = []
+    def stream(
+        self, command: str, chunks: Iterable[bytes], *, timeout: float | None = None, limit: int = LARGEST_ANSWER
+    ) -> Completed:
+        """Run `command`, feeding it `chunks` as fast as it takes them. An error raised by `chunks` ends the command.
+
+        One that answers with more than `limit` bytes is ended; that is a HostError.
+        """
+        plain = command
         command, chunks = with_password(command, chunks, self.sudo_password)
-        done = self.execute(command, chunks, received.append, timeout=timeout)
-        return Completed(done.code, b"".join(received), done.stderr)
+        received = Bounded(self.host, plain, limit)
+        done = self.execute(command, chunks, received.take, timeout=timeout)
+        return Completed(done.code, received.content(), done.stderr)
 
     def read(
         self, command: str, sink: Callable[[bytes], None], *, timeout: float | None = None, tty: bool = False
     ) -> Completed:
         """Run `command`, handing its output to `sink` as it comes; `stdout` of the result is empty.
 
+        What `sink` raises ends the command and leaves this. It bounds what it keeps: output may never end.
         With `tty` the command dies with the connection (`docker logs -f`), and lines end in CR LF.
         """
         chunks: Iterable[bytes] = ()
@@ -87,7 +100,7 @@ class Connection(ABC):
         tty: bool = False,
         aside: Callable[[bytes], None] | None = None,
     ) -> Completed:
-        """The one primitive under `run`, `stream` and `read`.
+        """The one primitive under `run`, `stream` and `read`. What `sink` or `aside` raises ends the command.
 
         `aside` takes what the command says on standard error as it comes; the result's `stderr` is empty then.
         """
@@ -111,6 +124,34 @@ class Connection(ABC):
     @abstractmethod
     def close(self) -> None:
         """Let go of the host, ending what still runs over this connection. May be called twice."""
+
+
+class Bounded:
+    """Bytes of a command's output, up to `limit` of them. Raises HostError, from `take`, when more come."""
+
+    def __init__(self, host: str, command: str, limit: int) -> None:
+        self._host, self._command, self._limit = host, command, limit
+        self._kept = io.BytesIO()
+
+    def take(self, data: bytes) -> None:
+        """Keep what came."""
+        if self._kept.tell() + len(data) > self._limit:
+            raise too_much(self._command, self._host, self._limit)
+        self._kept.write(data)
+
+    def content(self) -> bytes:
+        """All that came."""
+        return self._kept.getvalue()
+
+
+def too_much(command: str, host: str, limit: int) -> HostError:
+    """The error of a command that says more than anybody asked for; `limit` in bytes."""
+    return HostError(
+        f"`{shown(command)}` answers with more than {limit / (1 << 20):g} MiB, and was ended",
+        host,
+        "Look at what that command is on the host: something else may have taken its place.",
+        reason="agent",
+    )
 
 
 def shown(command: str) -> str:

@@ -15,7 +15,7 @@ import paramiko
 
 from canaryctl.errors import HostError
 from canaryctl.observe import knownhosts
-from canaryctl.observe.connection import CHUNK, Completed, Connection, late, left, lost
+from canaryctl.observe.connection import CHUNK, LARGEST_COMPLAINT, Bounded, Completed, Connection, late, left, lost
 from canaryctl.observe.identities import authenticate
 from canaryctl.observe.pump import bridge
 from canaryctl.observe.target import NeedsOpenSSH, Target
@@ -87,7 +87,7 @@ class NativeConnection(Connection):
     ) -> Completed:
         deadline = None if timeout is None else time.monotonic() + timeout
         channel = self._session(timeout)
-        complaints: list[bytes] = []
+        complaints = Bounded(self.host, command, LARGEST_COMPLAINT)
         trouble: list[BaseException] = []
         try:
             with self._guarded(command, timeout):
@@ -95,7 +95,7 @@ class NativeConnection(Connection):
                 if tty:
                     channel.get_pty(term="dumb", width=1000)
                 channel.exec_command(command)
-            listener = threading.Thread(target=_drain, args=(channel, aside or complaints.append), daemon=True)
+            listener = threading.Thread(target=_drain, args=(channel, aside or complaints.take, trouble), daemon=True)
             listener.start()
             threading.Thread(target=_feed, args=(channel, chunks, trouble), daemon=True).start()
             while data := self._receive(channel, command, timeout, deadline):
@@ -109,7 +109,7 @@ class NativeConnection(Connection):
             raise trouble[0]
         if channel.exit_status == -1 and not self.alive:
             raise lost(self.host)
-        return Completed(channel.exit_status, b"", b"".join(complaints))
+        return Completed(channel.exit_status, b"", complaints.content())
 
     def _receive(self, channel: paramiko.Channel, command: str, timeout: float | None, deadline: float | None) -> bytes:
         with self._guarded(command, timeout):
@@ -189,10 +189,15 @@ def _feed(channel: paramiko.Channel, chunks: Iterable[bytes], trouble: list[Base
         channel.shutdown_write()
 
 
-def _drain(channel: paramiko.Channel, into: Callable[[bytes], None]) -> None:
+def _drain(channel: paramiko.Channel, into: Callable[[bytes], None], trouble: list[BaseException]) -> None:
     with contextlib.suppress(OSError):
         while data := channel.recv_stderr(CHUNK):
-            into(data)
+            try:
+                into(data)
+            except BaseException as error:  # of who takes it, or more than is taken
+                trouble.append(error)
+                channel.close()
+                return
 
 
 def _open(target: Target, via: Connection | None) -> paramiko.Transport:

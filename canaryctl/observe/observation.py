@@ -16,6 +16,7 @@ from canaryctl.observe.facts import HostFacts, parse
 from canaryctl.observe.ssh import Connections
 
 DEFAULT_ROOT = "/opt/canaryctl"
+_EVIDENCE = 64 << 20  # bytes: the agent's own bound on what it collects, and room for the rest
 
 
 @dataclass(frozen=True)
@@ -82,7 +83,7 @@ def collect(
         text}}. A one-off container's log goes by the container's name. Memory and health are there where Docker tells.
     """
     config = {"root": canary_root(host), "project": project, "tail": tail, "since": since}
-    document = ask(connection, host, "collect", config, become_password=become_password, timeout=120)
+    document = ask(connection, host, "collect", config, become_password=become_password, timeout=120, limit=_EVIDENCE)
     return {key: document[key] for key in ("logs", "containers", "memory", "became_healthy", "compose", "errors")}
 
 

@@ -170,7 +170,10 @@ class OpenSSHConnection(ProcessConnection):
         if not readable:
             kill(master)
             raise HostError(f"no answer within {limit:g} s", self.host, "Check that it is up and reachable.")
-        said = master.stderr.read().decode("utf-8", "replace")
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            master.wait(5)  # what it has to say it says while it ends
+        kill(master)
+        said = master.stderr.read(1 << 16).decode("utf-8", "replace")
         what, hint = explain(said)
         raise HostError(what, self.host, hint, reason=_KEY_REASONS.get(what.partition(" (")[0], "unreachable"))
 

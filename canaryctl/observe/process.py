@@ -13,7 +13,7 @@ import time
 from abc import abstractmethod
 from collections.abc import Callable, Iterable
 
-from canaryctl.observe.connection import CHUNK, Completed, Connection, late, left
+from canaryctl.observe.connection import CHUNK, LARGEST_COMPLAINT, Bounded, Completed, Connection, late, left
 
 
 class ProcessConnection(Connection):
@@ -47,9 +47,9 @@ class ProcessConnection(Connection):
             start_new_session=True,
         )
         self._running.add(child)
-        complaints: list[bytes] = []
+        complaints = Bounded(self.host, command, LARGEST_COMPLAINT)
         trouble: list[BaseException] = []
-        listener = threading.Thread(target=_drain, args=(child, aside or complaints.append), daemon=True)
+        listener = threading.Thread(target=_drain, args=(child, aside or complaints.take, trouble), daemon=True)
         try:
             listener.start()
             threading.Thread(target=_feed, args=(child, chunks, trouble), daemon=True).start()
@@ -74,7 +74,7 @@ class ProcessConnection(Connection):
             self._running.discard(child)
         if trouble:
             raise trouble[0]
-        return Completed(code if code >= 0 else -1, b"", b"".join(complaints))
+        return Completed(code if code >= 0 else -1, b"", complaints.content())
 
     def lend_terminal(self, command: str) -> int:
         return max(subprocess.call(self._argv(command, tty=True)), -1)
@@ -128,8 +128,12 @@ def _feed(child: subprocess.Popen[bytes], chunks: Iterable[bytes], trouble: list
             kill(child)
 
 
-def _drain(child: subprocess.Popen[bytes], into: Callable[[bytes], None]) -> None:
+def _drain(child: subprocess.Popen[bytes], into: Callable[[bytes], None], trouble: list[BaseException]) -> None:
     assert child.stderr is not None  # noqa: S101  asked for in execute
     with child.stderr as pipe:
-        while data := os.read(pipe.fileno(), CHUNK):
-            into(data)
+        try:
+            while data := os.read(pipe.fileno(), CHUNK):
+                into(data)
+        except BaseException as error:  # of who takes it, or more than is taken
+            trouble.append(error)
+            kill(child)

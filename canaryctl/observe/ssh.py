@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 import threading
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from types import TracebackType
 from typing import TypeVar
 
 from canaryctl.config.environment import Host
-from canaryctl.errors import ConfigError, HostError
+from canaryctl.errors import EXIT_PRECEDENCE, CanaryError, ConfigError, HostError
 from canaryctl.observe.connection import CommandTimeout, Completed, Connection
 from canaryctl.observe.sudo import password_of
 from canaryctl.observe.target import NeedsOpenSSH, Target, jump_of, target_of
@@ -18,6 +19,7 @@ __all__ = ["CommandTimeout", "Completed", "Connection", "Connections", "connect"
 
 T = TypeVar("T")
 
+_LOG = logging.getLogger(__name__)
 _AT_ONCE = 32  # hosts worked on at the same time
 
 
@@ -53,12 +55,17 @@ class Connections:
     ) -> tuple[dict[str, T], dict[str, HostError]]:
         """Do `action` on all hosts at once: results and failures by host name, in the order given.
 
-        An exception other than HostError is raised here, after the others have ended.
+        A failure that is none of ours is the host's: its answer was one that nobody thought of.
+
+        Raises:
+            CanaryError: of another kind than HostError, after all hosts have ended: the one that counts most where
+                there are several, with what the others say.
         """
         names = [host if isinstance(host, str) else host.name for host in hosts]
         results: dict[str, T] = {}
         failures: dict[str, HostError] = {}
-        bugs: list[BaseException] = []
+        refusals: list[CanaryError] = []
+        stops: list[BaseException] = []
         turns = threading.BoundedSemaphore(_AT_ONCE)
 
         def work(name: str) -> None:
@@ -67,8 +74,12 @@ class Connections:
                     results[name] = action(self.get(name))
                 except HostError as error:
                     failures[name] = error
+                except CanaryError as error:
+                    refusals.append(error)
+                except Exception as error:
+                    failures[name] = unbelievable(name, error)
                 except BaseException as error:
-                    bugs.append(error)
+                    stops.append(error)
 
         # Daemons, not an executor: on Ctrl-C nobody waits for a host that does not answer.
         threads = [threading.Thread(target=work, args=(name,), name=f"host {name}", daemon=True) for name in names]
@@ -80,8 +91,10 @@ class Connections:
         except BaseException:
             self.close()
             raise
-        if bugs:
-            raise bugs[0]
+        if stops:
+            raise stops[0]
+        if refusals:
+            raise _joined(refusals)
         return (
             {name: results[name] for name in names if name in results},
             {name: failures[name] for name in names if name in failures},
@@ -125,6 +138,27 @@ class Connections:
                     return made
             made.close()
             raise HostError("the connection was closed", made.host, "Run the command again.")
+
+
+def unbelievable(host: str, error: Exception) -> HostError:
+    """What came up while a host's answer was dealt with, as that host's failure; `error` stays its cause."""
+    failure = HostError(
+        f"what it answers cannot be dealt with ({type(error).__name__}: {str(error)[:300]})",
+        host,
+        "Look at the host: it answers what a healthy one does not. -vv shows where it came up.",
+        reason="agent",
+    )
+    failure.__cause__ = error
+    _LOG.debug("%s: %s", host, error, exc_info=error)
+    return failure
+
+
+def _joined(refusals: Sequence[CanaryError]) -> CanaryError:
+    """The error whose exit code wins, the words of the others behind its own."""
+    first, *others = sorted(refusals, key=lambda error: EXIT_PRECEDENCE.index(error.exit_code))
+    more = dict.fromkeys(f"{other.where}: {other.what}" for other in others)
+    first.what = "; ".join([first.what, *(text for text in more if text != f"{first.where}: {first.what}")])
+    return first
 
 
 def connect(host: Host, jump: Callable[[Target], Connection] | None = None) -> Connection:

@@ -12,7 +12,7 @@ from canaryctl.deliver.prune import prune as prune_host
 from canaryctl.deliver.pull import pull_images
 from canaryctl.deliver.push import Delivery, Limiter, Progress, Sending, missing_bytes, push_images
 from canaryctl.errors import CanaryError, HostError
-from canaryctl.observe import Connection
+from canaryctl.observe import Connection, unbelievable
 from canaryctl.plan.plan import is_pulled, needed_images
 from canaryctl.plan.release import ImageFact, Release
 from canaryctl.steps import locking
@@ -167,11 +167,13 @@ def _in_parallel(work: Work, stage: str, hosts: Sequence[str], one: Callable[[st
     work.run.event("stage.started", stage=stage, hosts=list(hosts))
     errors: list[CanaryError] = []
     with ThreadPoolExecutor(max_workers=max(len(hosts), 1)) as pool:
-        for future in [pool.submit(one, host) for host in hosts]:
+        for host, future in [(host, pool.submit(one, host)) for host in hosts]:
             try:
                 future.result()
             except CanaryError as error:
                 errors.append(error)
+            except Exception as error:
+                errors.append(unbelievable(host, error))
             except KeyboardInterrupt:
                 work.connections.close()
                 raise

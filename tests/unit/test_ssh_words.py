@@ -52,7 +52,7 @@ def test_a_command_is_fed_and_heard(here: Connection) -> None:
 
 def test_both_ways_at_once_never_block(here: Connection) -> None:
     block = bytes(1 << 20)
-    done = here.stream("tee /dev/stderr", (block for _ in range(8)))
+    done = here.stream("tee /dev/stderr", (block for _ in range(8)), limit=8 << 20)
     assert (len(done.stdout), len(done.stderr)) == (8 << 20, 8 << 20)
 
 
@@ -94,8 +94,8 @@ def test_every_host_is_asked_and_every_failure_kept() -> None:
     with Connections(hosts) as connections:
         results, failures = connections.each(hosts, ask)
         assert (results, list(failures)) == ({"a": "a", "c": "c"}, ["b"])
-        with pytest.raises(ZeroDivisionError):
-            connections.each(["a"], lambda connection: 1 / 0)
+        _, odd = connections.each(["a"], lambda connection: 1 / 0)
+        assert isinstance(odd["a"].__cause__, ZeroDivisionError)
 
 
 def test_other_connections_are_refused() -> None:

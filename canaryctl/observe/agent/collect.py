@@ -14,6 +14,7 @@ from typing import Any, Callable
 from canaryctl.observe.agent.docker import Docker, DockerError, open_docker, quoted_filter
 
 MOST_OF_A_LOG = 8 << 20  # bytes of one container's log
+MOST_IN_ALL = 60 << 20  # bytes of the answer
 LONGEST_ASIDE = 3.0  # seconds that figures beside the logs may take longer than these
 
 
@@ -132,4 +133,11 @@ def read_compose(labels: dict[str, str]) -> str:
 
 
 def answer_collect(config: dict[str, Any]) -> None:
-    sys.stdout.write("\n" + json.dumps(collect_project(config)) + "\n")
+    document = collect_project(config)
+    text = json.dumps(document)
+    most = MOST_OF_A_LOG
+    while len(text) > MOST_IN_ALL and most > 1:
+        most //= 2  # the newest part of long ones stays: more than this is not taken from us
+        document["logs"] = {name: log[-most:] for name, log in document["logs"].items()}
+        text = json.dumps(document)
+    sys.stdout.write("\n" + text + "\n")
