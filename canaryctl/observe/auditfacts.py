@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
+
+from canaryctl.observe.typed import longest, many, one, section
 
 
 @dataclass(frozen=True)
@@ -42,28 +43,17 @@ class AuditFacts:
     sshd: dict[str, str] = field(default_factory=dict)
     daemon: DaemonFacts = field(default_factory=DaemonFacts)
     reboot: tuple[str, ...] | None = None
-    compose: str = ""
+    compose: str = field(default="", metadata=longest(1 << 18))
 
 
-def parse_mounts(entries: Iterable[Mapping[str, Any]] | None) -> dict[str, MountFacts]:
-    """The agent's `mounts`, by path."""
-    known = ("path", "point", "fstype", "free", "sentinel", "error")
-    made = (MountFacts(**{key: entry[key] for key in known if entry.get(key) is not None}) for entry in entries or ())
-    return {mount.path: mount for mount in made}
+def parse_mounts(entries: Any) -> dict[str, MountFacts]:
+    """The agent's `mounts`, by path. Raises Unbelievable."""
+    return {mount.path: mount for mount in many(MountFacts, entries, "mounts")}
 
 
-def parse_audit(document: Mapping[str, Any] | None) -> AuditFacts:
-    """The agent's `audit`; empty where it was not asked for."""
-    found = document or {}
-    daemon, reboot = found.get("daemon") or {}, found.get("reboot")
-    return AuditFacts(
-        sshd=dict(found.get("sshd") or {}),
-        daemon=DaemonFacts(
-            path=str(daemon.get("path") or ""),
-            keys=tuple(daemon.get("keys") or ()),
-            flags=tuple(daemon.get("flags") or ()),
-            error=str(daemon.get("error") or ""),
-        ),
-        reboot=None if reboot is None else tuple(reboot.get("packages") or ()),
-        compose=str(found.get("compose") or ""),
-    )
+def parse_audit(document: Any) -> AuditFacts:
+    """The agent's `audit`; empty where it was not asked for. Raises Unbelievable."""
+    found = dict(section(document, "audit"))
+    if found.get("reboot") is not None:
+        found["reboot"] = section(found["reboot"], "audit.reboot").get("packages") or []
+    return one(AuditFacts, found, "audit")

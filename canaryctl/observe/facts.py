@@ -11,8 +11,9 @@ from typing import Any
 from canaryctl.errors import HostError
 from canaryctl.observe.auditfacts import AuditFacts, MountFacts, parse_audit, parse_mounts
 from canaryctl.observe.gpufacts import GpuFacts, GpuHost, parse_gpu_host, parse_gpus
-from canaryctl.observe.lockfacts import LockFacts, parse_lock
-from canaryctl.observe.typed import many, one
+from canaryctl.observe.lockfacts import LockFacts
+from canaryctl.observe.names import Odd, without_odd
+from canaryctl.observe.typed import believing, longest, one, section
 
 
 @dataclass(frozen=True)
@@ -140,7 +141,10 @@ class StateFacts:
 
 @dataclass(frozen=True)
 class HostFacts:
-    """One host, observed once. `errors` holds what could not be read, by section; `raw` the document as it came."""
+    """One host, observed once. `errors` holds what could not be read, by section; `raw` the document as it came.
+
+    `odd` says, in sentences, what was left out because it cannot be right.
+    """
 
     host: str
     time: float = 0
@@ -170,7 +174,8 @@ class HostFacts:
     mounts: dict[str, MountFacts] = field(default_factory=dict)
     state: StateFacts = field(default_factory=StateFacts)
     audit: AuditFacts = field(default_factory=AuditFacts)
-    errors: dict[str, str] = field(default_factory=dict)
+    errors: dict[str, str] = field(default_factory=dict, metadata=longest(1 << 16))
+    odd: tuple[str, ...] = ()
     raw: dict[str, Any] = field(default_factory=dict, repr=False)
 
     @property
@@ -234,43 +239,33 @@ class HostFacts:
 
 
 def parse(host: str, document: Mapping[str, Any], *, clock_skew: float = 0) -> HostFacts:
-    """The agent's document -> facts."""
-    cpu, memory, compose = (document.get(k) or {} for k in ("cpu", "memory", "compose"))
-    state = document.get("state") or {}
-    plain = ("time", "hostname", "user", "uid", "become", "become_reason", "kernel", "arch", "python", "errors")
-    return HostFacts(
-        host=host,
-        clock_skew=clock_skew,
-        **{key: document[key] for key in plain if document.get(key) is not None},
-        os=one(OsFacts, document.get("os")),
-        cpu_count=int(cpu.get("count") or 0),
-        cpu_model=str(cpu.get("model") or ""),
-        memory_total=int(memory.get("total") or 0),
-        memory_available=int(memory.get("available") or 0),
-        disks={path: one(DiskFacts, disk) for path, disk in (document.get("disks") or {}).items()},
-        docker=one(DockerFacts, document["docker"]) if document.get("docker") else None,
-        compose=compose.get("version"),
-        images=many(ImageFacts, document.get("images")),
-        containers=tuple(
-            one(ContainerFacts, {**entry, "ports": many(PublishedPort, entry.get("ports"))})
-            for entry in document.get("containers") or ()
-        ),
-        volumes=many(VolumeFacts, document.get("volumes")),
-        ports=many(PortFacts, document.get("ports")),
-        gpus=parse_gpus(document.get("gpus")),
-        gpu_host=parse_gpu_host(document.get("gpu")),
-        state=one(
-            StateFacts,
-            {
-                **state,
-                "releases": {name: one(ReleaseFacts, entry) for name, entry in (state.get("releases") or {}).items()},
-                "lock": parse_lock(state.get("lock")),
-            },
-        ),
-        mounts=parse_mounts(document.get("mounts")),
-        audit=parse_audit(document.get("audit")),
-        raw=dict(document),
-    )
+    """The agent's document -> facts.
+
+    Raises:
+        HostError: it holds something that no agent of ours says; names the field.
+    """
+    odd = Odd()
+    with believing(host):
+        known = without_odd(section(document, ""), odd)
+        cpu, memory, compose = (section(known.get(key), key) for key in ("cpu", "memory", "compose"))
+        values = {
+            **known,
+            "host": host,
+            "clock_skew": clock_skew,
+            "cpu_count": cpu.get("count"),
+            "cpu_model": cpu.get("model"),
+            "memory_total": memory.get("total"),
+            "memory_available": memory.get("available"),
+            "docker": known.get("docker") or None,
+            "compose": compose.get("version"),
+            "gpus": parse_gpus(known.get("gpus")),
+            "gpu_host": parse_gpu_host(known.get("gpu")),
+            "mounts": parse_mounts(known.get("mounts")),
+            "audit": parse_audit(known.get("audit")),
+            "odd": odd.sentences(),
+            "raw": dict(document),
+        }
+        return one(HostFacts, values)
 
 
 def secrets_mac(nonce: str, content: bytes) -> str:

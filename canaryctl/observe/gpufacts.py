@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from canaryctl.observe.typed import many, one
+from canaryctl.observe.typed import listed, one, section
 
 
 @dataclass(frozen=True)
@@ -109,22 +108,22 @@ class GpuHost:
 
 
 def parse_gpus(entries: Any) -> tuple[GpuFacts, ...]:
-    """The agent's `gpus`."""
-    return tuple(_gpu(entry) for entry in entries or ())
+    """The agent's `gpus`. Raises Unbelievable."""
+    return tuple(_gpu(entry, f"gpus[{index}]") for index, entry in enumerate(listed(entries, "gpus")))
 
 
-def parse_gpu_host(document: Mapping[str, Any] | None) -> GpuHost:
-    """The agent's `gpu`."""
-    found = dict(document or {})
-    found["pci"] = [entry.get("address", "") for entry in found.get("pci") or ()]
-    found["cdi"] = many(CdiSpec, found.get("cdi"))
-    return one(GpuHost, found)
+def parse_gpu_host(document: Any) -> GpuHost:
+    """The agent's `gpu`. Raises Unbelievable."""
+    found = dict(section(document, "gpu"))
+    found["pci"] = [section(entry, "gpu.pci").get("address", "") for entry in listed(found.get("pci"), "gpu.pci")]
+    return one(GpuHost, found, "gpu")
 
 
-def _gpu(entry: Mapping[str, Any]) -> GpuFacts:
-    pci, mig, ecc, rows = (entry.get(key) or {} for key in ("pci", "mig", "ecc", "rows"))
+def _gpu(entry: Any, where: str) -> GpuFacts:
+    known = section(entry, where)
+    pci, mig, ecc, rows = (section(known.get(key), f"{where}.{key}") for key in ("pci", "mig", "ecc", "rows"))
     readings = {
-        **entry,
+        **known,
         "ecc": ecc.get("mode"),
         "ecc_uncorrected": ecc.get("volatile_uncorrected"),
         "rows_remapped": rows.get("remapped"),
@@ -134,15 +133,12 @@ def _gpu(entry: Mapping[str, Any]) -> GpuFacts:
         "pcie_generation_max": pci.get("generation_max"),
         "pcie_width": pci.get("width"),
         "pcie_width_max": pci.get("width_max"),
-        "processes": many(GpuProcess, entry.get("processes")),
     }
-    return one(
-        GpuFacts,
-        {
-            **entry,
-            "pci_address": pci.get("address"),
-            "mig_mode": mig.get("mode"),
-            "mig": many(MigInstance, mig.get("instances")),
-            "readings": one(GpuReadings, readings),
-        },
-    )
+    values = {
+        **known,
+        "pci_address": pci.get("address"),
+        "mig_mode": mig.get("mode"),
+        "mig": mig.get("instances"),
+        "readings": readings,
+    }
+    return one(GpuFacts, values, where)

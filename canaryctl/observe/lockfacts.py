@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from typing import Any
 
 from canaryctl.errors import LockedError
-from canaryctl.observe.typed import one
+from canaryctl.observe.typed import LATEST, Unbelievable, one
 
 
 @dataclass(frozen=True)
@@ -43,7 +42,7 @@ class LockFacts:
     @property
     def expires(self) -> str:
         """When it expires unless it is renewed, RFC 3339."""
-        return datetime.fromtimestamp(int(self.renewed + self.ttl), UTC).isoformat().replace("+00:00", "Z")
+        return datetime.fromtimestamp(int(min(self.renewed + self.ttl, LATEST)), UTC).isoformat().replace("+00:00", "Z")
 
     def words(self) -> str:
         """In a sentence, after `locked by`."""
@@ -59,14 +58,17 @@ class LockFacts:
         return {**asdict(self), "expires": self.expires}
 
 
-def parse_lock(entry: Mapping[str, Any] | None) -> LockFacts | None:
-    """A lock as the agent tells it."""
-    return None if entry is None else one(LockFacts, entry)
+def parse_lock(entry: Any) -> LockFacts | None:
+    """A lock as the agent tells it. Raises Unbelievable."""
+    return None if entry is None else one(LockFacts, entry, "lock")
 
 
-def lock_lost(host: str, found: Mapping[str, Any] | None) -> LockedError:
+def lock_lost(host: str, found: Any) -> LockedError:
     """The error of a run that does not hold its lock any more; `found` is who holds it now, as the agent tells."""
-    lock = parse_lock(found)
+    try:
+        lock = parse_lock(found)
+    except Unbelievable:
+        lock = LockFacts()
     now = f"it is held by {lock.words()}" if lock else "nobody holds it now"
     return LockedError(
         f"this run has lost its lock, and changes nothing more: {now}",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from canaryctl.config.environment import Host
@@ -55,8 +55,9 @@ def observe(
         asked = time.time()
         document = ask(connection, host, "audit" if audit else "facts", config, become_password=become_password)
         # Sent early in the round trip, so the truth lies between; less than the trip itself is no skew.
-        early, late = document["time"] - time.time(), document["time"] - asked
-        return parse(host.name, document, clock_skew=0 if early <= 0 <= late else min(early, late, key=abs))
+        facts, now = parse(host.name, document), time.time()
+        early, late = facts.time - now, facts.time - asked
+        return replace(facts, clock_skew=0 if early <= 0 <= late else min(early, late, key=abs))
 
     facts, failures = connections.each(hosts, look)
     return Observation(facts, failures)

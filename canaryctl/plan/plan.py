@@ -117,6 +117,7 @@ def make_plan(
             replaces[host] = others
         problems += _ports(host, target, seen, others) + mount_problems(host, target, seen.mounts)
         problems += gpu_problems(seen, policies[host], wants)
+        notes += [f"{host}: {one}" for one in seen.odd]
         notes += unchecked(seen, policies[host], wants)
         left_alone += others_on(seen, stack.stack)
         notes += [f"others use the GPUs: {one}" for one in busy_with(seen, stack.stack)] if wants else []
@@ -163,7 +164,7 @@ def readiness(facts: HostFacts) -> list[str]:
 
 def _version(text: str) -> tuple[int, ...]:
     numbers = text.lstrip("v").split("-")[0].split("+")[0].split(".")
-    return tuple(int(part) for part in numbers if part.isdigit())[:2]
+    return tuple(int(part) for part in numbers if part.isdecimal())[:2]
 
 
 def _provision(
