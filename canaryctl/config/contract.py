@@ -34,7 +34,7 @@ def _platform(text: str) -> str:
 def _port(value: Any) -> str:
     text = str(value) if "/" in str(value) else f"{value}/tcp"
     number, _, protocol = text.partition("/")
-    if not (number.isdigit() and 0 < int(number) < 65536 and protocol in ("tcp", "udp", "sctp")):
+    if not (number.isdecimal() and len(number) < 6 and 0 < int(number) < 65536 and protocol in ("tcp", "udp", "sctp")):
         raise ValueError(f"'{value}' is not a port; write for example 8000 or 53/udp")
     return text
 

@@ -144,7 +144,7 @@ def _converse(
 def _form(facts: HostFacts) -> str:
     """The compression that the host's Docker takes."""
     major = (facts.docker.version if facts.docker else "").split(".")[0]
-    return "zst" if major.isdigit() and int(major) >= _ZSTD_SINCE else "gz"
+    return "zst" if major.isdecimal() and len(major) < 6 and int(major) >= _ZSTD_SINCE else "gz"
 
 
 def _order(

@@ -246,7 +246,8 @@ def parse(host: str, document: Mapping[str, Any], *, clock_skew: float = 0) -> H
     """
     odd = Odd()
     with believing(host):
-        known = without_odd(section(document, ""), odd)
+        told = section(document, "")
+        known = without_odd(told, odd)
         cpu, memory, compose = (section(known.get(key), key) for key in ("cpu", "memory", "compose"))
         values = {
             **known,
@@ -263,7 +264,7 @@ def parse(host: str, document: Mapping[str, Any], *, clock_skew: float = 0) -> H
             "mounts": parse_mounts(known.get("mounts")),
             "audit": parse_audit(known.get("audit")),
             "odd": odd.sentences(),
-            "raw": dict(document),
+            "raw": dict(told),
         }
         return one(HostFacts, values)
 

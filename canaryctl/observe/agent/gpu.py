@@ -134,12 +134,12 @@ def parse_smi_csv(said: str) -> list[dict[str, Any]]:
     found = []
     for line in said.splitlines():
         values = [value.strip() for value in line.split(",")]
-        if len(values) != len(CSV_FIELDS) or not values[0].isdigit():
+        if len(values) != len(CSV_FIELDS) or not is_number(values[0]):
             continue
         row = dict(zip(CSV_FIELDS, values))
 
         def number(name: str, scale: int = 1, row: dict[str, str] = row) -> int | None:
-            return int(row[name]) * scale if row[name].isdigit() else None
+            return int(row[name]) * scale if is_number(row[name]) else None
 
         found.append(
             {
@@ -167,6 +167,11 @@ def parse_smi_csv(said: str) -> list[dict[str, Any]]:
             }
         )
     return found
+
+
+def is_number(text: str) -> bool:
+    """Whether `int` reads it: isdigit takes a superscript two, and int refuses thousands of digits."""
+    return text.isdecimal() and len(text) < 20
 
 
 def pci_address(text: str) -> str:

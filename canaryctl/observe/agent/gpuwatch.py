@@ -16,7 +16,7 @@ from canaryctl.observe.agent.system import read_text
 
 SIMULATED_LOG = "/var/log/canaryctl-gpu-simulator/kernel.log"
 LOG_DEADLINE = 8.0  # seconds
-XID = re.compile(r"NVRM: Xid \((?:PCI:)?([^)]+)\): (\d+), (.*)")
+XID = re.compile(r"NVRM: Xid \((?:PCI:)?([^)]+)\): (\d{1,9}), (.*)")
 
 
 def answer_gpu(config: dict[str, Any]) -> None:

@@ -76,7 +76,7 @@ def text_at(node: Any, path: str) -> str:
 
 
 def number_at(node: Any, path: str) -> int | None:
-    match = re.match(r"-?\d+", text_at(node, path))
+    match = re.match(r"-?\d{1,18}", text_at(node, path))
     return int(match.group(0)) if match else None
 
 
