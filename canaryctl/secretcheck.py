@@ -12,6 +12,7 @@ from canaryctl.errors import HostError
 from canaryctl.observe import Connection, Connections, secrets_mac
 from canaryctl.observe.ask import ask
 from canaryctl.observe.fingerprints import fingerprint, salt_of
+from canaryctl.observe.told import HeldSecret, HeldSecrets, believed
 from canaryctl.plan.rotation import compare_secrets
 from canaryctl.scene import Request, Scene
 
@@ -71,22 +72,22 @@ def diff(request: Request) -> tuple[dict[str, Any], list[HostError]]:
 
 
 def _rows(
-    wanted: Mapping[str, str], here: Mapping[str, str], unknown: set[str], there: Mapping[str, Mapping[str, str]]
+    wanted: Mapping[str, str], here: Mapping[str, str], unknown: set[str], there: Mapping[str, HeldSecret]
 ) -> list[dict[str, str]]:
-    statuses = compare_secrets(wanted, {name: one["mac"] for name, one in there.items()})
+    statuses = compare_secrets(wanted, {name: one.mac for name, one in there.items()})
     statuses |= dict.fromkeys(unknown, "unknown")
     return [
         {
             "name": name,
             "status": statuses[name],
             "here": here.get(name, ""),
-            "there": there.get(name, {}).get("fingerprint", ""),
+            "there": there[name].fingerprint if name in there else "",
         }
         for name in sorted(statuses)
     ]
 
 
-def _held(connection: Connection, scene: Scene, nonce: str) -> dict[str, dict[str, str]]:
+def _held(connection: Connection, scene: Scene, nonce: str) -> dict[str, HeldSecret]:
     host: Host = scene.environment.hosts[connection.host]
     config = {
         "root": host.root,
@@ -94,17 +95,17 @@ def _held(connection: Connection, scene: Scene, nonce: str) -> dict[str, dict[st
         "nonce": nonce,
         "salt": salt_of(scene.stack.stack, scene.environment.name),
     }
-    answer = ask(connection, host, "secrets", config, become_password=scene.request.become_password)
-    if answer["error"]:
-        reason = answer["become_reason"] or answer["error"]
+    said = ask(connection, host, "secrets", config, become_password=scene.request.become_password)
+    answer = believed(host.name, HeldSecrets, said)
+    if answer.error:
+        reason = answer.become_reason or answer.error
         raise HostError(
             f"its secrets cannot be read: {reason}",
             host.name,
             "Give --ask-become-pass, or allow sudo without a password.",
-            reason="sudo" if answer["become_reason"] else "agent",
+            reason="sudo" if answer.become_reason else "agent",
         )
-    held: dict[str, dict[str, str]] = answer["secrets"]
-    return held
+    return answer.secrets
 
 
 def _print(scene: Scene, name: str, value: str) -> str:

@@ -9,6 +9,8 @@ from pathlib import Path
 from typing import Any, Literal
 
 from canaryctl.apply import reasons
+from canaryctl.observe.names import plain_name
+from canaryctl.observe.typed import is_time
 
 Status = Literal["ok", "changed", "skipped", "failed", "unreachable"]
 
@@ -81,7 +83,7 @@ def unified(diff: Any) -> str:
     return "".join(
         line if line.endswith("\n") else line + "\n"
         for pair in pairs
-        if isinstance(pair.get("before"), str) and isinstance(pair.get("after"), str)
+        if isinstance(pair, Mapping) and isinstance(pair.get("before"), str) and isinstance(pair.get("after"), str)
         for line in difflib.unified_diff(
             pair["before"].splitlines(keepends=True),
             pair["after"].splitlines(keepends=True),
@@ -89,6 +91,16 @@ def unified(diff: Any) -> str:
             str(pair.get("after_header", "after")),
         )
     )
+
+
+def gaps_of(told: Any) -> dict[str, dict[str, float | None]]:
+    """When services stopped and began to serve, as a module on the host tells; what cannot be is left out."""
+    found = told if isinstance(told, Mapping) else {}
+    return {
+        service: {key: number if is_time(number := gap.get(key)) else None for key in ("from", "until")}
+        for service, gap in found.items()
+        if plain_name(service) and isinstance(gap, Mapping)
+    }
 
 
 class Tally:
@@ -115,7 +127,8 @@ class Tally:
         host = data.get("host")
         if outcome is None or not host or (outcome == "ok" and data.get("task_action") in _SILENT):
             return None
-        result = data.get("res") or {}
+        result = data.get("res")
+        result = result if isinstance(result, Mapping) else {}
         status: Status = "changed" if outcome == "ok" and result.get("changed") else outcome
         if outcome == "failed" and data.get("ignore_errors"):
             status = "ok"
@@ -135,7 +148,7 @@ class Tally:
     def _note(self, host: str, status: Status, seconds: float, task: str, result: Mapping[str, Any]) -> None:
         tally = self._hosts.setdefault(host, _HostTally())
         tally.seconds += seconds
-        tally.gaps |= result.get("canary_gaps") or {}
+        tally.gaps |= gaps_of(result.get("canary_gaps"))
         if shown := unified(result.get("diff")):
             self.diffs[host] = self.diffs.get(host, "") + shown
         if status == "unreachable":

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from canaryctl.config.environment import Host
 from canaryctl.observe import Connection, lock_lost
 from canaryctl.observe.ask import ask
+from canaryctl.observe.told import PruneAnswer, believed
 
 
 @dataclass(frozen=True)
@@ -37,7 +38,8 @@ def prune(
         LockedError: a lock is lost.
     """
     config = {"root": host.root, "stack": stack, "locks": list(locks)}
-    found = ask(connection, host, "prune", config, become_password=become_password, timeout=120)
-    if "lost" in found:
-        raise lock_lost(host.name, found["lost"][0])
-    return Pruned(tuple(found["images"]), tuple(found["releases"]), dict(found["faults"]))
+    answer = ask(connection, host, "prune", config, become_password=become_password, timeout=120)
+    found = believed(host.name, PruneAnswer, answer)
+    if found.lost is not None:
+        raise lock_lost(host.name, next(iter(found.lost), None))
+    return Pruned(found.images, found.releases, found.faults)

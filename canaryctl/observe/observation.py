@@ -13,7 +13,10 @@ from canaryctl.observe.ask import ask
 from canaryctl.observe.auditfacts import MountFacts, parse_mounts
 from canaryctl.observe.connection import Connection
 from canaryctl.observe.facts import HostFacts, parse
+from canaryctl.observe.names import Odd, history_lines
 from canaryctl.observe.ssh import Connections
+from canaryctl.observe.told import collected, watched
+from canaryctl.observe.typed import believing, printable
 
 DEFAULT_ROOT = "/opt/canaryctl"
 _EVIDENCE = 64 << 20  # bytes: the agent's own bound on what it collects, and room for the rest
@@ -85,7 +88,8 @@ def collect(
     """
     config = {"root": canary_root(host), "project": project, "tail": tail, "since": since}
     document = ask(connection, host, "collect", config, become_password=become_password, timeout=120, limit=_EVIDENCE)
-    return {key: document[key] for key in ("logs", "containers", "memory", "became_healthy", "compose", "errors")}
+    found = collected(host.name, document)
+    return {**vars(found), "containers": list(found.containers)}
 
 
 def watch_gpus(
@@ -111,8 +115,9 @@ def watch_gpus(
     """
     config = {"root": canary_root(host), "project": project, "service": service, "log": log, "reload": reload}
     found = ask(connection, host, "gpu", config, become_password=become_password)
-    keys = ("gpus", "gpu", "containers", "cgroup_driver", "xids", "kernel_log", "reloaded")
-    return {key: found[key] for key in keys}
+    known = watched(host.name, found)
+    told = {"gpus": found.get("gpus") or [], "gpu": found.get("gpu") or {}, "xids": [vars(xid) for xid in known.xids]}
+    return {**vars(known), "containers": list(known.containers), **told}
 
 
 def look_at_mounts(
@@ -121,7 +126,8 @@ def look_at_mounts(
     """What is mounted on a host now, by path."""
     config = {"root": canary_root(host), "mounts": list(mounts)}
     answer = ask(connection, host, "mounts", config, become_password=become_password)
-    return parse_mounts(answer["mounts"])
+    with believing(host.name):
+        return parse_mounts(answer.get("mounts"))
 
 
 def canary_root(host: Host) -> str:
@@ -132,15 +138,18 @@ def canary_root(host: Host) -> str:
 def read_history(
     connection: Connection, host: Host, stack: str, lines: int, *, become_password: str | None = None
 ) -> list[dict[str, Any]]:
-    """The newest `lines` of a stack's history on a host, oldest first; lines that are no objects are left out.
+    """The newest `lines` of a stack's history on a host, oldest first; lines that cannot be ours are left out.
 
     Raises:
         HostError: the host cannot be asked, or may not read the file.
     """
     config = {"root": canary_root(host), "stack": stack, "lines": lines}
     answer = ask(connection, host, "past", config, become_password=become_password)
-    if answer["error"]:
+    if error := answer.get("error"):
         raise HostError(
-            f"the history cannot be read: {answer['error']}", host.name, f"check who may read {canary_root(host)} there"
+            f"the history cannot be read: {printable(error, 300)}",
+            host.name,
+            f"check who may read {canary_root(host)} there",
         )
-    return [line for line in answer["lines"] if isinstance(line, dict)]
+    with believing(host.name):
+        return history_lines(answer.get("lines"), Odd())

@@ -153,11 +153,14 @@ def _integer(value: Any, where: str) -> Any:
     return _refuse(where, "is no whole number, or too large")
 
 
-def _seconds(value: Any, where: str) -> Any:
+def is_time(value: Any) -> bool:
+    """Whether it is seconds: of a time since 1970, or between two."""
     number = isinstance(value, (int, float)) and not isinstance(value, bool)
-    if number and EARLIEST <= value <= LATEST:  # which NaN is not
-        return value
-    return _refuse(where, "is no number of seconds")
+    return number and EARLIEST <= value <= LATEST  # which NaN is not
+
+
+def _seconds(value: Any, where: str) -> Any:
+    return value if is_time(value) else _refuse(where, "is no number of seconds")
 
 
 def _refuse(where: str, why: str) -> Any:

@@ -10,7 +10,8 @@ from canaryctl.config.environment import Host
 from canaryctl.errors import ApplyError
 from canaryctl.observe import Connection
 from canaryctl.observe.ask import ask
-from canaryctl.observe.lockfacts import LockFacts, parse_lock
+from canaryctl.observe.lockfacts import LockFacts
+from canaryctl.observe.told import LockAnswer, believed
 
 
 @dataclass(frozen=True)
@@ -69,8 +70,7 @@ def acquire(
     """
     order = {"paths": list(paths), "holder": asdict(claim), "displace": list(displace)}
     found = _ask(connection, host, "acquire", order, become_password)
-    displaced = tuple(lock for entry in found["displaced"] if (lock := parse_lock(entry)))
-    return Attempt(parse_lock(found["holder"]), found["path"], displaced, float(found["touched"]))
+    return Attempt(found.holder, found.path, found.displaced, found.touched)
 
 
 def renew(
@@ -82,7 +82,7 @@ def renew(
         ApplyError, HostError: as `acquire`.
     """
     order = {"paths": list(paths), "token": token}
-    return dict(_ask(connection, host, "renew", order, become_password)["lost"])
+    return _ask(connection, host, "renew", order, become_password).lost
 
 
 def release(
@@ -100,26 +100,26 @@ def release(
         ApplyError, HostError: as `acquire`.
     """
     order = {"paths": list(paths), "token": token, "marks": list(marks)}
-    found = _ask(connection, host, "release", order, become_password)["released"]
-    return tuple(lock for entry in found if (lock := parse_lock(entry)))
+    return _ask(connection, host, "release", order, become_password).released
 
 
 def show(
     connection: Connection, host: Host, paths: Sequence[str], *, become_password: str | None = None
 ) -> dict[str, LockFacts]:
     """Who holds locks, by path; those that nobody holds are left out. Raises as `acquire`."""
-    found = _ask(connection, host, "show", {"paths": list(paths)}, become_password)["locks"]
-    return {path: lock for path, entry in found.items() if (lock := parse_lock(entry))}
+    found = _ask(connection, host, "show", {"paths": list(paths)}, become_password).locks
+    return {path: lock for path, lock in found.items() if lock and path in paths}
 
 
 def _ask(
     connection: Connection, host: Host, action: str, order: dict[str, Any], become_password: str | None
-) -> dict[str, Any]:
+) -> LockAnswer:
     config = {"root": host.root, "action": action, **order}
-    answer = ask(connection, host, "lock", config, become_password=become_password, timeout=30)
-    if "error" in answer:
+    said = ask(connection, host, "lock", config, become_password=become_password, timeout=30)
+    answer = believed(host.name, LockAnswer, said)
+    if answer.error:
         raise ApplyError(
-            f"the lock cannot be kept there: {answer['error']}",
+            f"the lock cannot be kept there: {answer.error}",
             hint=f"see that {host.root} has room there, and who may write it",
             stage="lock",
             host=host.name,

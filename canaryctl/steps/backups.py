@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import shlex
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -10,6 +9,9 @@ from datetime import datetime
 from typing import Any
 
 from canaryctl.errors import HostError
+from canaryctl.observe.answers import read_answer
+from canaryctl.observe.names import migration_record, plain_name
+from canaryctl.observe.typed import Unbelievable, one, printable
 from canaryctl.plan.plan import migration_host
 from canaryctl.steps import stages
 from canaryctl.steps.backuphost import host_of
@@ -24,14 +26,14 @@ class Backup:
 
     host: str
     name: str
-    path: str
-    bytes: int
-    sha256: str
-    taken: str
-    database: str
-    environment: str
-    from_release: str
-    revision: str | None
+    path: str = ""
+    bytes: int = 0
+    sha256: str = ""
+    taken: str = ""
+    database: str = ""
+    environment: str = ""
+    from_release: str = ""
+    revision: str | None = None
 
 
 @dataclass(frozen=True)
@@ -79,7 +81,7 @@ def schema_of(work: Work, release_id: str) -> Schema:
         return Schema(None, None, moved=False, backward_compatible=True)
     state = work.facts[host].state
     lines = _lines(work, host, f"tail -n 500 {_root(work, host)}/revisions.jsonl 2>/dev/null || true")
-    records = in_order(lines, state.migrated)
+    records = in_order([line for line in lines if migration_record(line)], state.migrated)
     records = [record for record in records if record.get("project") == work.scene.compose_project]
     release = next(
         (known.release for name, known in state.releases.items() if name.startswith(release_id) and known.release), {}
@@ -92,8 +94,13 @@ def in_order(lines: list[dict[str, Any]], marker: Mapping[str, Any] | None) -> l
     """The records of migrations with the marker among them: newer than all after a restore, which brings it back."""
     if not marker:
         return lines
-    last = datetime.fromisoformat(lines[-1]["time"]).timestamp() if lines else 0.0
-    return [*lines, dict(marker)] if float(marker.get("time") or 0) >= last else [dict(marker), *lines]
+    last = _epoch(lines[-1]) if lines else 0.0
+    return [*lines, dict(marker)] if _epoch(marker) >= last else [dict(marker), *lines]
+
+
+def _epoch(record: Mapping[str, Any]) -> float:
+    time = record.get("time") or 0
+    return datetime.fromisoformat(time).timestamp() if isinstance(time, str) else float(time)
 
 
 def image_of(release: Mapping[str, Any] | None, service: str) -> str | None:
@@ -151,10 +158,11 @@ def restore(work: Work, backup: Backup) -> dict[str, Any]:
         "markers": [host for host in hosts if host in (backup.host, own)],
     }
     found = stages.restore(work, hosts, wanted)
+    before = found.get("before")
     told = {
         "from": backup.path,
-        "window": {"from": backup.taken, "until": found.get("until", "")},
-        "before": (found.get("before") or {}).get("path", ""),
+        "window": {"from": backup.taken, "until": str(found.get("until") or "")},
+        "before": str(before.get("path") or "") if isinstance(before, Mapping) else "",
     }
     before = work.run.document["migrations"].get("after")
     work.run.set(
@@ -172,8 +180,20 @@ def _listed(work: Work) -> list[Backup]:
     script = f'for f in {folder}/*.json; do [ -e "${{f%.json}}.dump" ] && cat "$f"; done; true'
     environment = work.scene.environment.name
     documents = [line for line in _lines(work, host, script) if line.get("environment") == environment]
-    known: list[dict[str, Any]] = [{key: one.get(key) for key in Backup.__dataclass_fields__} for one in documents]
-    return [Backup(**{**one, "host": host}) for one in known]
+    known = [(document, backup_of(document, host)) for document in documents]
+    for document in (document for document, backup in known if backup is None):
+        name = printable(document.get("name"))
+        work.run.warn(f"the document of backup '{name}' cannot be right, and counts for nothing", host, f"see {folder}")
+    return [backup for _, backup in known if backup]
+
+
+def backup_of(document: Mapping[str, Any], host: str) -> Backup | None:
+    """A backup as the document beside it on the host tells; None where it cannot be one of ours."""
+    try:
+        found = one(Backup, {**document, "host": host})
+    except (Unbelievable, TypeError):  # no name at all
+        return None
+    return found if plain_name(found.name) and found.name.endswith(".dump") else None
 
 
 def _root(work: Work, host: str) -> str:
@@ -188,7 +208,7 @@ def _lines(work: Work, host: str, script: str) -> list[dict[str, Any]]:
     found = []
     for line in done.text.splitlines():
         try:
-            document = json.loads(line)
+            document = read_answer(line)
         except ValueError:
             continue  # cut by a crash while it was written
         if isinstance(document, dict):

@@ -181,14 +181,16 @@ def record_gaps(work: Work, host: str, gaps: Mapping[str, Mapping[str, float | N
             work.run.document["gaps"].append(entry)
 
 
-def record_migration(work: Work, stats: dict[str, Any]) -> None:
-    if not stats:
+def record_migration(work: Work, stats: Any) -> None:
+    """Record what the migration's playbook reports: the words of the hosts that it ran on."""
+    if not isinstance(stats, Mapping) or not stats:
         return
-    found = {key: stats.get(key) for key in ("before", "after")}
-    if stats.get("backup"):
-        found["backup"] = stats["backup"]
-    if stats.get("backup_note"):
-        work.run.note(stats["backup_note"])
+    texts = {key: value for key, value in stats.items() if isinstance(value, str)}
+    found: dict[str, Any] = {key: texts.get(key) for key in ("before", "after")}
+    if isinstance(stats.get("backup"), Mapping) and stats["backup"]:
+        found["backup"] = dict(stats["backup"])
+    if texts.get("backup_note"):
+        work.run.note(texts["backup_note"])
     work.run.set("migrations", found)
     work.run.document["release"]["migration"] = found["after"]
 

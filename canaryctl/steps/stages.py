@@ -77,7 +77,8 @@ def rollback(work: Work, entries: Mapping[str, Mapping[str, Any]]) -> None:
 def restore(work: Work, hosts: Sequence[str], wanted: Mapping[str, Any]) -> dict[str, Any]:
     """Stop the writers and put a backup in the database's place; what the role reports. `wanted` is canary_restore."""
     stats = _ansible(work, "restore", hosts, _stage_variables(work, hosts) | {"canary_restore": dict(wanted)})
-    return dict(stats.get("canary_restore_result") or {})
+    told = stats.get("canary_restore_result")
+    return dict(told) if isinstance(told, Mapping) else {}
 
 
 def _stage_variables(work: Work, hosts: Sequence[str], plan: Plan | None = None) -> dict[str, Any]:
@@ -223,7 +224,8 @@ def _faults(stage: str, results: Mapping[str, StageResult]) -> dict[str, CanaryE
         also = f" (also on {', '.join(others)})" if others else ""
         faults[host] = ApplyError(
             "\n".join([f"{stage} failed: {result.message}{also}", *last_words(result.detail or {})]),
-            hint=(result.detail or {}).get("hint", "") or "see ansible/ in the evidence; mend it and deploy again",
+            hint=str((result.detail or {}).get("hint") or "")
+            or "see ansible/ in the evidence; mend it and deploy again",
             stage=stage,
             host=host,
         )
@@ -246,11 +248,17 @@ def diff_release(work: Work, host: str) -> str:
     return "".join(lines)
 
 
+def _words_of(found: Any) -> tuple[tuple[str, Any], ...]:
+    told = found if isinstance(found, Mapping) else {}
+    return ("last health output", told.get("health_output")), ("end of log", told.get("log"))
+
+
 def last_words(failure: Mapping[str, Any], lines: int = 10) -> list[str]:
     """What the services that did not become healthy said last: their health check's output and the end of their log."""
     said = []
-    for service, found in (failure.get("services") or {}).items():
-        for what, text in (("last health output", found.get("health_output")), ("end of log", found.get("log"))):
+    services = failure.get("services")
+    for service, found in services.items() if isinstance(services, Mapping) else ():
+        for what, text in _words_of(found):
             if tail := str(text or "").strip().splitlines()[-lines:]:
                 said += [f"{service}, {what}:", *(f"  {line}" for line in tail)]
     return said

@@ -10,21 +10,27 @@ from typing import Any
 from fuzzing import LOOKUP, every_string, fuzzed, mutations, texts
 from hypothesis import strategies as st
 
+from canaryctl.apply.results import Tally
 from canaryctl.config.policy import Policy
 from canaryctl.config.stack import Stack
 from canaryctl.drift import drift
 from canaryctl.errors import CanaryError
+from canaryctl.observe import describe_containers
 from canaryctl.observe.agent import audit, gpu, gpuwatch, gpuxml, mounts
 from canaryctl.observe.answers import read_answer
 from canaryctl.observe.facts import HostFacts, parse
 from canaryctl.observe.knownhosts import parse as parse_known_hosts
 from canaryctl.observe.lockfacts import lock_lost
+from canaryctl.observe.names import migration_record
 from canaryctl.observe.target import parse as parse_ssh
+from canaryctl.observe.told import HeldSecrets, LockAnswer, PruneAnswer, believed, collected, watched
 from canaryctl.past import made_current, merge
 from canaryctl.plan.back import back_from, back_to, choose_release, known_releases, passed_releases
 from canaryctl.plan.plan import Target, make_plan, plan_provision, readiness
 from canaryctl.plan.release import ImageFact, Release
 from canaryctl.plan.rendering import Rendering
+from canaryctl.steps import backups
+from canaryctl.steps.stages import last_words
 
 FIXTURES = Path(__file__).parents[1] / "fixtures"
 FACTS = json.loads((FIXTURES / "facts/canary.json").read_text())
@@ -139,6 +145,85 @@ def test_a_lock_that_is_lost(value: Any) -> None:
     assert lock_lost("one", value).where == "one"
 
 
+INSPECTED = {
+    "Id": "c" * 64,
+    "Name": "/ktrdr-canary-db-1",
+    "Image": "sha256:" + "1" * 64,
+    "RestartCount": 0,
+    "State": {
+        "Status": "running",
+        "StartedAt": "2026-11-30T00:00:00.123456789Z",
+        "OOMKilled": False,
+        "Health": {"Status": "healthy", "Log": [{"End": "2026-11-30T00:00:01.5Z", "ExitCode": 0, "Output": "ok"}]},
+    },
+    "Config": {"Image": "db:1", "Labels": {"com.docker.compose.service": "db"}, "Env": ["A=b"]},
+}
+COLLECTED = {
+    "logs": {"db": "2026-11-30T00:00:00Z ready\n"},
+    "containers": [INSPECTED],
+    "memory": {"c" * 64: 1 << 20},
+    "became_healthy": {"c" * 64: [1764460800.5]},
+    "compose": "services: {}\n",
+    "errors": {},
+}
+
+
+@fuzzed(mutations(COLLECTED))
+def test_evidence(value: Any) -> None:
+    found = collected("one", value)
+    json.dumps(describe_containers("one", found.containers, found.memory, found.became_healthy))
+
+
+LOCK = FACTS["state"]["lock"]
+ANSWERS: dict[type[Any], Any] = {
+    LockAnswer: {
+        "holder": LOCK, "path": "/opt/x/lock", "displaced": [LOCK], "touched": 1.5, "released": [LOCK],
+        "locks": {"/a": LOCK, "/b": None}, "lost": {"/a": LOCK, "/b": None},
+    },
+    HeldSecrets: {"error": "", "become_reason": "", "secrets": {"A": {"mac": "1", "fingerprint": "2"}}},
+    PruneAnswer: {"images": ["a:1"], "releases": ["r"], "faults": {"a": "b"}, "lost": [LOCK]},
+}  # fmt: skip
+
+
+@fuzzed(st.sampled_from(list(ANSWERS)).flatmap(lambda kind: st.tuples(st.just(kind), mutations(ANSWERS[kind]))))
+def test_answers_of_other_programs(value: Any) -> None:
+    kind, answer = value
+    believed("one", kind, answer)
+
+
+@fuzzed(
+    mutations({"gpus": FACTS["gpus"], "gpu": FACTS["gpu"], "containers": ["c"], "xids": [{"time": 1.5, "number": 79}]})
+)
+def test_gpus_as_seen_from_their_host(value: Any) -> None:
+    watched("one", value)
+
+
+RECORD = {
+    "time": "2026-11-30T00:00:00Z", "project": "p", "image": "i", "release": "1" * 64, "revision": "0001",
+    "backward_compatible": True,
+}  # fmt: skip
+
+
+@fuzzed(mutations([RECORD, {**RECORD, "time": 1764460800.5}, RECORD]))
+def test_records_of_migrations(value: Any) -> None:
+    lines = [line for line in value if migration_record(line)] if isinstance(value, list) else []
+    for order in (lines, lines[::-1]):
+        backups.judge(backups.in_order(order, order[0] if order else None), "1" * 64, "i", None)
+
+
+BACKUP = {
+    "name": "canary-20261130T000000Z-none.dump", "path": "/opt/x", "bytes": 5, "sha256": "1", "revision": None,
+    "taken": "2026-11-30T00:00:00Z", "database": "d", "environment": "canary", "from_release": "1" * 64,
+}  # fmt: skip
+
+
+@fuzzed(mutations(BACKUP))
+def test_documents_of_backups(value: Any) -> None:
+    found = backups.backup_of(value, "one") if isinstance(value, dict) else None
+    assert found is None or "/" not in found.name
+    backups.choose([found] * 2 if found else [], "1" * 64, "0001")
+
+
 GPUS = FIXTURES / "gpu"
 
 
@@ -199,3 +284,30 @@ def test_known_hosts(value: str) -> None:
 @fuzzed(texts("host web\nhostname 192.0.2.1\nport 22\nproxyjump a@b:22,c\nuserknownhostsfile ~/a ~/b\n"))
 def test_ssh_configuration(value: str) -> None:
     parse_ssh(value)
+
+
+EVENT = {
+    "event": "runner_on_failed",
+    "event_data": {
+        "host": "one",
+        "task": "Start the services",
+        "duration": 1.5,
+        "res": {
+            "changed": True,
+            "msg": "it failed",
+            "canary_gaps": {"db": {"from": 1764460800.5, "until": None}},
+            "canary_failure": {"hint": "see", "lost": None, "services": {"db": {"health_output": "x", "log": "y"}}},
+            "diff": [{"before": "a\n", "after": "b\n"}],
+        },
+    },
+}
+
+
+@fuzzed(mutations(EVENT["event_data"]["res"]))  # type: ignore[index]
+def test_results_of_modules(value: Any) -> None:
+    tally = Tally("start", ["one"])
+    tally.add({**EVENT, "event_data": {**EVENT["event_data"], "res": value}})  # type: ignore[dict-item]
+    (result,) = tally.results().values()
+    last_words(result.detail or {})
+    for gap in result.gaps.values():
+        assert gap["from"] is None or gap["until"] is None or gap["from"] - gap["until"] < 1e15
