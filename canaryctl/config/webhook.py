@@ -44,6 +44,13 @@ def load_webhook(given: Any, where: str) -> Webhook | None:
     if not isinstance(on, (list, tuple)) or not on or set(map(str, on)) - set(VERDICTS):
         raise ConfigError(f"{NAME} has verdicts in `on` that there are not", where, f"some of: {', '.join(VERDICTS)}")
     url = resolve_secrets([NAME], {NAME: settings.get("url", "")}, where)[NAME]
-    if urlsplit(url).scheme not in ("http", "https") or not urlsplit(url).netloc:
+    if not _is_url(url):
         raise ConfigError(f"{NAME} is no http or https URL", where, _EXAMPLE)
     return Webhook(url, form, tuple(map(str, on)))
+
+
+def _is_url(text: str) -> bool:
+    try:
+        return urlsplit(text).scheme in ("http", "https") and bool(urlsplit(text).netloc)
+    except ValueError:  # brackets that hold no address
+        return False

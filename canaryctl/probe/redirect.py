@@ -40,7 +40,10 @@ def following(
             raise Refused(f"{_shown(url)} is of another origin, which is not sent a {method}")
         cookies.clear()
         onward = httpx.Request(method, url, headers=USUAL)
-    cookies.set_cookie_header(onward)
+    try:
+        cookies.set_cookie_header(onward)
+    except UnicodeError:
+        raise Refused(f"{_shown(url)} with a cookie that no header can carry") from None
     return onward
 
 

@@ -234,7 +234,10 @@ def _judge(probe: Probe, scope: Scope) -> Outcome:
         return failed(error.reason)
     except HostError as error:
         scope.lost = True
-        return failed(f"{error.where or scope.host} cannot be reached over SSH: {error.what}")
+        where = error.where or scope.host
+        return failed(
+            f"{where}: {error.what}" if error.reason == "agent" else f"{where} cannot be reached over SSH: {error.what}"
+        )
     except Unusable as error:
         return inconclusive(f"the probe cannot be used: {error}")
     except CanaryError:

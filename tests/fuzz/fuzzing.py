@@ -66,6 +66,7 @@ def fuzzed(strategy: st.SearchStrategy[Any], *, allowed: tuple[type[Exception], 
             except allowed:
                 pass
 
+        del check.__wrapped__  # or hypothesis would want its argument named alike
         check.inputs = 0  # type: ignore[attr-defined]
         test = given(strategy)(check)
         test.fuzzed_inputs = lambda: check.inputs  # type: ignore[attr-defined]

@@ -20,6 +20,7 @@ from canaryctl.probe.context import ProbeContext
 from canaryctl.probe.results import ProbeResult
 from canaryctl.probe.runner import run_probes
 
+COOKIE = "session=own"
 Run = Callable[..., list[ProbeResult]]
 
 
@@ -108,7 +109,7 @@ class Handler(BaseHTTPRequestHandler):
 
     def on_sent(self, tail: str, count: int) -> None:
         """Redirects to what the server was told."""
-        self.say({}, self.server.status, location=self.server.location, **{"set-cookie": "session=own"})
+        self.say({}, self.server.status, location=self.server.location, **{"set-cookie": COOKIE})
 
     def on_told(self, tail: str, count: int) -> None:
         """Answers what the server was told, byte by byte."""

@@ -135,6 +135,7 @@ def test_the_url_may_come_from_where_secrets_come_from(monkeypatch: pytest.Monke
     ("given", "said"),
     [
         ("hooks.test/x", "no http or https URL"),
+        ("http://[", "no http or https URL"),
         ({"url": "https://h.test", "format": "teams"}, "'teams'"),
         ({"url": "https://h.test", "on": ["fine"]}, "verdicts"),
         ({"url": {"env": "NOT_SET_ANYWHERE"}}, "NOT_SET_ANYWHERE"),

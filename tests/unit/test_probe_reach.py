@@ -123,6 +123,13 @@ def test_the_same_origin_gets_what_the_probe_sends_and_its_cookies(run: Any, app
     assert row.verdict == "passed" and (headers["x-api-key"], headers.get("cookie")) == ("s3cret", "session=own")
 
 
+def test_a_cookie_that_no_header_can_carry_is_told(run: Any, app: App, monkeypatch: pytest.MonkeyPatch) -> None:
+    app.location = "/noted"
+    monkeypatch.setattr("faultyapp.COOKIE", "session=\xb2")
+    (row,) = run(http())
+    assert row.verdict == "failed" and "a cookie that no header can carry" in row.reason
+
+
 def test_another_origin_is_sent_no_body(run: Any, app: App, inner: App) -> None:
     app.location, app.status = f"http://127.0.0.1:{inner.server_port}/noted", 307
     listed = f', redirects_to: "http://127.0.0.1:{inner.server_port}"'
