@@ -43,18 +43,21 @@ def begin(probe: Lifecycle, scope: Scope) -> Outcome | None:
 
 
 def goes_on(probe: Lifecycle, scope: Scope) -> bool:
-    """Whether a begun operation has not ended; one that nobody can tell of is taken to go on."""
-    try:
-        asked = scope.render(probe.status)
-        answer = ask(scope, asked, "status", probe.timeout)
-        ended = answer.status < 300 and any(is_true(answer.find(e)) for e in (asked.until, asked.fail) if e)
-    except CanaryError as error:
-        if not isinstance(error, HostError):
-            raise
-        return True
-    except Exception:  # what makes of an answer nothing is told when the operation is watched
-        return True
-    return not ended
+    """Whether a begun operation has not ended. Asked a few times; one that nobody can tell of proves nothing."""
+    for _ in range(TOLERATED + 1):
+        try:
+            asked = scope.render(probe.status)
+            answer = ask(scope, asked, "status", probe.timeout)
+            if answer.status < 300:
+                return not any(is_true(answer.find(e)) for e in (asked.until, asked.fail) if e)
+        except CanaryError as error:
+            if not isinstance(error, HostError):
+                raise
+        except Exception:  # noqa: S110  what makes of an answer nothing is told when the operation is watched
+            pass
+        if not scope.wait(probe.status.every):
+            break
+    return False
 
 
 def cancel(probe: Lifecycle, scope: Scope) -> str:
@@ -93,7 +96,8 @@ def _crossing(probe: Lifecycle, scope: Scope, begun: Begun | None) -> Outcome:
         return replace(outcome, reason=f"begun before the deploy: {outcome.reason}")
     if not begun.outlasted:
         return inconclusive(
-            "the operation ended before the new release was up: give it more to do, to cross the deploy"
+            "the operation ended before the new release was up, or none could tell: "
+            "give it more to do, to cross the deploy"
         )
     meanwhile = f"{begun.restarts} container{'' if begun.restarts == 1 else 's'} started meanwhile"
     took = show_duration(round(time.monotonic() - begun.began))

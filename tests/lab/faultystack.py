@@ -31,7 +31,7 @@ services:
     restart: "{{{{ 'always' if service == 'web' else 'no' }}}}"
     stop_grace_period: 1s
     mem_limit: {{{{ '512m' if service == 'web' else '64m' }}}}
-    environment: {{API_TOKEN: "${{API_TOKEN:?}}"}}
+    environment: {{API_TOKEN: "${{API_TOKEN:?}}", RELEASE: good}}
     ports: ["{{{{ address }}}}:{{{{ port }}}}:8000"]
     healthcheck:
       test: [CMD, python3, -m, ktrdr.healthcheck, "8000", /health]

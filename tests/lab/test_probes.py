@@ -117,6 +117,33 @@ def test_an_application_sends_no_probe_where_it_likes(faulty: Toy) -> None:
     assert "SSH-2.0" not in evidence_text(faulty, done)
 
 
+FRONT = """
+- {name: data, kind: http, on: web, url: "URL/front/data:,x", redirects: 3, timeout: 3s}
+- {name: ftp, kind: http, on: web, url: "URL/front/ftp:%2F%2Fx%2F", redirects: 3, timeout: 3s}
+- {name: name, kind: http, on: web, url: "URL/front/https:%2F%2FLONG.x%2F", redirects: 3, timeout: 3s}
+"""
+
+
+def test_a_release_that_answers_oddly_makes_way_for_the_one_before(faulty: Toy) -> None:
+    good = faulty.run("status", "one", "--output", "json").document["release"]["id"]
+    url = f"http://{{{{ address }}}}:{faulty.port}"
+    probes = faulty.edit(
+        "probes.yml", "- {name: Up", FRONT.replace("URL", url).replace("LONG", "a" * 64) + "- {name: Up"
+    )
+    compose = faulty.edit("compose.yml.j2", "RELEASE: good", "RELEASE: bad")
+    try:
+        done = faulty.deploy("one")
+    finally:
+        probes()
+        compose()
+    found = {name: row["verdict"] for name, row in rows(done).items()}
+    assert done.code == 1 and "fault in canaryctl" not in done.text, done.text[-3000:]
+    assert found == {"data": "failed", "ftp": "failed", "name": "failed", "Up": "passed"}
+    assert done.document["rollback"]["verdict"] == "passed" and done.document["rollback"]["to"] == good
+    assert faulty.run("status", "one", "--output", "json").document["release"]["id"] == good
+    assert faulty.run("runs", "verify", done.document["id"]).code == 0
+
+
 LIFECYCLE = """
 - name: {name}
   kind: lifecycle

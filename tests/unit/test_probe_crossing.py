@@ -109,6 +109,13 @@ def test_whether_it_still_goes_on_is_asked_of_its_status(app: App, tmp_path: Pat
     assert not goes_on(probe, scope)
 
 
+def test_one_that_none_can_tell_of_is_not_taken_to_go_on(app: App, tmp_path: Path) -> None:
+    probe, scope, _ = begun(app, tmp_path, "good")
+    app.operations["gone1"] = app.operations.pop("good1")
+    scope.saved["op"] = "gone1"
+    assert not goes_on(probe, scope)
+
+
 def test_a_deploy_that_failed_cancels_it(app: App, tmp_path: Path) -> None:
     probe, scope, _ = begun(app, tmp_path, "pending")
     assert cancel(probe, scope) == "what it started was cancelled"

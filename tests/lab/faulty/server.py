@@ -73,6 +73,12 @@ class Handler(BaseHTTPRequestHandler):
         """Redirects to what the path holds, quoted."""
         self.say({}, 302, location=urllib.parse.unquote(self.rest))
 
+    def on_front(self) -> None:
+        """What a good release answers and a bad one, told apart by their environment, redirects."""
+        if os.environ.get("RELEASE") == "bad":
+            return self.on_sent()
+        self.on_health()
+
     def on_headers(self) -> None:
         self.say({name.lower().replace("-", "_"): value for name, value in self.headers.items()})
 
