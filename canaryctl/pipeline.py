@@ -29,6 +29,7 @@ from canaryctl.steps import (
     mounts,
     promoting,
     rolling,
+    signing,
     stages,
     waves,
 )
@@ -140,7 +141,12 @@ def rollback(request: Request, to: str | None, listeners: Sequence[Listener], co
         locking.take(work)
         work.demand_all_hosts()
         environment, stack = work.scene.environment.name, work.scene.stack.stack
-        back = back_to(choose_release(work.facts, environment, to), work.facts, environment, stack)
+        chosen = choose_release(work.facts, environment, to, signing.own_trust(work))
+        signing.say_doubts(work, chosen.doubts)
+        if chosen.proof:
+            signing.say_unsigned(work, environment, work.scene.signing)
+        signing.announce(work)
+        back = back_to(chosen.release, work.facts, environment, stack)
         evidence.read_migration(work)
         plan = rolling.enter(work, back)
         rolling.find_images(work, back)
@@ -189,6 +195,7 @@ def bring(work: Work, agree: Callable[[Plan], None]) -> None:
     """
     promoting.promote(work)
     work.scene.check_all()
+    signing.announce(work)
     evidence.know_secrets(work)
     work.observe()
     work.demand_all_hosts()

@@ -7,24 +7,35 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
 from typing import Any
 
 from canaryctl.config.durations import show_duration
 from canaryctl.config.stack import Stack
 from canaryctl.errors import ConfigError
 from canaryctl.plan.release import SHORT, ImageFact, make_release
-
-Line = Mapping[str, Any]
-_BAD = ("failed", "inconclusive")
+from canaryctl.plan.verdicts import (
+    Histories,
+    Trust,
+    Verdict,
+    Witness,
+    find_release,
+    proofs,
+    read_histories,
+    told,
+)
 
 
 @dataclass(frozen=True)
 class Proof:
     """A release that passed: the line of the history that says so, and its release.json."""
 
-    line: Line
+    verdict: Verdict
     document: Mapping[str, Any]
+
+    @property
+    def line(self) -> Mapping[str, Any]:
+        """The line of the history."""
+        return self.verdict.line
 
     @property
     def images(self) -> dict[str, str]:
@@ -42,6 +53,7 @@ class Proof:
             "when": line["time"],
             "by": line["who"],
             "run": line["run"],
+            "signed": self.verdict.signed.as_dict() if self.verdict.signed else None,
             "simulated": bool(line.get("simulated")),
             "contracts": line.get("contracts") or {},
             "images": {name: {"id": identity, "from": None} for name, identity in self.images.items()},
@@ -75,42 +87,43 @@ class Rules:
 
 @dataclass(frozen=True)
 class Choice:
-    """What is to be promoted, and everything that forbids it."""
+    """What is to be promoted, and everything that forbids it.
+
+    `doubts` are lines newer than the one that counts which were passed over, and why.
+    """
 
     proof: Proof | None
     refusals: tuple[str, ...] = ()
+    doubts: tuple[str, ...] = ()
 
 
-def choose(
-    source: str,
-    history: Iterable[Line],
-    documents: Iterable[Mapping[str, Any]],
-    wanted: Wanted,
-    rules: Rules,
-    now: datetime,
-) -> Choice:
+def choose(source: str, witnesses: Sequence[Witness], wanted: Wanted, rules: Rules, trust: Trust) -> Choice:
     """The newest release that passed on `source`, held against what is wanted and the policy.
 
     Args:
-        history: lines of any of its hosts, repeated ones and those of other environments included.
-        documents: the release.json of releases on them.
+        witnesses: what each of its hosts says, lines of other environments included.
     """
-    lines = _lines(source, history)
-    passed = next((line for line in reversed(lines) if _proves(line)), None)
+    histories = read_histories(witnesses, source, trust)
+    doubts, passed = list(histories.doubts), None
+    for found in proofs(histories, trust):
+        if not isinstance(found, str):
+            passed = found
+            break
+        doubts.append(found)
     if passed is None:
-        return Choice(None, (f"no release has passed on {source}{_instead(lines)}",))
-    document = next((found for found in documents if found.get("id") == passed["to"]), None)
-    if document is None:
-        return Choice(None, (f"{_named(passed)} passed on {source}, but its files are on no host of it any more",))
+        return Choice(None, (f"no release has passed on {source}{_instead(histories.lines)}{told(doubts)}",))
+    document = find_release(passed, witnesses, trust)
+    if isinstance(document, str):
+        return Choice(None, (f"{_named(passed)} passed on {source}, but {document}",), tuple(doubts))
     proof = Proof(passed, document)
     refusals = [
-        *_since(source, lines, passed),
-        *_policy(source, passed, rules, now),
+        *_since(source, histories, passed),
+        *_policy(source, passed, rules, trust.now),
         *_asked(source, proof, wanted),
         *_stack(source, proof, wanted),
         *_unseen(source, proof, wanted),
     ]
-    return Choice(proof, tuple(refusals))
+    return Choice(proof, tuple(refusals), tuple(doubts))
 
 
 def demand_chain(environment: str, before: Callable[[str], str]) -> None:
@@ -140,7 +153,7 @@ def lines_of(promotion: Mapping[str, Any]) -> list[str]:
     return [
         f"promotes release {str(promotion['release'])[:SHORT]}{variant} from {promotion['from']}: "
         f"{promotion['verdict']} {promotion['when']} by {promotion['by']}",
-        f"  run {promotion['run']}; {said}",
+        f"  run {promotion['run']}; {said}; {signature_words(promotion.get('signed'))}",
         *(
             f"  {name} {image['id']}" + (f" from {image['from']}" if image.get("from") not in (None, "here") else "")
             for name, image in promotion["images"].items()
@@ -148,48 +161,38 @@ def lines_of(promotion: Mapping[str, Any]) -> list[str]:
     ]
 
 
-def _lines(source: str, history: Iterable[Line]) -> list[Line]:
-    """The environment's lines in the order of time, each once."""
-    known = {
-        tuple(line.get(key) for key in ("run", "what", "verdict", "to")): line
-        for line in history
-        if line.get("environment") == source and line.get("role") != "baseline"
-    }
-    return sorted(known.values(), key=lambda line: str(line.get("time")))
+def signature_words(signed: Mapping[str, Any] | None) -> str:
+    """Who signed a verdict, in words."""
+    return f"signed by {signed['by']} ({signed['key']})" if signed else "not signed"
 
 
-def _proves(line: Line) -> bool:
-    return line.get("what") in ("verdict", "rollback") and line.get("verdict") == "passed" and bool(line.get("to"))
+def _named(verdict: Verdict) -> str:
+    return f"release {verdict.release[:SHORT]}"
 
 
-def _named(line: Line) -> str:
-    return f"release {str(line['to'])[:SHORT]}"
-
-
-def _instead(lines: Sequence[Line]) -> str:
-    newest = next((line for line in reversed(lines) if line.get("verdict") and line.get("to")), None)
+def _instead(lines: Sequence[Verdict]) -> str:
+    newest = next((found for found in reversed(lines) if found.line["verdict"] != "passed"), None)
     if newest is None:
         return ""
+    verdict = newest.line["verdict"]
     what = {"partial": "only a part of it was judged (--limit, --only, --skip, --no-contract or --probes)"}
-    return f"; of {_named(newest)}, {what.get(newest['verdict'], newest['verdict'])} (run {newest.get('run')})"
+    return f"; of {_named(newest)}, {what.get(verdict, verdict)} (run {newest.line['run']})"
 
 
-def _since(source: str, lines: Sequence[Line], passed: Line) -> Iterable[str]:
+def _since(source: str, histories: Histories, passed: Verdict) -> Iterable[str]:
     """What became of the release after it passed."""
-    later = [line for line in lines if line.get("to") == passed["to"] and str(line["time"]) > str(passed["time"])]
-    bad = next((line for line in reversed(later) if line.get("verdict") in _BAD), None)
-    if bad is not None:
-        said = f"{bad['verdict']} (run {bad['run']})"
+    if bad := histories.against(passed):
+        said = f"{bad.line['verdict']} (run {bad.line['run']})"
         yield f"{_named(passed)} passed on {source}, but its newest verdict there is {said}"
-    if passed.get("forced"):
-        yield f"{_named(passed)} was itself forced onto {source}: {passed.get('reason')}"
+    if passed.line.get("forced"):
+        yield f"{_named(passed)} was itself forced onto {source}: {passed.line.get('reason')}"
 
 
-def _policy(source: str, passed: Line, rules: Rules, now: datetime) -> Iterable[str]:
-    age = (now - datetime.fromisoformat(str(passed["time"]))).total_seconds()
+def _policy(source: str, passed: Verdict, rules: Rules, now: float) -> Iterable[str]:
+    age = now - passed.time
     if rules.max_age and age > rules.max_age:
         yield (f"{_named(passed)} passed on {source} {_ago(age)} ago, and canary_max_age is {_ago(rules.max_age)}")
-    if rules.simulated == "refuse" and passed.get("simulated"):
+    if rules.simulated == "refuse" and passed.line.get("simulated"):
         yield f"{_named(passed)} passed on {source} with a simulated GPU, and canary_simulated is refuse"
 
 

@@ -17,6 +17,7 @@ from canaryctl.config.policy import Policy, load_policies
 from canaryctl.config.project import Project
 from canaryctl.config.secrets import env_file, env_lines, resolve_secrets
 from canaryctl.config.shared import require_one_policy
+from canaryctl.config.signing import Signing, load_signing
 from canaryctl.config.stack import Mount, Stack, load_stack
 from canaryctl.config.webhook import Webhook, load_webhook
 from canaryctl.config.yamlfile import shown
@@ -33,6 +34,7 @@ from canaryctl.plan.rendering import Rendering, place_services, render_host, tem
 
 if TYPE_CHECKING:
     from canaryctl.config.probes import Probe, Selection
+    from canaryctl.record.signing import PublicKey
 
 
 @dataclass(frozen=True)
@@ -156,6 +158,18 @@ class Scene:
             self.stack, self.environment, self.placed, release=release, variant=variant, images=images
         )
 
+    @cached_property
+    def signing(self) -> Signing:
+        """Who may sign verdicts here, and with what. Raises ConfigError where that is faulty."""
+        return load_signing(self.environment)
+
+    @cached_property
+    def signer(self) -> Path | PublicKey | None:
+        """The key that this run signs its verdict with; None where nobody signs."""
+        from canaryctl.record.signing import find_signer
+
+        return find_signer(self.signing)
+
     @property
     def secret_sources(self) -> Mapping[str, Any]:
         """Where secrets come from. Raises ConfigError where `canary_secrets` is no mapping."""
@@ -226,7 +240,7 @@ class Scene:
 
     def check_all(self, *, probes: bool = True) -> None:
         """Find every fault that can be found without a host: images, secrets, probes, templates of all hosts."""
-        _ = self.release, self.secrets, self.webhook, self.selection if probes else None
+        _ = self.release, self.secrets, self.webhook, self.signing, self.selection if probes else None
         for host in self.placed:
             self.rendering(host)
 

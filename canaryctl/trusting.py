@@ -17,7 +17,7 @@ from typing import Any
 from canaryctl.config.environment import Host, load_environment, match_hosts
 from canaryctl.config.pins import pins_of
 from canaryctl.config.yamlfile import shown
-from canaryctl.errors import CanaryError, HostError
+from canaryctl.errors import CanaryError, ConfigError, HostError
 from canaryctl.observe import knownhosts
 from canaryctl.observe.hostkeys import HostKey, offered_keys
 from canaryctl.observe.knownhosts import KnownKey
@@ -172,6 +172,22 @@ def _contradicted(keys: Sequence[HostKey], known: Sequence[KnownKey]) -> list[Kn
     right = {entry.kind for entry in plain if entry.blob in offered}
     kinds = {key.kind for key in keys} - right
     return [entry for entry in plain if entry.kind in kinds]
+
+
+def require_vouched(answer: Answer) -> None:
+    """Stop where --yes alone would pin a key that nobody vouches for: whoever listens in could present it.
+
+    Raises:
+        ConfigError: a key is new, and the inventory gives no fingerprints of the host.
+    """
+    unasked = [trust for trust in answer.hosts if not trust.replaced]  # --replace vouches for the others
+    new = [f"{trust.host} {key.fingerprint}" for trust in unasked for key, how in trust.keys if how == "new"]
+    if new:
+        raise ConfigError(
+            f"nobody vouches for {', '.join(new)}; nothing was pinned",
+            f"environment {answer.environment}",
+            f"give the fingerprints in {FINGERPRINTS}; or compare them and add --accept-new; or answer on a terminal",
+        )
 
 
 def pin(answer: Answer) -> None:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from canaryctl.apply.content import content_root
 from canaryctl.apply.scratch import make_scratch, remove_scratch
-from canaryctl.config.pins import ignored_patterns
+from canaryctl.config.pins import ignored_patterns, ssh_args, user_configuration
 
 _session: tuple[int, Path] | None = None
 
@@ -62,6 +62,7 @@ def environment() -> dict[str, str]:
         "ANSIBLE_CONFIG": here.get("ANSIBLE_CONFIG") or str(_configuration()),
         "ANSIBLE_ROLES_PATH": ":".join(path for path in roles if path),
         "ANSIBLE_HOST_KEY_CHECKING": "True",
+        "ANSIBLE_SSH_ARGS": ssh_args(),
         "ANSIBLE_PIPELINING": "True",
         "ANSIBLE_SSH_CONTROL_PATH_DIR": str(directory() / "cp"),
         "ANSIBLE_RETRY_FILES_ENABLED": "False",
@@ -79,9 +80,8 @@ def _configuration() -> Path:
 
     Ansible itself would look into the working directory first, where somebody else's may lie.
     """
-    for path in (Path.home() / ".ansible.cfg", Path("/etc/ansible/ansible.cfg")):
-        if path.is_file():
-            return path
+    if found := user_configuration():
+        return found
     empty = directory() / "ansible.cfg"
     empty.touch()
     return empty

@@ -8,8 +8,6 @@ from dataclasses import dataclass, replace
 
 import yaml
 
-from canaryctl.config.yamltext import InventoryLoader, compose_text
-
 _VAULTED_FILE = "$ANSIBLE_VAULT"
 
 
@@ -109,7 +107,7 @@ def _root(text: str) -> yaml.Node | None:
     if text.startswith(_VAULTED_FILE):
         return None
     try:
-        return compose_text(text, InventoryLoader)[1]
+        return yaml.compose(text, Loader=yaml.SafeLoader)
     except yaml.YAMLError:
         return None  # the inventory does not load either, which is a finding of its own
 

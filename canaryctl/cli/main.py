@@ -39,7 +39,6 @@ for command in (
     history.history,
     deploy.down,
     doctor.doctor,
-    trust.trust,
 ):
     app.command()(command)
 app.command("exec")(look.execute)
@@ -47,6 +46,7 @@ app.add_typer(runs.app, name="runs")
 app.add_typer(lab.app, name="lab")
 app.add_typer(lock.app, name="lock")
 app.add_typer(secrets.app, name="secrets")
+app.add_typer(trust.app, name="trust")
 
 
 @app.callback(invoke_without_command=True)

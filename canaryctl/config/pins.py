@@ -6,6 +6,9 @@ with `ssh -G` and that Ansible hands to ssh.
 
 from __future__ import annotations
 
+import configparser
+import contextlib
+import os
 import re
 import shlex
 from collections.abc import Mapping
@@ -13,12 +16,17 @@ from pathlib import Path
 from typing import Any
 
 NAME = "known_hosts"
+_USUAL = "-C -o ControlMaster=auto -o ControlPersist=60s"  # Ansible's own ssh_args
+_NO_INVENTORIES = ("known_hosts", "allowed_signers", "revoked_signers")  # files of ours in an inventory's directory
 _SYSTEM = "/etc/ssh/ssh_known_hosts /etc/ssh/ssh_known_hosts2"  # what OpenSSH reads where nothing is said
 # In the order in which Ansible gives them to ssh, which takes the first of several.
 _ARGUMENTS = ("ansible_ssh_args", "ansible_ssh_common_args", "ansible_ssh_extra_args")
 # The only extra variables that are templates, every word of them ours: see `pin_variables`.
 TEMPLATES = frozenset(_ARGUMENTS)
 _GIVEN = re.compile(r"GlobalKnownHostsFile\s*[= ]\s*(.+)", re.IGNORECASE)
+
+# Nothing of this machine is lent to a host: given first, so that ssh takes these whatever is said later.
+NOTHING_LENT = "-o ForwardAgent=no -o ForwardX11=no -o ClearAllForwardings=yes -o PermitLocalCommand=no"
 
 
 def pins_of(directory: Path) -> Path:
@@ -27,8 +35,13 @@ def pins_of(directory: Path) -> Path:
 
 
 def with_pins(variables: Mapping[str, Any], directory: Path) -> dict[str, Any]:
-    """A host's variables with the environment's pins as one more known_hosts file, where there are any."""
+    """A host's variables with the environment's pins as one more known_hosts file, where there are any.
+
+    Its own ansible_ssh_args, which take the place of ours, begin with what keeps agent and displays here.
+    """
     found, pins = dict(variables), pins_of(directory)
+    if found.get(_ARGUMENTS[0]):
+        found[_ARGUMENTS[0]] = f"{NOTHING_LENT} {found[_ARGUMENTS[0]]}"
     if not pins.is_file():
         return found
     said = ((name, _given(str(found.get(name) or ""))) for name in _ARGUMENTS)
@@ -49,16 +62,17 @@ def _given(arguments: str) -> str:
 
 
 def pin_variables(hosts: Mapping[str, Mapping[str, Any]], directory: Path) -> dict[str, Any]:
-    """Variables for Ansible that make it use the pins: those of each host win over the inventory's.
+    """Variables for Ansible that make it use the pins and lend nothing: those of each host win over the inventory's.
 
     Args:
         hosts: the variables of every host, as `with_pins` left them.
     """
-    mark = str(pins_of(directory))
+    marks = (str(pins_of(directory)), NOTHING_LENT)
+    usual = {_ARGUMENTS[0]: ssh_args()}
     changed = {
-        name: {host: str(variables.get(name) or "") for host, variables in hosts.items()}
+        name: {host: str(variables.get(name) or usual.get(name, "")) for host, variables in hosts.items()}
         for name in _ARGUMENTS
-        if any(mark in str(variables.get(name) or "") for variables in hosts.values())
+        if any(mark in str(variables.get(name) or "") for variables in hosts.values() for mark in marks)
     }
     if not changed:
         return {}
@@ -66,11 +80,28 @@ def pin_variables(hosts: Mapping[str, Mapping[str, Any]], directory: Path) -> di
     return {"canary_ssh_arguments": changed, **chosen}
 
 
+def ssh_args() -> str:
+    """Ansible's ssh_args where an inventory has none: the user's, else Ansible's own, after what lends nothing."""
+    given = os.environ.get("ANSIBLE_SSH_ARGS")
+    configuration = configparser.ConfigParser(interpolation=None, strict=False)
+    if given is None:
+        with contextlib.suppress(OSError, UnicodeError, configparser.Error):
+            configuration.read([os.environ.get("ANSIBLE_CONFIG") or user_configuration() or ""])
+        given = configuration.get("ssh_connection", "ssh_args", fallback=None)
+    return f"{NOTHING_LENT} {_USUAL if given is None else given}"
+
+
+def user_configuration() -> Path | None:
+    """The user's or the system's ansible.cfg; never the working directory's, where somebody else's may lie."""
+    places = (Path.home() / ".ansible.cfg", Path("/etc/ansible/ansible.cfg"))
+    return next((path for path in places if path.is_file()), None)
+
+
 def ignore_in_inventories() -> None:
-    """Keep Ansible, in this process, from reading the pins as an inventory."""
+    """Keep Ansible, in this process, from reading the pins and the lists of signers as inventories."""
     from ansible.inventory import manager
 
-    if not manager.IGNORED.search(NAME.encode()):
+    if not all(manager.IGNORED.search(name.encode()) for name in _NO_INVENTORIES):
         manager.IGNORED = re.compile(manager.IGNORED.pattern + b"|" + _pattern().encode())
 
 
@@ -82,4 +113,4 @@ def ignored_patterns() -> str:
 
 
 def _pattern() -> str:
-    return f"^{NAME}$"
+    return f"^({'|'.join(_NO_INVENTORIES)})$"

@@ -7,8 +7,6 @@ from typing import Any
 
 import yaml
 
-from canaryctl.config.yamltext import InventoryLoader, compose_text
-
 FILE_MARK = "$ANSIBLE_VAULT"
 
 
@@ -67,7 +65,7 @@ class Vault:
 def vaulted_parts(text: str) -> list[tuple[int, str]]:
     """(line, content) of the values that are tagged `!vault` in a YAML text; none where it is no YAML."""
     try:
-        _, root = compose_text(text, InventoryLoader)
+        root = yaml.compose(text, Loader=yaml.SafeLoader)
     except yaml.YAMLError:
         return []
     found: list[tuple[int, str]] = []

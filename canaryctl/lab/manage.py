@@ -56,6 +56,7 @@ def up(
         lab = _allocate(lab or Lab(name, ""), hosts)
         state.save(lab)
         public_key = state.ensure_key(lab)
+        state.ensure_signing(lab)
         state.ensure_secrets(name, secrets or {})
         _heal(lab, found, public_key, say)
         for container in simulator.serve(lab, say):

@@ -4,6 +4,7 @@ $XDG_STATE_HOME/canaryctl/labs/NAME/
   lab.json          name, subnet, hosts: where each is reached
   id_ed25519(.pub)  the lab's own SSH key
   known_hosts       the hosts' keys, read through Docker
+  signing_key(.pub)  signs what is judged on the lab; allowed_signers lists it
   secrets/ENVIRONMENT/SECRET
 """
 
@@ -138,22 +139,32 @@ def forget(name: str, *, purge: bool) -> None:
 
 def ensure_key(lab: Lab) -> str:
     """The lab's public key, made on first use."""
-    public = lab.key.with_suffix(".pub")
-    if not (lab.key.exists() and public.exists()):
-        lab.directory.mkdir(parents=True, exist_ok=True, mode=0o700)
-        fresh = lab.directory / f".key.{os.getpid()}"
-        for leftover in (fresh, fresh.with_suffix(f"{fresh.suffix}.pub")):
+    return _ensure_pair(lab.key, f"canaryctl lab {lab.name}")
+
+
+def ensure_signing(lab: Lab) -> None:
+    """A key that signs what is judged on the lab, and the list that allows it to, made on first use."""
+    public = _ensure_pair(lab.directory / "signing_key", f"canaryctl lab {lab.name} signs")
+    listed = lab.directory / "allowed_signers"
+    if not listed.exists():
+        kind, key, *_ = public.split()
+        write(listed, f'lab-{lab.name} namespaces="canaryctl" {kind} {key}\n')
+
+
+def _ensure_pair(key: Path, comment: str) -> str:
+    public = key.with_suffix(".pub")
+    if not (key.exists() and public.exists()):
+        key.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        fresh = key.with_name(f".{key.name}.{os.getpid()}")
+        for leftover in (fresh, fresh.with_name(f"{fresh.name}.pub")):
             leftover.unlink(missing_ok=True)
         try:
-            subprocess.run(
-                ["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", f"canaryctl lab {lab.name}", "-f", str(fresh)],
-                check=True,
-            )
+            subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", comment, "-f", str(fresh)], check=True)
         except FileNotFoundError:
             hint = "Debian/Ubuntu, as root: apt-get install openssh-client"
             raise ConfigError("ssh-keygen is not installed on this machine", "ssh", hint) from None
         fresh.with_name(f"{fresh.name}.pub").replace(public)
-        fresh.replace(lab.key)
+        fresh.replace(key)
     return public.read_text().strip()
 
 

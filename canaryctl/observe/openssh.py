@@ -6,6 +6,7 @@ import contextlib
 import os
 import re
 import select
+import shlex
 import shutil
 import socket
 import subprocess
@@ -190,8 +191,18 @@ class OpenSSHConnection(ProcessConnection):
         secret.write_text(self._target.password + "\n")
         script = self._directory / "askpass"
         script.touch(mode=0o700)
-        script.write_text(f"#!/bin/sh\nexec cat '{secret}'\n")
+        script.write_text(askpass_script(secret, self._target.user, self._target.hostname))
         return {"SSH_ASKPASS": str(script), "SSH_ASKPASS_REQUIRE": "force", "DISPLAY": os.environ.get("DISPLAY", ":0")}
+
+
+def askpass_script(secret: Path, user: str, host: str) -> str:
+    """A program that gives the password of user and host to their own prompts alone.
+
+    ssh to a jump host inherits it, and must not answer that host's prompt, which words of its own may follow.
+    """
+    names = {f"{user}@{host}", f"{user}@{host.lower()}"}
+    prompts = [shlex.quote(prompt) for name in sorted(names) for prompt in (f"{name}'s password:", f"({name}) ")]
+    return f"#!/bin/sh\ncase $1 in {'|'.join(f'{prompt}*' for prompt in prompts)}) exec cat '{secret}';; esac\nexit 1\n"
 
 
 def _until_dialled(child: subprocess.Popen[bytes], timeout: float) -> str | None:

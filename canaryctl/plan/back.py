@@ -2,13 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
 from typing import Any
 
-from canaryctl.errors import ConfigError
+from canaryctl.errors import ConfigError, HostError
 from canaryctl.observe.facts import HostFacts
 from canaryctl.plan.plan import Change
+from canaryctl.plan.verdicts import (
+    Trust,
+    Verdict,
+    Witness,
+    differing_hosts,
+    find_release,
+    proofs,
+    read_histories,
+    told,
+)
 
 SHORT = 12
 _FEWEST = 4  # digits of a release's id that an operator may give
@@ -82,40 +92,71 @@ class Back:
         return found
 
 
-def choose_release(facts: Mapping[str, HostFacts], environment: str, wanted: str | None) -> str:
-    """Id of the release to go back to: the newest that passed here and is not served, or the one that `wanted` begins.
+@dataclass(frozen=True)
+class Chosen:
+    """A release to go back to; `proof` is the verdict that speaks for it, None where it was named and has none.
+
+    `doubts` are newer lines of the histories that were passed over, and why.
+    """
+
+    release: str
+    proof: Verdict | None = None
+    doubts: tuple[str, ...] = ()
+
+
+def choose_release(facts: Mapping[str, HostFacts], environment: str, wanted: str | None, trust: Trust) -> Chosen:
+    """The release to go back to: the newest that passed here and is not served, or the one that `wanted` begins.
 
     Raises:
         ConfigError: there is none, or `wanted` fits several or is served already.
     """
     served = {(seen.state.current_release or {}).get("id") for seen in facts.values()} - {None}
     only = next(iter(served)) if len(served) == 1 else None
-    passed = passed_releases(facts.values(), environment)
     if wanted is not None:
-        return _named(facts, environment, wanted, only)
-    found = next((release for release in passed if release != only), None)
-    if found is None:
-        raise ConfigError(
-            f"there is no other release that passed on {environment}",
-            environment,
-            f"name one with --to; on the hosts are: {_listed(known_releases(facts.values(), environment) - {only})}",
-        )
-    return found
+        return Chosen(_named(facts, environment, wanted, only))
+    doubts: list[str] = []
+    for found in passed_releases(facts, environment, trust):
+        if isinstance(found, str):
+            doubts.append(found)
+        elif found.release != only:
+            return Chosen(found.release, found, tuple(doubts))
+    raise ConfigError(
+        f"there is no other release that passed on {environment}{told(doubts)}",
+        environment,
+        f"name one with --to; on the hosts are: {_listed(known_releases(facts.values(), environment) - {only})}",
+    )
 
 
-def passed_releases(facts: Iterable[HostFacts], environment: str) -> list[str]:
-    """Ids of the releases that passed in an environment with all of its probes, newest first; no baselines."""
-    lines = [line for seen in facts for line in seen.state.history if isinstance(line, dict)]
-    lines.sort(key=lambda line: str(line.get("time")), reverse=True)
-    ids = [
-        str(line["to"])
-        for line in lines
-        if line.get("verdict") == "passed"
-        and line.get("environment") == environment
-        and line.get("to")
-        and line.get("role") != "baseline"
-    ]
-    return list(dict.fromkeys(ids))
+def passed_releases(facts: Mapping[str, HostFacts], environment: str, trust: Trust) -> Iterator[Verdict | str]:
+    """Releases that passed in an environment with all of its probes, newest first, each once; no baselines.
+
+    Left out are those whose newest verdict is another. A text is why a line was passed over. Without signatures every
+    host that keeps releases of the environment must say the same.
+    """
+    witnesses = [_witness(host, seen, environment) for host, seen in facts.items()]
+    trust = replace(trust, voters=[witness.host for witness in witnesses if witness.documents])
+    histories = read_histories(witnesses, environment, trust)
+    yield from histories.doubts
+    seen_before: set[str] = set()
+    for found in proofs(histories, trust):
+        if isinstance(found, str):
+            yield found
+            continue
+        if found.release in seen_before:
+            continue
+        seen_before.add(found.release)
+        if bad := histories.against(found):
+            yield f"release {found.release[:SHORT]} passed, but its newest verdict is {bad.line['verdict']}"
+        elif isinstance(document := find_release(found, witnesses, trust), str):
+            yield f"release {found.release[:SHORT]} passed, but {document}"
+        else:
+            yield found
+
+
+def _witness(host: str, seen: HostFacts, environment: str) -> Witness:
+    kept = [there.release for there in seen.state.releases.values() if there.release]
+    mine = [document for document in kept if document.get("environment") == environment]
+    return Witness(host, seen.state.history, mine, seen.time or float("inf"))
 
 
 def known_releases(facts: Iterable[HostFacts], environment: str) -> set[str]:
@@ -148,9 +189,10 @@ def back_to(release: str, facts: Mapping[str, HostFacts], environment: str, stac
 
     Raises:
         ConfigError: a host has not got it any more.
+        HostError: the hosts' release.json differ.
     """
     steps: dict[str, Step] = {}
-    document: Mapping[str, Any] = {}
+    documents: dict[str, Mapping[str, Any]] = {}
     for host, seen in facts.items():
         mine = [
             (name, there.release)
@@ -165,9 +207,16 @@ def back_to(release: str, facts: Mapping[str, HostFacts], environment: str, stac
                 host,
                 "name another one with --to, leave the host out with --limit, or deploy the release's images again",
             )
-        directory, document = mine[0]  # the newest first
-        steps[host] = _step(host, directory, document, seen, stack)
-    return Back(document, steps)
+        directory, documents[host] = mine[0]  # the newest first
+        steps[host] = _step(host, directory, documents[host], seen, stack)
+    if differing := differing_hosts(documents):
+        raise HostError(
+            f"release {release[:SHORT]} is not the same on all hosts: this one's release.json differs",
+            ", ".join(differing),
+            "somebody has changed it there: deploy the release's images again, or leave the host out with --limit",
+            reason="agent",
+        )
+    return Back(next(iter(documents.values()), {}), steps)
 
 
 def back_from(
@@ -176,6 +225,7 @@ def back_from(
     hosts: Iterable[str],
     environment: str,
     stack: str,
+    trust: Trust,
     failed: str | None = None,
 ) -> Back:
     """The way back on `hosts` to what each served `before` a run; where that was nothing, what the run made goes.
@@ -190,7 +240,7 @@ def back_from(
         was, seen = before[host], now[host]
         current = was.state.current_release
         if current and was.state.current:
-            if not _is_good(was, current, environment, failed):
+            if not _is_good(was, current, environment, failed, trust):
                 passed_over.append(host)
                 continue
             document = current if current.get("environment") == environment or not document else document
@@ -199,7 +249,7 @@ def back_from(
             project = f"{stack}-{environment}"
             steps[host] = Step(host, None, project, created=_created(was, seen, project))
     there = {host: _directories(now[host], environment) for host in passed_over}
-    release = newest_passed({host: before[host] for host in passed_over}, there, environment, failed)
+    release = newest_passed({host: before[host] for host in passed_over}, there, environment, trust, failed)
     if release is None:
         return Back(document, steps, tuple(passed_over))
     for host in passed_over:
@@ -212,26 +262,26 @@ def newest_passed(
     hosts: Mapping[str, HostFacts],
     there: Mapping[str, Mapping[str, Any]],
     environment: str,
+    trust: Trust,
     failed: str | None = None,
 ) -> str | None:
-    """Id of the newest release that passed on each of `hosts`, is `there` (ids by host) and is not `failed`."""
-    passed = {host: passed_releases([seen], environment) for host, seen in hosts.items()}
-    return next(
-        (
-            release
-            for release in passed_releases(hosts.values(), environment)
-            if release != failed and all(release in passed[host] and release in there[host] for host in hosts)
-        ),
-        None,
-    )
+    """Id of the newest release that passed on `hosts`, is `there` (ids by host) on each and is not `failed`."""
+    for found in passed_releases(hosts, environment, trust):
+        if not isinstance(found, str) and found.release != failed and all(found.release in there[h] for h in hosts):
+            return found.release
+    return None
 
 
-def _is_good(was: HostFacts, current: Mapping[str, Any], environment: str, failed: str | None) -> bool:
-    """Whether the release that served on a host before may serve again; another environment's is judged by its own."""
+def _is_good(was: HostFacts, current: Mapping[str, Any], environment: str, failed: str | None, trust: Trust) -> bool:
+    """Whether the release that served on a host before may serve again; another environment's is judged by its own.
+
+    Of what it served the host's own word will do: going back there gives it nothing that it had not.
+    """
     release, of = current.get("id"), str(current.get("environment"))
     if release == failed and of == environment:
         return False
-    if release in passed_releases([was], of):
+    passed = passed_releases({was.host: was}, of, replace(trust, check=None))
+    if any(not isinstance(found, str) and found.release == release for found in passed):
         return True
     lines = [line for line in was.state.history if isinstance(line, Mapping) and line.get("environment") == of]
     verdicts = [line["verdict"] for line in lines if line.get("to") == release and line.get("verdict")]

@@ -59,6 +59,7 @@ def new_document(**known: Any) -> dict[str, Any]:
         "rollback": None,
         "gaps": [],
         "promotion": None,
+        "signed": None,
         "forced": None,
         "probed_from": None,
         "probed_until": None,

@@ -18,7 +18,7 @@ from canaryctl.record import history
 from canaryctl.record.excerpts import excerpt
 from canaryctl.record.files import safe_name
 from canaryctl.record.scrub import Scrubber
-from canaryctl.steps import locking
+from canaryctl.steps import locking, signing
 from canaryctl.steps.proof import proof
 from canaryctl.work import Work
 
@@ -127,20 +127,22 @@ def _append(
 ) -> dict[str, HostError]:
     """Append a line to the history of each of `hosts`; those that refused, with why."""
 
+    told = history.history_line(
+        who=work.run.document["operator"],
+        environment=work.scene.environment.name,
+        what=what,
+        before=None,
+        after=work.run.document["release"]["id"],
+        verdict=verdict,
+        run=work.run.id,
+        role=work.run.document["role"],
+        extra=proof(work, what),
+    )
+    signature = signing.signature(work, told)  # once, for all hosts
+
     def append(connection: Connection) -> None:
         host = connection.host
-        line = history.history_line(
-            who=work.run.document["operator"],
-            environment=work.scene.environment.name,
-            what=what,
-            before=work.served_before(host),
-            after=work.run.document["release"]["id"],
-            verdict=verdict,
-            run=work.run.id,
-            role=work.run.document["role"],
-            extra=proof(work, what),
-        )
-        line |= (more or {}).get(host, {})
+        line = {**told, "from": work.served_before(host), **signature, **(more or {}).get(host, {})}
         root = work.scene.environment.hosts[host].root
         locks = locking.held_on(work, host)
         history.append(connection, root, work.scene.stack.stack, line, sudo=work.facts[host].sudo, locks=locks)

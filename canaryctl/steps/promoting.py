@@ -5,11 +5,10 @@ The judgement is in promotion.py; this does its input and output.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
 
 from canaryctl.config.environment import Environment, load_environment
+from canaryctl.config.signing import Signing, load_signing
 from canaryctl.config.yamlfile import shown
 from canaryctl.deliver.docker import images_by_id, local_images
 from canaryctl.deliver.fetch import fetch_image
@@ -18,8 +17,11 @@ from canaryctl.errors import ConfigError, HostError
 from canaryctl.observe import Connections, HostFacts, observe
 from canaryctl.observe.observation import Observation
 from canaryctl.plan.release import ImageFact, Release, content_tag, make_release, recorded_image
+from canaryctl.plan.rendering import place_services
+from canaryctl.plan.verdicts import Witness
 from canaryctl.promotion import Choice, Proof, Rules, Wanted, choose, demand_chain
 from canaryctl.scene import Scene
+from canaryctl.steps import signing
 from canaryctl.steps.proof import placed_images
 from canaryctl.work import Work
 
@@ -52,19 +54,17 @@ def promote(work: Work, *, fetch: bool = True) -> None:
         return
     source = _load_source(scene)
     _demand_no_baseline(work, source.name)
-    with Connections(source.hosts, scene.request.become_password) as connections:
-        seen = observe(
-            connections,
-            list(source.hosts.values()),
-            stack=scene.stack.stack,
-            nonce="",
-            become_password=scene.request.become_password,
-        )
-        found = _choose(scene, source.name, seen)
+    signers = load_signing(source)
+    # The password that was asked for is of this environment's hosts, and goes to no others.
+    with Connections(source.hosts) as connections:
+        seen = observe(connections, list(source.hosts.values()), stack=scene.stack.stack, nonce="")
+        found = _choose(scene, source, signers, seen)
+        signing.say_doubts(work, found.doubts)
         if reason is not None and (found.refusals or (found.proof is None and seen.failures)):
             _record_forced(work, reason, found.refusals or (str(next(iter(seen.failures.values()))),))
             return
         proof = _demand(scene, found, seen)
+        signing.say_unsigned(work, source.name, signers)
         release, origins = _release(work, proof, _Source(source, connections, seen), fetch=fetch)
     scene.use(release)
     told = proof.as_dict()
@@ -110,7 +110,7 @@ def _load_source(scene: Scene) -> Environment:
     return loaded[before(scene.environment.name)]
 
 
-def _choose(scene: Scene, source: str, seen: Observation) -> Choice:
+def _choose(scene: Scene, source: Environment, signers: Signing, seen: Observation) -> Choice:
     request, policy = scene.request, scene.policy
     overrides = local_images(scene.stack, list(request.images), request.images) if request.images else {}
     wanted = Wanted(
@@ -122,15 +122,19 @@ def _choose(scene: Scene, source: str, seen: Observation) -> Choice:
         references=request.images,
         placed={variant: placed_images(scene, variant) for variant in scene.stack.variants},
     )
-    states = [facts.state for facts in seen.facts.values()]
-    return choose(
-        source,
-        [line for state in states for line in state.history if isinstance(line, Mapping)],
-        [entry.release for state in states for entry in state.releases.values() if entry.release],
-        wanted,
-        Rules(policy.max_age, policy.simulated),
-        datetime.now(UTC),
-    )
+    witnesses = [
+        Witness(
+            host,
+            facts.state.history,
+            [entry.release for entry in facts.state.releases.values() if entry.release],
+            facts.time or float("inf"),
+        )
+        for host, facts in seen.facts.items()
+    ]
+    trust = signing.trust_of(source.name, signers, scene.stack.stack, scene.project.runs)
+    placed = place_services(scene.stack, source, shown(scene.stack.file))
+    rules = Rules(policy.max_age, policy.simulated)
+    return choose(source.name, witnesses, wanted, rules, replace(trust, voters=frozenset(placed)))
 
 
 def _demand(scene: Scene, found: Choice, seen: Observation) -> Proof:
@@ -138,6 +142,8 @@ def _demand(scene: Scene, found: Choice, seen: Observation) -> Proof:
         lost = next(iter(seen.failures.values()))
         why = f"{scene.environment.name} takes what passed on {_source_name(scene)}, which cannot be asked: {lost.what}"
         raise HostError(why, lost.where, lost.hint, reason=lost.reason)
+    if found.proof is None:
+        _demand_privilege(scene, seen)
     if found.proof is None or found.refusals:
         raise ConfigError(
             f"not promoted: {'; '.join(found.refusals)}",
@@ -146,6 +152,20 @@ def _demand(scene: Scene, found: Choice, seen: Observation) -> Proof:
             "which every report will show",
         )
     return found.proof
+
+
+def _demand_privilege(scene: Scene, seen: Observation) -> None:
+    """Where nothing is known because sudo was refused, say that, and whose password it takes."""
+    for host, facts in seen.facts.items():
+        if facts.become == "refused" and not facts.state.history:
+            source = _source_name(scene)
+            raise HostError(
+                f"the history of {source} cannot be read: sudo wants a password on {host}; the one that "
+                f"--ask-become-pass asks for is of {scene.environment.name} and is sent to its hosts alone",
+                host,
+                f"give {source} its own ansible_become_password in its inventory (vaulted), or sudo without one",
+                reason="sudo",
+            )
 
 
 def _record_forced(work: Work, reason: str, overrides: tuple[str, ...]) -> None:

@@ -13,7 +13,7 @@ from canaryctl.plan.back import Back, back_from
 from canaryctl.plan.plan import Plan, Target
 from canaryctl.plan.release import ImageFact, Release, recorded_image
 from canaryctl.plan.rendering import Rendering
-from canaryctl.steps import backups, stages
+from canaryctl.steps import backups, signing, stages
 from canaryctl.steps import images as push_steps
 from canaryctl.steps.backups import Backup, Schema
 from canaryctl.work import Work
@@ -34,7 +34,9 @@ def way_back(work: Work) -> Back:
     hosts = [host for host in work.facts if host in work.touched and host in before]
     chosen = [h for h in hosts if work.touched[h] & _SERVING or before[h].state.current_release is None]
     scene, failed = work.scene, work.run.document["release"]["id"]
-    return back_from(before, work.facts, chosen, scene.environment.name, scene.stack.stack, failed)
+    return back_from(
+        before, work.facts, chosen, scene.environment.name, scene.stack.stack, signing.own_trust(work), failed
+    )
 
 
 def unreachable(work: Work) -> list[str]:

@@ -57,7 +57,9 @@ def test_an_unpinned_host_is_refused_and_a_pinned_one_deployed_by_both_halves(to
     asked = toy.run("trust", "one")  # nobody is there to say yes
     tells(asked, 2, "not confirmed")
     assert fingerprint(toy) in asked.out and not pins.exists()
-    trusted = toy.run("trust", "one", "--yes", "--output", "json")
+    tells(toy.run("trust", "one", "--yes"), 2, "nobody vouches for", "canary_host_fingerprints", "--accept-new")
+    assert not pins.exists()
+    trusted = toy.run("trust", "one", "--yes", "--accept-new", "--output", "json")
     assert trusted.code == 0, trusted.text
     keys = trusted.document["hosts"]["canary-1"]["keys"]
     assert {key["standing"] for key in keys} == {"new"} and fingerprint(toy) in {key["fingerprint"] for key in keys}
@@ -74,7 +76,7 @@ def test_openssh_itself_obeys_the_pins(toy: Toy, pins: Path) -> None:
     back = policy(toy, canary_transport="openssh")
     try:
         tells(toy.run("status", "one"), 3, "host key is not known", "canaryctl trust")
-        assert toy.run("trust", "one", "--yes").code == 0
+        assert toy.run("trust", "one", "--yes", "--accept-new").code == 0
         assert toy.run("status", "one").code == 0
     finally:
         back()
@@ -82,7 +84,7 @@ def test_openssh_itself_obeys_the_pins(toy: Toy, pins: Path) -> None:
 
 def test_a_changed_key_stops_with_both_fingerprints_until_it_is_replaced(toy: Toy, pins: Path) -> None:
     other = _new_key(toy.folder)
-    port = toy.run("trust", "one", "--output", "json", "--yes").document["hosts"]["canary-1"]["name"]
+    port = toy.run("trust", "one", "--output", "json", "--yes", "--accept-new").document["hosts"]["canary-1"]["name"]
     pins.write_text(f"{port} {other}\n")
     changed = toy.run("trust", "one", "--yes")
     tells(changed, 3, "has changed", fingerprint(toy), "SHA256:", "--replace")
@@ -133,7 +135,7 @@ def asking(toy: Toy) -> Iterator[str]:
 
 
 def test_everything_works_where_sudo_asks_for_a_password(toy: Toy, pins: Path, asking: str) -> None:
-    assert toy.run("trust", "one", "--yes").code == 0
+    assert toy.run("trust", "one", "--yes", "--accept-new").code == 0
     # A Python where nobody looks for it, the same for both halves.
     toy.box("canary-1").run("install -d /opt/own/bin; ln -sf /usr/bin/python3 /opt/own/bin/python3.own")
     back = policy(
@@ -196,6 +198,6 @@ def test_a_host_behind_a_jump_host_is_trusted_and_deployed_with_a_certificate(to
     kept = [line for line in text.splitlines() if not line.startswith(("ansible_port", "ansible_ssh_private_key_file"))]
     connection.write_text("\n".join(kept) + "\n")
     tells(toy.run("status", "behind"), 3, "host key is not known")
-    assert toy.run("trust", "behind", "--yes").code == 0
+    assert toy.run("trust", "behind", "--yes", "--accept-new").code == 0
     done = toy.deploy("behind")
     assert done.code == 0, done.text[-3000:]

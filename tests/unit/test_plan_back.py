@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
 
-from canaryctl.errors import ConfigError
+from canaryctl.errors import ConfigError, HostError
 from canaryctl.observe.facts import ContainerFacts, HostFacts, ImageFacts, ReleaseFacts, StateFacts, VolumeFacts
 from canaryctl.plan.back import Created, back_from, back_to, choose_release
+from canaryctl.plan.verdicts import Trust
 
+NOW = datetime(2026, 11, 25, tzinfo=UTC).timestamp()
 A, B, C = "a" * 64, "b" * 64, "c" * 64
 
 
@@ -19,13 +22,22 @@ def release(identity: str, environment: str = "prod") -> dict[str, Any]:
         "environment": environment,
         "variant": "only",
         "placed": ["web"],
+        "files": {},
         "services": {"web": "web", "elsewhere": "other"},
-        "images": {"web": {"id": f"sha256:{identity}", "tag": f"t:{identity[:3]}"}, "other": {"id": "x", "tag": "y"}},
+        "images": {
+            "web": {"id": f"sha256:{identity}", "tag": f"t:{identity[:3]}"},
+            "other": {"id": f"sha256:{B}", "tag": "y"},
+        },
     }
 
 
 def line(to: str, verdict: str | None, time: int, **more: Any) -> dict[str, Any]:
-    return {"time": f"2026-11-24T10:00:{time:02}Z", "environment": "prod", "to": to, "verdict": verdict, **more}
+    who = {"who": "ann@desk", "what": "verdict", "run": f"run-{time}"}
+    return {"time": f"2026-11-24T10:00:{time:02}Z", "environment": "prod", "to": to, "verdict": verdict, **who, **more}
+
+
+def chosen(facts: dict[str, HostFacts], wanted: str | None = None) -> str:
+    return choose_release(facts, "prod", wanted, Trust(NOW)).release
 
 
 def host(
@@ -38,7 +50,7 @@ def host(
 
 def test_the_newest_other_release_that_passed_is_chosen() -> None:
     lines = (line(A, "passed", 1), line(B, "passed", 2), line(C, "passed", 3))
-    assert choose_release({"h": host("h", C, lines)}, "prod", None) == B
+    assert chosen({"h": host("h", C, lines)}, None) == B
 
 
 @pytest.mark.parametrize(
@@ -53,17 +65,41 @@ def test_the_newest_other_release_that_passed_is_chosen() -> None:
 )
 def test_what_has_proven_nothing_here_is_not_chosen(newer: dict[str, Any]) -> None:
     lines = (line(A, "passed", 1), newer, line(C, "passed", 3))
-    assert choose_release({"h": host("h", C, lines)}, "prod", None) == A
+    assert chosen({"h": host("h", C, lines)}, None) == A
 
 
-def test_hosts_histories_count_together() -> None:
-    facts = {"x": host("x", C, (line(A, "passed", 1),)), "y": host("y", C, (line(B, "passed", 2),))}
-    assert choose_release(facts, "prod", None) == B
+def test_unsigned_every_host_must_say_the_same() -> None:
+    both, one = line(A, "passed", 1), line(B, "passed", 2)
+    facts = {"x": host("x", C, (both,)), "y": host("y", C, (both, one))}
+    found = choose_release(facts, "prod", None, Trust(NOW))
+    assert (
+        found.release == A and "y: the line of run run-2" in found.doubts[0] and "x has no such line" in found.doubts[0]
+    )
+
+
+def test_a_host_that_keeps_no_release_has_no_say() -> None:
+    assert chosen({"x": host("x", C, (line(A, "passed", 1),)), "y": host("y", None, known="")}) == A
+
+
+@pytest.mark.parametrize("verdict", ["failed", "inconclusive"])
+def test_a_release_whose_newest_verdict_is_bad_is_passed_over(verdict: str) -> None:
+    lines = (line(A, "passed", 1), line(B, "passed", 2), line(B, verdict, 3, what="deploy"))
+    found = choose_release({"h": host("h", C, lines)}, "prod", None, Trust(NOW))
+    assert found.release == A and f"its newest verdict is {verdict}" in found.doubts[0]
+
+
+def test_a_host_with_another_release_json_is_named() -> None:
+    facts = {name: host(name, C) for name in "xyz"}
+    other = release(A) | {"images": {"web": {"id": f"sha256:{B}", "tag": "t"}, "other": {"id": "x", "tag": "y"}}}
+    facts["z"].state.releases[f"{A}-00000000"] = ReleaseFacts(other)
+    with pytest.raises(HostError, match="not the same on all hosts") as raised:
+        back_to(A, facts, "prod", "shop")
+    assert raised.value.where == "z"
 
 
 def test_where_nothing_else_passed_the_known_ones_are_listed() -> None:
     with pytest.raises(ConfigError, match="no other release that passed") as raised:
-        choose_release({"h": host("h", C, (line(C, "passed", 3),))}, "prod", None)
+        chosen({"h": host("h", C, (line(C, "passed", 3),))}, None)
     assert A[:12] in raised.value.hint and C[:12] not in raised.value.hint
 
 
@@ -73,8 +109,8 @@ def test_where_nothing_else_passed_the_known_ones_are_listed() -> None:
 )
 def test_a_release_is_named_by_enough_of_its_id(wanted: str, said: str) -> None:
     with pytest.raises(ConfigError, match=said):
-        choose_release({"h": host("h", C)}, "prod", wanted)
-    assert choose_release({"h": host("h", C)}, "prod", "aaaa") == A
+        chosen({"h": host("h", C)}, wanted)
+    assert chosen({"h": host("h", C)}, "aaaa") == A
 
 
 def test_only_the_images_of_services_placed_there_are_needed() -> None:
@@ -112,7 +148,7 @@ def test_what_a_first_deploy_made_goes_and_nothing_else() -> None:
         containers=(container("1", "shop-prod"), container("2", "shop-prod"), container("3", "shop-other")),
         volumes=(VolumeFacts("kept", None, "shop-prod"), VolumeFacts("new", None, "shop-prod")),
     )
-    back = back_from({"h": before}, {"h": now}, ["h"], "prod", "shop")
+    back = back_from({"h": before}, {"h": now}, ["h"], "prod", "shop", Trust(NOW))
     assert back.id is None
     assert back.steps["h"].created == Created(("2",), ("new",), ("current", f"releases/{B}-00000000"))
 
@@ -120,7 +156,7 @@ def test_what_a_first_deploy_made_goes_and_nothing_else() -> None:
 def test_a_host_whose_release_cannot_be_read_is_left_alone() -> None:
     before = host("h", A, known="")
     now = host("h", B, known="b", containers=(ContainerFacts(id="2", project="shop-prod"),))
-    assert back_from({"h": before}, {"h": now}, ["h"], "prod", "shop").steps == {}
+    assert back_from({"h": before}, {"h": now}, ["h"], "prod", "shop", Trust(NOW)).steps == {}
 
 
 def test_another_environment_s_release_comes_back_in_its_own_project() -> None:
@@ -133,7 +169,7 @@ def test_another_environment_s_release_comes_back_in_its_own_project() -> None:
         ),
     )
     ours = ContainerFacts(project="shop-prod", config_files="/opt/canaryctl/shop/releases/x/compose.yml")
-    back = back_from({"h": before}, {"h": host("h", B, containers=(ours,))}, ["h"], "prod", "shop")
+    back = back_from({"h": before}, {"h": host("h", B, containers=(ours,))}, ["h"], "prod", "shop", Trust(NOW))
     assert back.steps["h"].project == "shop-fleet" and back.steps["h"].replaces == ("shop-prod",)
 
 
@@ -159,7 +195,7 @@ WAYS_BACK: dict[str, tuple[str | None, tuple[dict[str, Any], ...], str, str | No
 def test_an_automatic_rollback_goes_to_what_passed_there(case: str) -> None:
     served, history, failed, to = WAYS_BACK[case]
     before = {"h": host("h", served, history)}
-    back = back_from(before, {"h": host("h", failed, history)}, ["h"], "prod", "shop", failed)
+    back = back_from(before, {"h": host("h", failed, history)}, ["h"], "prod", "shop", Trust(NOW), failed)
     assert back.id == to
     assert back.left == (() if to else ("h",))
     assert [step.directory for step in back.steps.values()] == ([f"{to}-00000000"] if to else [])
@@ -167,17 +203,19 @@ def test_an_automatic_rollback_goes_to_what_passed_there(case: str) -> None:
 
 def test_a_release_whose_files_are_gone_is_not_gone_back_to() -> None:
     history = (line(A, "passed", 1), line(B, "passed", 2))
-    back = back_from({"h": host("h", C, history)}, {"h": host("h", C, history, known="ac")}, ["h"], "prod", "shop", C)
+    back = back_from(
+        {"h": host("h", C, history)}, {"h": host("h", C, history, known="ac")}, ["h"], "prod", "shop", Trust(NOW), C
+    )
     assert back.id == A
 
 
 def test_hosts_that_an_interruption_left_apart_come_back_together() -> None:
     passed = (line(A, "passed", 1), line(B, "passed", 2))
     before = {"x": host("x", B, passed), "y": host("y", C, (*passed, line(C, "interrupted", 3)))}
-    back = back_from(before, before, ["x", "y"], "prod", "shop", C)
+    back = back_from(before, before, ["x", "y"], "prod", "shop", Trust(NOW), C)
     assert {name: step.directory for name, step in back.steps.items()} == dict.fromkeys("xy", f"{B}-00000000")
     other = {**before, "y": host("y", C, (line(A, "passed", 1),))}
-    back = back_from({**other, "x": host("x", C, passed)}, other, ["x", "y"], "prod", "shop", C)
+    back = back_from({**other, "x": host("x", C, passed)}, other, ["x", "y"], "prod", "shop", Trust(NOW), C)
     assert {step.directory for step in back.steps.values()} == {f"{A}-00000000"}, "the newest that passed on both"
 
 
@@ -185,5 +223,5 @@ def test_another_environments_release_serves_again_where_it_passed() -> None:
     staging = release(B, "staging")
     history = (line(B, "passed", 1, environment="staging"),)
     state = StateFacts(current="old", releases={"old": ReleaseFacts(staging)}, history=history)
-    back = back_from({"h": HostFacts("h", state=state)}, {"h": host("h", C)}, ["h"], "prod", "shop", C)
+    back = back_from({"h": HostFacts("h", state=state)}, {"h": host("h", C)}, ["h"], "prod", "shop", Trust(NOW), C)
     assert back.steps["h"].directory == "old" and back.steps["h"].project == "shop-staging"

@@ -14,12 +14,13 @@ from canaryctl.cli.options import forced_for
 from canaryctl.config.stack import Stack, load_stack
 from canaryctl.errors import ConfigError
 from canaryctl.plan.release import ImageFact, make_release
+from canaryctl.plan.verdicts import Trust, Witness
 from canaryctl.promotion import Choice, Rules, Wanted, choose, demand_chain, lines_of
 from canaryctl.record.history import history_line
 from canaryctl.record.page import render_html
 from canaryctl.record.report import render_markdown
 
-NOW = datetime(2026, 3, 10, 12, tzinfo=UTC)
+NOW = datetime(2026, 3, 10, 12, tzinfo=UTC).timestamp()
 WEB, DB, NEW = (f"sha256:{digit * 64}" for digit in "abc")
 FILES = {"compose.yml.j2": b"services: {}", "assets/a.txt": b"a"}
 STACK = """\
@@ -84,7 +85,8 @@ def chosen(
     **rules: Any,
 ) -> Choice:
     known = [document(shop)] if documents is None else documents
-    return choose("canary", history, known, asked or wanted(shop), Rules(**rules), NOW)
+    witnesses = [Witness("canary-1", history, known, NOW)]
+    return choose("canary", witnesses, asked or wanted(shop), Rules(**rules), Trust(NOW, ["canary-1"]))
 
 
 def test_what_passed_is_taken_with_its_own_variant_and_images(shop: Stack) -> None:

@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 
 from canaryctl import pipeline, recording
+from canaryctl.config.signing import Signing
 from canaryctl.errors import ApplyError, CanaryError, HostError
 from canaryctl.record.run import Run
 from canaryctl.steps import (
@@ -110,6 +111,8 @@ def deployed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., t
             variant="only",
             policy=SimpleNamespace(on_failure="rollback", serial=()),
             check_all=lambda: None,
+            signing=Signing(tmp_path / "nobody", required=False),
+            signer=None,
         )
         monkeypatch.setattr(recording, "Scene", lambda request: scene)
         monkeypatch.setattr(recording, "Work", made)

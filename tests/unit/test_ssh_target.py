@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import shlex
+import subprocess
 from pathlib import Path
 
 import pytest
 
 from canaryctl.config.environment import Host
+from canaryctl.config.pins import NOTHING_LENT, pin_variables, ssh_args, with_pins
 from canaryctl.errors import ConfigError
+from canaryctl.observe.openssh import askpass_script
 from canaryctl.observe.target import Target, arguments, jump_of, parse, parse_hop, target_of
 
 
@@ -129,3 +133,44 @@ def test_a_destination_is_never_an_option() -> None:
     assert target_of(host(ansible_host="127.0.0.1")).hostname == "127.0.0.1"
     with pytest.raises(ConfigError):
         target_of(host(ansible_host="-oProxyCommand=touch /tmp/owned"))
+
+
+@pytest.mark.parametrize(
+    ("prompt", "answered"),
+    [
+        ("ops@inner.example's password: ", True),
+        ("(ops@inner.example) Password: ", True),
+        ("ops@gate.example's password: ", False),
+        ("(ops@gate.example) ops@inner.example's password: ", False),
+        ("Enter passphrase for key '/home/ops/.ssh/id_ed25519': ", False),
+        ("The authenticity of host 'x' can't be established. Continue (yes/no)?", False),
+    ],
+)
+def test_a_password_answers_the_prompt_of_its_own_host_alone(tmp_path: Path, prompt: str, answered: bool) -> None:
+    secret, script = tmp_path / "password", tmp_path / "askpass"
+    secret.write_text("hunter2\n")
+    script.write_text(askpass_script(secret, "ops", "Inner.example"))
+    done = subprocess.run(["sh", str(script), prompt], capture_output=True, text=True, timeout=10)
+    assert (done.stdout == "hunter2\n", done.returncode == 0) == (answered, answered)
+
+
+@pytest.mark.parametrize("given", ["", "-o ForwardAgent=yes -o ForwardX11=yes -o PermitLocalCommand=yes"])
+def test_ansible_lends_nothing_to_a_host_whatever_is_configured(
+    tmp_path: Path, given: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = tmp_path / "config"
+    config.write_text("Host *\n  ForwardAgent yes\n  ForwardX11 yes\n  PermitLocalCommand yes\n  ProxyJump gate\n")
+    monkeypatch.delenv("ANSIBLE_SSH_ARGS", raising=False)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    words = shlex.split(str(with_pins({"ansible_ssh_args": given}, tmp_path)["ansible_ssh_args"]) or ssh_args())
+    dump = subprocess.run(["ssh", "-F", str(config), "-G", *words, "web-1"], capture_output=True, text=True, timeout=10)
+    said = dict(line.split(" ", 1) for line in dump.stdout.splitlines() if " " in line)
+    assert (said["forwardagent"], said["forwardx11"], said["permitlocalcommand"]) == ("no", "no", "no")
+    assert said["clearallforwardings"] == "yes" and said["proxyjump"] == "gate"
+    assert said["controlpersist"] == ("60" if not given else "no")
+
+
+def test_ssh_arguments_of_some_hosts_leave_the_others_theirs(tmp_path: Path) -> None:
+    own = with_pins({"ansible_ssh_args": "-o ForwardAgent=yes"}, tmp_path)
+    chosen = pin_variables({"a": own, "b": {}}, tmp_path)["canary_ssh_arguments"]["ansible_ssh_args"]
+    assert chosen["a"] == f"{NOTHING_LENT} -o ForwardAgent=yes" and chosen["b"] == ssh_args()

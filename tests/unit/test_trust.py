@@ -12,12 +12,12 @@ import pytest
 
 from canaryctl.config.environment import Host
 from canaryctl.config.pins import pin_variables, with_pins
-from canaryctl.errors import HostError
+from canaryctl.errors import ConfigError, HostError
 from canaryctl.observe.hostkeys import HostKey
 from canaryctl.observe.knownhosts import KnownKey, parse
 from canaryctl.observe.target import parse as parse_dump
 from canaryctl.observe.target import target_of
-from canaryctl.trusting import Answer, Trust, expected_of, judge, pin, pinned_text
+from canaryctl.trusting import Answer, Trust, expected_of, judge, pin, pinned_text, require_vouched
 
 ED, RSA = HostKey("ssh-ed25519", b"ed"), HostKey("ssh-rsa", b"rsa")
 NAME = "[192.0.2.1]:2222"
@@ -40,6 +40,30 @@ def refusal(**more: Any) -> HostError:
         judged(**more)
     assert caught.value.exit_code == 3 and caught.value.where == "web-1" and caught.value.hint
     return caught.value
+
+
+class TestYesAlone:
+    """--yes stands for an answer, and nobody can answer for a key that nobody vouches for."""
+
+    @staticmethod
+    def asked(*hosts: Trust) -> None:
+        require_vouched(Answer("prod", Path("known_hosts"), hosts, ()))
+
+    def test_a_new_key_is_refused_with_its_fingerprint(self) -> None:
+        with pytest.raises(ConfigError, match="nobody vouches for web-1") as refused:
+            self.asked(judged())
+        assert ED.fingerprint in refused.value.what and "--accept-new" in refused.value.hint
+
+    @pytest.mark.parametrize(
+        "vouched",
+        [{"expected": (ED.fingerprint,)}, {"pinned": [known(ED), known(RSA)]}, {"others": [known(ED), known(RSA)]}],
+    )
+    def test_what_somebody_vouches_for_is_not(self, vouched: dict[str, Any]) -> None:
+        self.asked(judged(**vouched))
+
+    def test_nor_what_replace_says_is_right(self) -> None:
+        other = HostKey("ssh-ed25519", b"was")
+        self.asked(judged(pinned=[known(other)], replace=True))
 
 
 class TestJudging:

@@ -1,0 +1,304 @@
+"""What hosts' histories prove: lines typed where they come in, held against clocks, signatures and each other. Pure.
+
+A host can write into its history what it likes. A line that says `passed` therefore counts only where it is signed by
+somebody whom the environment allows; or, where the environment has no list of those, where every host that has services
+says the same. A line that speaks against a release counts whoever says it: at worst a release is not taken.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
+from typing import Any
+
+from canaryctl.plan.release import canonical
+
+SLACK = 60.0  # seconds that a line may be ahead of a clock
+MOST = 50  # lines that are looked at for a proof, the newest
+PROVING = ("verdict", "rollback")
+BAD = ("failed", "inconclusive")
+# What promotion and rollback rely on, and so what a signature is over, beside the stack. Grow it only with a new
+# namespace: what is signed under this one is fixed.
+SIGNED_KEYS = (
+    "environment", "to", "images", "variant", "verdict", "what", "simulated", "contracts", "placed", "forced", "reason",
+    "time", "run", "who", "role",
+)  # fmt: skip
+_ID = re.compile(r"[0-9a-f]{64}")
+_IDENTITY = re.compile(r"sha256:[0-9a-f]{64}")
+_LONGEST = 10_000  # characters of a text that a line may have, its signature included
+
+Line = Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Signed:
+    """Who signed a line: the principal of the list of allowed signers, and the key's SHA256 fingerprint."""
+
+    by: str
+    key: str
+
+    def as_dict(self) -> dict[str, str]:
+        return {"by": self.by, "key": self.key}
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """A line of a history that has a verdict, typed; `time` is an epoch, `hosts` are those that have it."""
+
+    time: float
+    line: Line
+    hosts: tuple[str, ...] = ()
+    signed: Signed | None = None
+
+    @property
+    def release(self) -> str:
+        """The release's id."""
+        return str(self.line["to"])
+
+    @property
+    def words(self) -> str:
+        """Which line it is, for people."""
+        return f"{', '.join(self.hosts)}: the line of run {self.line['run']} ({self.line['time']})"
+
+    def content(self, stack: str) -> bytes:
+        """What its signature is over."""
+        return signed_content(self.line, stack)
+
+
+@dataclass(frozen=True)
+class Witness:
+    """What a host says: lines of its history, the release.json of its releases, the time by its own clock (epoch)."""
+
+    host: str
+    history: Sequence[Any]
+    documents: Sequence[Any] = ()
+    clock: float = float("inf")
+
+
+@dataclass(frozen=True)
+class Trust:
+    """How lines are believed.
+
+    `now` is an epoch. `voters` are the hosts that have services of the environment, where they must agree. `check`
+    tells who signed a line, or why that is not to be believed; None where nobody is listed who may sign. `contradicts`
+    says how this machine's own record of the run speaks against a line, '' where it does not.
+    """
+
+    now: float
+    voters: Collection[str] = ()
+    check: Callable[[Verdict], Signed | str] | None = None
+    contradicts: Callable[[Verdict], str] = lambda _: ""
+
+
+@dataclass(frozen=True)
+class Histories:
+    """The lines of an environment with a verdict, each once, oldest first, and `doubts` about those left out."""
+
+    lines: tuple[Verdict, ...] = ()
+    doubts: tuple[str, ...] = ()
+
+    def against(self, passed: Verdict) -> Verdict | None:
+        """The newest bad verdict of a release since it passed."""
+        later = [v for v in self.lines if v.release == passed.release and v.time > passed.time]
+        return next((v for v in reversed(later) if v.line["verdict"] in BAD), None)
+
+
+def signed_content(line: Line, stack: str) -> bytes:
+    """The bytes that a verdict's signature is over: JSON with sorted keys and no white space."""
+    return canonical({"stack": stack, **{key: line.get(key) for key in SIGNED_KEYS}})
+
+
+def parse_line(line: Any) -> Verdict | None:
+    """A verdict on a release, from a line of a history; None where it is no such line, or not of the form of ours."""
+    if not isinstance(line, Mapping) or not _fits(line):
+        return None
+    try:
+        moment = datetime.fromisoformat(line["time"])
+        canonical(dict(line))  # texts that are no Unicode cannot be compared, signed or shown
+        return None if moment.tzinfo is None else Verdict(moment.timestamp(), line)
+    except (ValueError, OverflowError, TypeError, RecursionError):
+        return None
+
+
+def _fits(line: Line) -> bool:
+    texts = ("time", "who", "environment", "what", "verdict", "run")
+    if not all(_is_text(line.get(key)) and line[key] for key in texts) or not _is_id(line.get("to")):
+        return False
+    if not all(line.get(key) is None or _is_text(line[key]) for key in ("role", "reason", "variant", "signature")):
+        return False
+    if not all(line.get(key) is None or isinstance(line[key], bool) for key in ("simulated", "forced")):
+        return False
+    contracts, images, placed = (line.get(key) for key in ("contracts", "images", "placed"))
+    return (
+        (contracts is None or (isinstance(contracts, Mapping) and all(map(_is_count, contracts.items()))))
+        and (images is None or (isinstance(images, Mapping) and all(map(_is_text, (*images, *images.values())))))
+        and (placed is None or (isinstance(placed, (list, tuple)) and all(map(_is_text, placed))))
+    )
+
+
+def parse_release(document: Any) -> Mapping[str, Any] | None:
+    """A release.json as a host has it; None where it is none."""
+    if not isinstance(document, Mapping) or not _is_id(document.get("id")):
+        return None
+    services, images, files = (document.get(key) for key in ("services", "images", "files"))
+    fits = (
+        _is_text(document.get("variant"))
+        and _are_texts(services)
+        and _are_texts(files)
+        and isinstance(images, Mapping)
+        and all(_is_text(name) and _is_image(image) for name, image in images.items())
+        and set(services.values()) <= set(images)  # type: ignore[union-attr]
+    )
+    return document if fits else None
+
+
+def _is_image(image: Any) -> bool:
+    if not isinstance(image, Mapping):
+        return False
+    identity, size, source = image.get("id"), image.get("size"), image.get("source")
+    return (
+        isinstance(identity, str)
+        and bool(_IDENTITY.fullmatch(identity))
+        and _is_text(image.get("tag"))
+        and (size is None or _is_count(("size", size)))
+        and (source is None or _is_text(source))
+    )
+
+
+def _is_text(value: Any) -> bool:
+    if not isinstance(value, str) or len(value) > _LONGEST:
+        return False
+    try:
+        value.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def _are_texts(value: Any) -> bool:
+    return isinstance(value, Mapping) and all(map(_is_text, (*value, *value.values())))
+
+
+def _is_count(item: tuple[Any, Any]) -> bool:
+    name, count = item
+    return _is_text(name) and isinstance(count, int) and not isinstance(count, bool) and 0 <= count < 2**63
+
+
+def _is_id(value: Any) -> bool:
+    return isinstance(value, str) and bool(_ID.fullmatch(value))
+
+
+def read_histories(witnesses: Sequence[Witness], environment: str, trust: Trust) -> Histories:
+    """The verdicts that hosts have of an environment, baselines apart; a line from the future is left out and said.
+
+    A line on several hosts is one: with signatures where it is the same to the last byte, else in all but its time,
+    which each host used to be told apart. Of several times the earliest counts, and for a bad verdict the latest.
+    """
+    groups: dict[tuple[bytes, str], list[tuple[str, Verdict]]] = {}
+    doubts: dict[str, None] = {}
+    for witness in witnesses:
+        limit = min(witness.clock, trust.now) + SLACK
+        for given in witness.history:
+            found = parse_line(given)
+            if found is None or found.line["environment"] != environment or found.line.get("role") == "baseline":
+                continue
+            if found.time > limit:
+                whose = "its host's own clock" if witness.clock < trust.now else "now"
+                doubts[f"{replace(found, hosts=(witness.host,)).words} is later than {whose}"] = None
+                continue
+            groups.setdefault(_same(found, trust), []).append((witness.host, found))
+    merged = []
+    for members in groups.values():
+        latest = members[0][1].line["verdict"] in BAD
+        chosen = (max if latest else min)((found for _, found in members), key=lambda found: found.time)
+        merged.append(replace(chosen, hosts=tuple(dict.fromkeys(host for host, _ in members))))
+    return Histories(tuple(sorted(merged, key=lambda found: found.time)), tuple(doubts))
+
+
+def _same(found: Verdict, trust: Trust) -> tuple[bytes, str]:
+    if trust.check is not None:
+        return found.content(""), str(found.line.get("signature") or "")
+    return signed_content({**found.line, "time": ""}, ""), ""
+
+
+def proofs(histories: Histories, trust: Trust) -> Iterator[Verdict | str]:
+    """Lines that prove that a release passed, newest first; a text is why a line that says so proves nothing.
+
+    Lines are looked at as they are asked for, for each takes a process where there are signatures.
+    """
+    claims = [v for v in reversed(histories.lines) if v.line["verdict"] == "passed" and v.line["what"] in PROVING]
+    for claim in claims[:MOST]:
+        yield _weigh(claim, trust)
+    if len(claims) > MOST:
+        yield f"{len(claims) - MOST} older lines were not looked at"
+
+
+def _weigh(claim: Verdict, trust: Trust) -> Verdict | str:
+    signed: Signed | None = None
+    if trust.check is not None:
+        found = trust.check(claim) if claim.line.get("signature") else "it is not signed"
+        if isinstance(found, str):
+            return f"{claim.words} proves nothing: {found}"
+        signed = found
+    elif silent := sorted(set(trust.voters) - set(claim.hosts)):
+        return f"{claim.words} proves nothing: {', '.join(silent)} {'has' if len(silent) == 1 else 'have'} no such line"
+    if other := trust.contradicts(claim):
+        return f"{claim.words} proves nothing: {other}"
+    return replace(claim, signed=signed)
+
+
+def told(doubts: Sequence[str], most: int = 3) -> str:
+    """Why lines proved nothing, to follow what that led to; '' where there were none."""
+    more = f"; and {len(doubts) - most} more" if len(doubts) > most else ""
+    return "".join(f"; {doubt}" for doubt in doubts[:most]) + more
+
+
+def find_release(claim: Verdict, witnesses: Sequence[Witness], trust: Trust) -> Mapping[str, Any] | str:
+    """The release.json of a release that passed; a text says why there is none to be believed.
+
+    It must have the images and the variant of the line; without signatures every host with services must have the same.
+    """
+    held: dict[str, Mapping[str, Any]] = {}
+    for witness in witnesses:
+        documents = [parse_release(document) for document in witness.documents]
+        mine = [document for document in documents if document and document["id"] == claim.release]
+        if fitting := next((document for document in mine if _is_of(document, claim, trust)), None):
+            held[witness.host] = fitting
+        elif mine and trust.check is None:
+            return f"the release.json of {witness.host} is not of the images that its history names"
+    if not held:
+        return "its files are on no host of it any more"
+    if trust.check is None:
+        if lacking := sorted(set(trust.voters) - set(held)):
+            return f"its files are not on {', '.join(lacking)} any more"
+        if differing := differing_hosts(held):
+            return f"the hosts' release.json differ: {', '.join(differing)}"
+    return next(iter(held.values()))
+
+
+def _is_of(document: Mapping[str, Any], claim: Verdict, trust: Trust) -> bool:
+    images = {name: image["id"] for name, image in document["images"].items()}
+    said, variant = claim.line.get("images"), claim.line.get("variant")
+    if said is None and trust.check is None:  # of a version that recorded none
+        return variant in (None, document["variant"])
+    return said is not None and dict(said) == images and variant == document["variant"]
+
+
+def differing_hosts(documents: Mapping[str, Mapping[str, Any]]) -> list[str]:
+    """Hosts whose release.json of one release is not what most hosts have; none where all agree."""
+    made = {host: _substance(document) for host, document in documents.items()}
+    if len(set(made.values())) < 2:
+        return []
+    usual = max(made.values(), key=list(made.values()).count)
+    return sorted(host for host, content in made.items() if content != usual)
+
+
+def _substance(document: Mapping[str, Any]) -> str:
+    """What a release.json says of the release, beside where it came from and which services are on this host."""
+    images = document.get("images") or {}
+    plain = {name: {"id": image.get("id"), "tag": image.get("tag")} for name, image in images.items()}
+    said = (document.get("variant"), document.get("services"), document.get("files"), plain)
+    return json.dumps(said, sort_keys=True, default=repr)

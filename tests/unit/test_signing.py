@@ -1,0 +1,219 @@
+"""Verdicts signed and checked by ssh-keygen itself: what is believed, and what each forgery is told."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from canaryctl.config.signing import Signing
+from canaryctl.errors import ConfigError
+from canaryctl.plan.verdicts import Signed, Verdict, parse_line
+from canaryctl.record import signing
+from canaryctl.record.history import history_line
+from canaryctl.record.signing import find_signer, parse_keys, principal_of, sign, signing_key
+from canaryctl.steps.signing import trust_of
+
+NOW = time.time()
+RELEASE, WEB = "a" * 64, f"sha256:{'b' * 64}"
+
+
+def new_key(path: Path, passphrase: str = "") -> Path:
+    argv = ["ssh-keygen", "-qt", "ed25519", "-N", passphrase, "-C", "a comment", "-f", str(path)]
+    subprocess.run(argv, check=True, timeout=30)
+    return path
+
+
+def public(key: Path) -> str:
+    return " ".join(key.with_name(f"{key.name}.pub").read_text().split()[:2])
+
+
+@pytest.fixture(scope="module")
+def key(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return new_key(tmp_path_factory.mktemp("keys") / "id_ann")
+
+
+@pytest.fixture
+def allowed(tmp_path: Path, key: Path) -> Path:
+    path = tmp_path / "allowed_signers"
+    path.write_text(f'# who may\nann@desk namespaces="canaryctl" {public(key)}\n')
+    return path
+
+
+def line(at: float = NOW - 60, **more: Any) -> dict[str, Any]:
+    return history_line(
+        who="ann@desk",
+        environment=more.pop("environment", "canary"),
+        what="verdict",
+        before=None,
+        after=more.pop("to", RELEASE),
+        verdict="passed",
+        run="20260310T120000Z-deploy-0001",
+        time=datetime.fromtimestamp(at, UTC).isoformat().replace("+00:00", "Z"),
+        extra={"images": {"web": WEB}, "variant": "only", "simulated": False, "placed": ["web"], **more},
+    )
+
+
+def typed(given: dict[str, Any]) -> Verdict:
+    found = parse_line(given)
+    assert found is not None
+    return replace(found, hosts=("canary-1",))
+
+
+def signed(key: Path, given: dict[str, Any], stack: str = "shop") -> dict[str, Any]:
+    return {**given, "signature": sign(key, typed(given).content(stack))}
+
+
+def said(allowed: Path, given: dict[str, Any]) -> Signed | str:
+    """What the check says of a line of `canary` and the stack `shop`."""
+    trust = trust_of("canary", Signing(allowed, required=True), "shop", allowed.parent / "runs")
+    assert trust.check is not None
+    return trust.check(typed(given))
+
+
+def test_what_an_allowed_key_signed_is_believed_and_its_signer_named(allowed: Path, key: Path) -> None:
+    made = parse_keys(public(key))[0]
+    assert said(allowed, signed(key, line())) == Signed("ann@desk", made.fingerprint)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"time": "2099-01-01T00:00:00Z"},
+        {"to": "c" * 64},
+        {"environment": "staging"},
+        {"images": {"web": f"sha256:{'c' * 64}"}},
+        {"simulated": True},
+        {"variant": "mono"},
+        {"placed": ["web", "db"]},
+        {"contracts": {"passed": 1}},
+        {"who": "nobody@nowhere"},
+        {"run": "forged"},
+        {"what": "rollback"},
+        {"reason": "because"},
+        {"forced": True},
+        {"role": "candidate"},
+    ],
+)
+def test_an_altered_line_is_not(allowed: Path, key: Path, change: dict[str, Any]) -> None:
+    found = said(allowed, {**signed(key, line()), **change})
+    assert isinstance(found, str) and "altered" in found
+
+
+def test_a_line_of_another_stack_is_not(allowed: Path, key: Path) -> None:
+    assert "another stack" in str(said(allowed, signed(key, line(), stack="other")))
+
+
+def test_what_is_not_relied_on_may_differ(allowed: Path, key: Path) -> None:
+    assert isinstance(said(allowed, {**signed(key, line()), "from": "d" * 64, "signer": "x"}), Signed)
+
+
+@pytest.mark.parametrize(
+    ("entry", "words"),
+    [
+        ('ann@desk namespaces="git" {key}', "does not count"),
+        ('ann@desk valid-before="20200101" {key}', "nobody in allowed_signers"),
+        ('ann@desk valid-after="20980101" {key}', "nobody in allowed_signers"),
+        ("", "nobody in allowed_signers"),
+        ("{key}", "nobody in allowed_signers"),
+        ("ann@desk ssh-ed25519 AAAA", "nobody in allowed_signers"),
+        ("ann@desk cert-authority {key}", "nobody in allowed_signers"),
+    ],
+)
+def test_the_list_decides_who_may(allowed: Path, key: Path, entry: str, words: str) -> None:
+    allowed.write_text(entry.format(key=public(key)) + "\n")
+    found = said(allowed, signed(key, line()))
+    assert isinstance(found, str) and words in found, found
+
+
+def test_a_key_counts_for_the_time_in_which_it_was_valid(allowed: Path, key: Path) -> None:
+    allowed.write_text(f'ann@desk valid-after="20200101",valid-before="20210101" {public(key)}\n')
+    then = datetime(2020, 6, 1, tzinfo=UTC).timestamp()
+    assert isinstance(said(allowed, signed(key, line(then))), Signed)
+    assert isinstance(said(allowed, signed(key, line())), str)
+
+
+def test_a_revoked_key_does_not(allowed: Path, key: Path) -> None:
+    given = signed(key, line())
+    assert isinstance(said(allowed, given), Signed)
+    allowed.with_name("revoked_signers").write_text(public(key) + "\n")
+    assert isinstance(said(allowed, given), str)
+
+
+def test_another_namespace_does_not(allowed: Path, key: Path) -> None:
+    allowed.write_text(f"ann@desk {public(key)}\n")
+    given = line()
+    argv = ["ssh-keygen", "-Y", "sign", "-n", "file", "-f", str(key)]
+    made = subprocess.run(argv, input=typed(given).content("shop"), capture_output=True, check=True, timeout=30)
+    assert isinstance(said(allowed, {**given, "signature": made.stdout.decode()}), str)
+
+
+@pytest.mark.parametrize("signature", ["x", "-----BEGIN SSH SIGNATURE-----\nAAAA\n-----END SSH SIGNATURE-----\n", "\0"])
+def test_what_is_no_signature_is_not(allowed: Path, signature: str) -> None:
+    assert isinstance(said(allowed, {**line(), "signature": signature}), str)
+    assert signing_key(signature) is None
+
+
+def test_who_signed_is_told_from_the_signature_alone(allowed: Path, key: Path) -> None:
+    found = signing_key(sign(key, b"x"))
+    assert found is not None and found.text == public(key)
+    assert principal_of(allowed, found) == "ann@desk"
+
+
+@pytest.fixture
+def agent(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[Path], None]]:
+    socket = tmp_path / "agent"
+    server = subprocess.Popen(["ssh-agent", "-D", "-a", str(socket)], stdout=subprocess.DEVNULL)
+    for _ in range(100):
+        if socket.exists():
+            break
+        time.sleep(0.05)
+    monkeypatch.setenv("SSH_AUTH_SOCK", str(socket))
+    monkeypatch.setenv("HOME", str(tmp_path))
+    yield lambda key: subprocess.run(["ssh-add", "-q", str(key)], check=True, timeout=30, env=dict(os.environ)) and None
+    server.terminate()
+    server.wait(10)
+
+
+def test_a_key_of_the_agent_signs_by_its_public_half(
+    allowed: Path, key: Path, agent: Callable[[Path], None], tmp_path: Path
+) -> None:
+    agent(key)
+    alone = tmp_path / "alone.pub"
+    alone.write_text(public(key) + "\n")
+    assert isinstance(said(allowed, signed(alone, line())), Signed)
+    found = find_signer(Signing(allowed, required=True))
+    assert isinstance(found, signing.PublicKey) and found.path is None
+    given = line()
+    made = sign(found, typed(given).content("shop"))
+    assert isinstance(said(allowed, {**given, "signature": made}), Signed)
+
+
+def test_of_our_own_keys_the_one_that_is_listed_is_found(
+    allowed: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.delenv("SSH_AUTH_SOCK", raising=False)
+    assert find_signer(Signing(allowed, required=True)) is None
+    (tmp_path / ".ssh").mkdir()
+    new_key(tmp_path / ".ssh/id_a")
+    mine = new_key(tmp_path / ".ssh/id_b")
+    allowed.write_text(f"me {public(mine)}\n")
+    found = find_signer(Signing(allowed, required=True))
+    assert isinstance(found, signing.PublicKey) and found.path == mine
+    assert find_signer(Signing(tmp_path / "none", required=False)) is None
+
+
+def test_a_key_with_a_passphrase_fails_and_asks_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("SSH_AUTH_SOCK", raising=False)
+    began = time.monotonic()
+    with pytest.raises(ConfigError, match="could not be signed"):
+        sign(new_key(tmp_path / "locked", "secret"), b"x")
+    assert time.monotonic() - began < 10
