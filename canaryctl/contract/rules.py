@@ -13,6 +13,7 @@ from canaryctl.contract.layers import Step, biggest, picture
 from canaryctl.contract.results import Row
 from canaryctl.errors import HostError
 from canaryctl.jsontext import parse_json
+from canaryctl.patterns import matches
 
 Inspection = Mapping[str, Any]
 
@@ -131,7 +132,11 @@ def _label(image: str, label: str, wanted: str | Pattern, labels: Mapping[str, s
         return _row(image, check, f"there is no label {label}", "not there")
     value = str(labels[label])
     if isinstance(wanted, Pattern):
-        reason = "" if re.fullmatch(wanted.regex, value) else f"'{value}' does not match {wanted.regex}"
+        try:
+            fits = matches(wanted.regex, value, whole=True)
+            reason = "" if fits else f"'{value}' does not match {wanted.regex}"
+        except TimeoutError as error:
+            reason = f"it cannot be judged: {error}"
     else:
         reason = "" if value == wanted else f"it is '{value}', not '{wanted}'"
     return _row(image, check, reason, value)

@@ -14,6 +14,7 @@ from jmespath.exceptions import JMESPathError
 
 from canaryctl.config.probes import ExecExpect, HttpExpect, Regex, Text
 from canaryctl.jsontext import parse_json
+from canaryctl.patterns import matches
 from canaryctl.probe.results import Unusable
 
 MAX_READ = 1024 * 1024  # bytes of a body or output that are read at all
@@ -163,9 +164,11 @@ def json_faults(expressions: tuple[str, ...], answer: Answer) -> list[str]:
 def _text_fault(what: str, wanted: Text, text: str, truncated: bool = False) -> str:
     if isinstance(wanted, Regex):
         try:
-            found = re.search(wanted.regex, text, re.MULTILINE) is not None
+            found = matches(wanted.regex, text, flags=re.MULTILINE)
         except re.error as error:
             raise Unusable(f"bad regular expression '{wanted.regex}': {error}") from None
+        except TimeoutError as error:
+            return f"{what} cannot be judged: {error}"
         shown = f"/{wanted.regex}/"
     else:
         found, shown = wanted in text, f"'{wanted}'"

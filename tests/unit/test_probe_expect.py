@@ -202,3 +202,18 @@ def test_rendering_reaches_into_json_bodies_and_leaves_names_alone() -> None:
 
 def test_what_cannot_judge_blames_the_probe() -> None:
     assert inconclusive("x").blame == "probe" and failed("x").blame == "system" and passed("x").blame is None
+
+
+@pytest.mark.parametrize("pattern", [r"(a+)+$", r"(a|a)*$", r".*.*.*.*="])
+def test_a_pattern_that_takes_for_ever_is_given_up(pattern: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("canaryctl.patterns.LONGEST", 0.5)
+    (fault,) = http_faults(HttpExpect(body={"regex": pattern}), Answer(200, b"a" * 100_000 + b"b"))
+    assert "body cannot be judged: /" in fault and "did not come to an end" in fault
+
+
+@pytest.mark.parametrize(
+    "pattern, found", [("b$", True), ("^b", True), ("a+.b", False), ("a+\\nb", True), ("c*x", False), ("(?i)B", True)]
+)
+def test_a_pattern_is_looked_for_in_lines(pattern: str, found: bool) -> None:
+    faults = http_faults(HttpExpect(body={"regex": pattern}), Answer(200, b"aa\nb"))
+    assert bool(faults) != found
