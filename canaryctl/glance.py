@@ -133,7 +133,7 @@ def status_lines(answer: Mapping[str, Any]) -> list[str]:
 def overview_lines(answer: Mapping[str, Any]) -> list[str]:
     """All environments as text, a line each."""
     rows = [_overview(name, found) for name, found in answer["environments"].items()]
-    widths = [max(len(row[column]) for row in rows if len(row) > 2) for column in range(4)] if rows else []
+    widths = [max((len(row[column]) for row in rows if len(row) > 2), default=0) for column in range(4)]
     padded = [[text.ljust(width) for text, width in zip(row, [*widths, 0, 0], strict=False)] for row in rows]
     return ["  ".join(row).rstrip() for row in padded] or ["there are no environments"]
 

@@ -10,7 +10,8 @@ from dataclasses import dataclass
 
 from canaryctl.config.yamlfile import shown
 from canaryctl.errors import ConfigError, HostError
-from canaryctl.observe import Connections, observe
+from canaryctl.observe import Connection, Connections, observe
+from canaryctl.observe.sudo import PREFIX, with_password
 from canaryctl.record.scrub import Scrubber
 from canaryctl.scene import Request, Scene
 
@@ -20,6 +21,8 @@ _OF_A_LINE = 500  # bytes that a line takes beside its text
 # compose erases its cursor line whatever its options say.
 _TERMINAL = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
 _LINE = re.compile(r"(?P<service>\S.*?)(?:-(?P<number>\d+))?\s*\| (?P<time>\d{4}-\d\d-\d\dT\S+Z)(?: (?P<text>.*))?")
+
+_ALIVE_EVERY = 2.0  # seconds
 
 
 @dataclass(frozen=True)
@@ -92,7 +95,11 @@ def logs(
                 for line in lines.feed(chunk):
                     take(parse(host, scrub(line.decode(errors="replace"))))
 
-            connections.get(host).read(command, feed, timeout=None, tty=follow)
+            connection = connections.get(host)
+            if follow and connection.sudo_password and seen.facts[host].sudo:
+                _follow_with_password(connection, command, feed)
+            else:
+                connection.read(command, feed, timeout=None, tty=follow)
             if lines.rest:
                 take(parse(host, scrub(lines.rest.decode(errors="replace"))))
 
@@ -116,6 +123,26 @@ class Lines:
         while len(self.rest) > LONGEST:
             yield self.rest[:LONGEST]
             self.rest = self.rest[LONGEST:]
+
+
+def _follow_with_password(connection: Connection, command: str, feed: Callable[[bytes], None]) -> None:
+    """Follow where sudo asks for a password, which a terminal would echo.
+
+    Without a terminal nothing ends the command when the connection goes away. So it ends with its standard input, in
+    which a line a moment says that somebody is still there; where the command has ended, that line ends its pipeline.
+    """
+    over = threading.Event()
+
+    def alive() -> Iterator[bytes]:
+        while not over.wait(_ALIVE_EVERY):
+            yield b"\n"
+
+    watched = f"exec 3<&0; (cat <&3; kill $$) >/dev/null 2>&1 & exec {command.removeprefix(PREFIX)} 3<&-"
+    asking, chunks = with_password(f"{PREFIX}sh -c {shlex.quote(watched)}", alive(), connection.sudo_password)
+    try:
+        connection.execute(asking, chunks, feed, timeout=None)
+    finally:
+        over.set()
 
 
 def demand_service(scene: Scene, service: str | None) -> None:

@@ -14,11 +14,13 @@ from canaryctl.config.environment import Environment, Host, load_environment
 from canaryctl.config.pins import NAME as PINS
 from canaryctl.config.policy import Policy, load_policies
 from canaryctl.config.secrets import resolve_secrets
+from canaryctl.config.shared import require_one_policy
 from canaryctl.config.stack import Stack, load_stack
 from canaryctl.config.vault import FILE_MARK, Vault, vaulted_parts
 from canaryctl.config.yamlfile import shown
 from canaryctl.errors import ConfigError
 from canaryctl.observe import HostFacts
+from canaryctl.plan.cuda import version_of
 from canaryctl.plan.files import StackFiles, read_stack_files
 from canaryctl.plan.gpus import devices_for, wants_of
 from canaryctl.plan.mounts import mounts_of
@@ -110,6 +112,9 @@ def _place(found: Survey, environment: Environment) -> None:
     if stack:
         with found.noting("placement"):
             found.placed = place_services(stack, environment, shown(stack.file))
+        with found.noting("policy"):
+            if found.policies:
+                require_one_policy(environment, found.policies, found.placed)
         with found.noting("probes"):
             from canaryctl.config.probes import load_probes
 
@@ -135,7 +140,11 @@ def _host(found: Survey, host: Host) -> HostSetup:
         project=f"{stack.stack}-{found.request.environment}",
         services=services,
         gpu_services=tuple(needing),
-        cuda=max((str(getattr(stack.images[images[service]], "cuda", None) or "") for service in needing), default=""),
+        cuda=max(
+            (str(getattr(stack.images[images[service]], "cuda", None) or "") for service in needing),
+            key=version_of,
+            default="",
+        ),
         mounts=mounts_of(stack.mounts, host.groups) if services else (),
     )
     if services and found.files:
@@ -158,11 +167,12 @@ def as_served(found: Survey, facts: HostFacts) -> HostSetup:
     """A host's configuration with what this machine renders of the release that the host serves."""
     mine, served = found.hosts[facts.host], facts.state.current_release or {}
     ours = served.get("environment") == found.request.environment and served.get("stack") == mine.stack
-    if not ours or not found.stack or not mine.services or set(found.stack.placement) == set():
+    if not ours or not found.stack or not found.files or not mine.services or set(found.stack.placement) == set():
         return mine
     try:
         rendering = _render(found, facts.host, _release_of(served), facts)
-    except (ConfigError, KeyError):  # the stack's files have moved on; drift is told without them
+    except (ConfigError, KeyError, TypeError, ValueError, AttributeError):
+        # The stack's files have moved on, or the host's release.json is none; drift is told without them.
         return mine
     return replace(mine, files=rendering.files, directory=rendering.directory, ports=rendering.ports)
 

@@ -11,7 +11,7 @@ import signal
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -32,6 +32,7 @@ def run_stage(
     *,
     inventory: Path,
     extravars: dict[str, Any],
+    private: Mapping[str, Any] | None = None,
     hosts: Sequence[str],
     artifacts: Path,
     options: AnsibleOptions,
@@ -43,6 +44,8 @@ def run_stage(
     Args:
         extravars: the variable contract of docs/playbooks.md; must hold no secret, since it becomes evidence. To
             Ansible they are data: it never templates them.
+        private: further variables that belong to this run alone, and are not kept: who runs the playbook again with
+            `extravars` must not be held to them.
         artifacts: directory for the evidence, created when missing.
         on_event: called in this thread for each task a host finished, see `Tally.add`.
         scrub: removes secrets from text that is kept.
@@ -55,7 +58,7 @@ def run_stage(
         ApplyError: the variables cannot be written, or Ansible ended badly without blaming a host.
         KeyboardInterrupt: the operator stopped the run; Ansible has ended, its evidence is kept.
     """
-    variables = variables_file(extravars)
+    variables = variables_file({**extravars, **(private or {})})
     artifacts.mkdir(mode=0o700, parents=True, exist_ok=True)
     run_directory = Path(tempfile.mkdtemp(prefix=f"{stage}-", dir=session.directory()))
     tally = Tally(stage, hosts)
@@ -71,7 +74,7 @@ def run_stage(
         with _later():
             if not ended:
                 job.stop()
-            _keep(run_directory / "artifacts" / stage, artifacts, variables, scrub)
+            _keep(run_directory / "artifacts" / stage, artifacts, variables_file(extravars), scrub)
             output = _output(run_directory / "artifacts" / stage)
             shutil.rmtree(run_directory, ignore_errors=True)
     if job.error:

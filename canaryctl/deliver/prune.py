@@ -31,7 +31,7 @@ def prune(
     """Remove a stack's images and release directories that no release worth keeping needs, only ever by our own tags.
 
     Args:
-        locks: `path` and `token` of the locks that must still be there.
+        locks: `path` and `owner` of the locks that must still be there.
 
     Raises:
         HostError: the host is lost.

@@ -106,7 +106,7 @@ def pull_images(
 
     Args:
         credential: of a registry.
-        locks: `path` and `token` of the locks that must still be there.
+        locks: `path` and `owner` of the locks that must still be there.
 
     Raises:
         LockedError: a lock is lost.

@@ -48,8 +48,6 @@ def missing_bytes(
     """Layers that a push would send, each with the packed bytes still to send. Changes nothing."""
     order = _order(facts, host, stack, images, layers, ask=True)
     talk = _converse(connection, host, order, layers, become_password)
-    if talk.lost:
-        raise lock_lost(host.name, talk.lost[0])
     if talk.error:
         raise _refused(host, talk.error)
     work = {layer: layers.ask(layer, _form(facts)) for layer in talk.missing}
@@ -76,7 +74,7 @@ def push_images(
     """Bring `images` to a host so that each carries its content-addressed tag and is exactly what is here.
 
     Args:
-        locks: `path` and `token` of the locks that must still be there.
+        locks: `path` and `owner` of the locks that must still be there.
 
     Raises:
         LockedError: a lock is lost.
@@ -87,6 +85,8 @@ def push_images(
     talk = _converse(connection, host, order, layers, become_password, limiter, progress)
     if whole := _wants_all(talk.error):  # what is staged by now need not be sent again
         talk = _converse(connection, host, {**order, "whole": True}, layers, become_password, limiter, progress)
+    if talk.lost:
+        raise lock_lost(host.name, talk.lost[0])
     if talk.error:
         raise _refused(host, talk.error)
     if talk.loaded is None:

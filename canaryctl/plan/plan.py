@@ -19,8 +19,9 @@ from canaryctl.plan.rendering import Rendering
 from canaryctl.plan.rotation import rotation_reason, secrets_reason
 
 STAGES = ("provision", "push", "render", "migrate", "start")
-# docker compose learnt `up --wait` and `pull_policy: never` well before; this is the oldest release we rely on.
-OLDEST_COMPOSE = (2, 17)
+# docker compose learnt `up --wait` and `pull_policy: never` well before; this is the oldest release we rely on, and the
+# one that the role docker_engine installs where there is an older one (docker_engine_compose_minimum).
+OLDEST_COMPOSE = (2, 20)
 HEADROOM = 1.2
 GPU_WORK = "install the NVIDIA container toolkit"
 

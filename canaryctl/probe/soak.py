@@ -16,6 +16,7 @@ from canaryctl.probe.metrics import KEPT, percentile
 from canaryctl.probe.results import Exchange, HostResult, ProbeResult, failed
 from canaryctl.probe.runner import OnEvent, run_probes
 
+_GRAVITY = {"passed": 0, "skipped": 0, "inconclusive": 1, "failed": 2}
 BODY = 2000  # characters of a failing exchange's body that the row keeps
 
 
@@ -99,7 +100,8 @@ class Soak:
     rounds: int = 0
     soaked: float = 0.0
     tallies: dict[str, Tally] = field(default_factory=dict)
-    broken: dict[str, ProbeResult] = field(default_factory=dict)
+    broken: dict[str, ProbeResult] = field(default_factory=dict)  # by probe, the worst that became of it
+    lost: list[ProbeResult] = field(default_factory=list)  # samples that lost a host
 
     def run(self, each_round: Callable[[Sequence[ProbeResult]], None], on_event: OnEvent) -> None:
         """Repeat the probes; Ctrl-C leaves what was found so far.
@@ -143,8 +145,12 @@ class Soak:
                 continue
             tally.failed += 1
             if tally.first_failure is None:
-                when = f"after {show_duration(self.soaked)} of soak, in round {self.rounds}"
                 tally.first_failure = _failure(result, self.soaked, self.rounds)
+            if result.unreachable:
+                self.lost.append(result)
+            known = self.broken.get(result.name)
+            if known is None or _GRAVITY[result.verdict] > _GRAVITY[known.verdict]:
+                when = f"after {show_duration(self.soaked)} of soak, in round {self.rounds}"
                 self.broken[result.name] = replace(result, reason=f"{when}: {result.reason}")
             stop = stop or self.stops(result)
         return stop

@@ -68,7 +68,7 @@ def append_command(root: str, stack: str, sudo: bool, locks: Sequence[Mapping[st
     directory = shlex.quote(f"{root}/{stack}")
     # dd gathers the whole line before its only write, so two operators' lines never mix.
     script = "".join(
-        f"grep -qsF {shlex.quote(lock['token'])} {shlex.quote(lock['path'])}/holder.json || exit {_LOCK_LOST}; "
+        f"grep -qsF {shlex.quote(lock['owner'])} {shlex.quote(lock['path'])}/holder.json || exit {_LOCK_LOST}; "
         for lock in locks
     )
     script += (
@@ -89,7 +89,7 @@ def append(
     """Append a line to the history of a stack on a host.
 
     Args:
-        locks: `path` and `token` of the locks that must still be there.
+        locks: `path` and `owner` of the locks that must still be there.
 
     Raises:
         LockedError: a lock is lost.

@@ -160,7 +160,7 @@ def soak(work: Work, rows: Sequence[ProbeResult], context: ProbeContext, meter: 
         rows = soaking.applied(rows)
         work.run.set("soak", soaking.as_dict())
         _record(work, rows)
-    _note_lost(work, soaking.broken.values())
+    _note_lost(work, soaking.lost)
     return rows
 
 

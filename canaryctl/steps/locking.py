@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from canaryctl.errors import ApplyError, HostError, LockedError
 from canaryctl.observe import Connection, Connections
+from canaryctl.observe.agent.held import digest_of
 from canaryctl.observe.lockfacts import LockFacts, lock_lost
 from canaryctl.record import lock as remote
 from canaryctl.record.lock import Attempt, Claim
@@ -89,8 +90,8 @@ class RunLock:
             raise self._lost
 
     def held_on(self, host: str) -> list[dict[str, str]]:
-        """What is checked on a host before each change there: `path` and `token` of every lock."""
-        return [{"path": path, "token": self.claim.token} for path in self.paths.get(host, ())]
+        """What is checked on a host before each change there: `path` and `owner` of every lock. No secret."""
+        return [{"path": path, "owner": digest_of(self.claim.token)} for path in self.paths.get(host, ())]
 
     def release(self) -> None:
         """Give up everything. On a host that cannot be reached the lock expires by itself."""
@@ -204,7 +205,7 @@ def demand(work: Work) -> None:
 
 
 def held_on(work: Work, host: str) -> list[dict[str, str]]:
-    """For whatever changes a host: the locks (`path`, `token`) to find there first; none where none was taken."""
+    """For whatever changes a host: the locks (`path`, `owner`) to find there first; none where none was taken."""
     return work.lock.held_on(host) if work.lock else []
 
 

@@ -190,9 +190,8 @@ def _run_stage(work: Work, stage: str, hosts: Sequence[str], variables: dict[str
     return run_stage(
         stage,
         inventory=work.scene.environment.directory,
-        extravars=variables
-        | work.scene.environment.pins
-        | {"canary_locks": {host: locking.held_on(work, host) for host in hosts}},
+        extravars=variables,
+        private={**work.scene.environment.pins, "canary_locks": {host: locking.held_on(work, host) for host in hosts}},
         hosts=hosts,
         artifacts=work.run.ansible_dir(stage),
         options=AnsibleOptions(

@@ -183,7 +183,7 @@ def test_an_interrupted_run_leaves_no_lock(toy: Toy, env: dict[str, str], anothe
     assert toy.deploy("one").code == 0
 
 
-STEAL = 'sed -i \'s/"token": "[^"]*"/"token": "stolen"/; s/"holder": "[^"]*"/"holder": "eve@elsewhere"/\''
+STEAL = 'sed -i \'s/"owner": "[^"]*"/"owner": "stolen"/; s/"holder": "[^"]*"/"holder": "eve@elsewhere"/\''
 
 
 def test_who_lost_the_lock_before_the_first_change_changes_nothing(toy: Toy, another_release: None) -> None:

@@ -50,6 +50,13 @@ def test_other_projects_and_sick_services_are_none() -> None:
     assert drift(HostFacts(host="one"), "shop-canary") == []
 
 
+def test_an_overview_of_faulty_environments_alone_names_their_faults() -> None:
+    error = {"what": "not valid YAML", "where": "stack.yml:2", "hint": "mend it"}
+    answer = {"environments": {"a": {"environment": "a", "error": error}, "long": {"environment": "b", "error": error}}}
+    assert overview_lines(answer) == ["a  faulty: not valid YAML", "long  faulty: not valid YAML"]
+    assert overview_lines({"environments": {}}) == ["there are no environments"]
+
+
 def row(**more: Any) -> dict[str, Any]:
     known = {"release": {"id": ID}, "variant": "split", "replaced_by": [], "since": "2026-11-24T10:00:00Z"}
     known |= {"by": "ann@desk", "healthy": 2, "services": 3, "drift": False, "lock": None}

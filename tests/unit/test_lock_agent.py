@@ -29,8 +29,11 @@ def take(*paths: Path, token: str, displace: list[str] | None = None, **changes:
 
 
 def token_of(path: Path) -> str:
-    found: str = json.loads((path / "holder.json").read_text())["token"]
-    return found
+    """The token, of those in these tests, that the lock was taken with."""
+    content = json.loads((path / "holder.json").read_text())
+    tokens = ("a", "b", "c", "me", "dead", "sleeper", *(f"t{number}" for number in range(12)))
+    assert "token" not in content
+    return next(token for token in tokens if content["owner"] == held.digest_of(token))
 
 
 def rewrite(path: Path, **changes: Any) -> None:
@@ -66,6 +69,22 @@ def test_an_expired_lock_makes_way_and_is_named(path: Path) -> None:
     assert gone["holder"] == "dead@laptop" and gone["expired"]
 
 
+def test_a_lock_that_an_older_version_wrote_is_known_by_its_token(path: Path) -> None:
+    path.mkdir(parents=True)
+    (path / "holder.json").write_text(json.dumps({**claim("a"), "renewed": time.time()}))
+    held.require_locks([{"path": str(path), "owner": held.digest_of("a")}])
+    refused = take(path, token="b")["holder"]
+    assert refused["holder"] == "a@laptop" and refused["mark"] == held.digest_of("a")[:16]
+    assert lock.renew({"paths": [str(path)], "token": "a"}) == {"lost": {}}
+    assert lock.release({"paths": [str(path)], "token": "a", "marks": []})["released"]
+
+
+def test_what_a_killed_run_began_is_cleared_away(path: Path) -> None:
+    path.with_name("lock.new-0123456789abcdef").mkdir(parents=True)
+    take(path, token="a")
+    assert [entry.name for entry in path.parent.iterdir()] == [path.name]
+
+
 def test_a_renewed_lock_does_not_expire(path: Path) -> None:
     take(path, token="a")
     rewrite(path, renewed=time.time() - 59)
@@ -81,9 +100,9 @@ def test_a_sleeper_whose_lock_was_taken_learns_who_has_it(path: Path) -> None:
     (holder,) = lock.renew({"paths": [str(path)], "token": "sleeper"})["lost"].values()
     assert holder["holder"] == "b@laptop" and token_of(path) == "b"
     with pytest.raises(held.LockLost) as lost:
-        held.require_locks([{"path": str(path), "token": "sleeper"}])
+        held.require_locks([{"path": str(path), "owner": held.digest_of("sleeper")}])
     assert lost.value.holder and lost.value.holder["holder"] == "b@laptop"
-    held.require_locks([{"path": str(path), "token": "b"}])
+    held.require_locks([{"path": str(path), "owner": held.digest_of("b")}])
 
 
 def test_only_the_lock_that_was_shown_is_broken(path: Path) -> None:

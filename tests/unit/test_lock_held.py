@@ -20,13 +20,13 @@ LIBRARY = Path(__file__).parents[2] / "roles" / "host_lock" / "library" / "lock_
 def lock(tmp_path: Path) -> Path:
     path = tmp_path / "shop" / "lock"
     path.mkdir(parents=True)
-    (path / "holder.json").write_text('{"holder": "me@laptop", "token": "mine"}\n')
+    (path / "holder.json").write_text('{"holder": "me@laptop", "owner": "mine"}\n')
     return path
 
 
-def appended(tmp_path: Path, lock: Path, token: str) -> tuple[int, str]:
+def appended(tmp_path: Path, lock: Path, owner: str) -> tuple[int, str]:
     """Exit code, and what the history is afterwards."""
-    command = append_command(str(tmp_path), "shop", False, [{"path": str(lock), "token": token}])
+    command = append_command(str(tmp_path), "shop", False, [{"path": str(lock), "owner": owner}])
     done = subprocess.run(["sh", "-c", command], input=b"line\n", check=False)
     history = tmp_path / "shop" / "history.jsonl"
     return done.returncode, history.read_text() if history.exists() else ""

@@ -161,13 +161,13 @@ class TestReadiness:
         [
             ({"docker": {"running": False, "error": "it sleeps"}}, "Docker does not answer (it sleeps)"),
             ({"compose": None}, "docker compose v2 is not installed"),
-            ({"compose": {"version": "2.3.3"}}, "docker compose 2.3.3 is older than 2.17"),
+            ({"compose": {"version": "2.3.3"}}, "docker compose 2.3.3 is older than 2.20"),
         ],
     )
     def test_what_is_lacking_is_said(self, changes: dict[str, Any], said: str) -> None:
         assert plan_of(document(**changes)).changes[0].reason == said
 
-    @pytest.mark.parametrize("version", ["2.17.0", "v2.26.1-4", "2.39.0+ds1", "5.0.1"])
+    @pytest.mark.parametrize("version", ["2.20.0", "v2.26.1-4", "2.39.0+ds1", "5.0.1"])
     def test_newer_compose_is_enough(self, version: str) -> None:
         assert plan_of(document(compose={"version": version})).changes == ()
 

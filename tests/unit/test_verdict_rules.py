@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,16 @@ from canaryctl.config.policy import Policy
 from canaryctl.config.probes import Probe, load_probes
 from canaryctl.errors import ConfigError
 from canaryctl.probe.context import ProbeContext
-from canaryctl.probe.results import Exchange, HostResult, ProbeResult, failed, over_hosts, passed
+from canaryctl.probe.results import (
+    Exchange,
+    HostResult,
+    Outcome,
+    ProbeResult,
+    failed,
+    inconclusive,
+    over_hosts,
+    passed,
+)
 from canaryctl.probe.soak import Soak, sampled
 from canaryctl.probe.verdict import check_rules, gating, judge
 
@@ -167,6 +177,31 @@ def test_the_first_failure_of_a_soak_stands_in_the_row_and_ends_it_where_it_gate
     assert row.soak is not None and (row.soak["samples"], row.soak["failed"], row.soak["max_ms"]) == (2, 1, 5.0)
     assert row.soak["first_failure"]["exchange"]["status"] == 500
     assert len(json.dumps(row.soak)) < 3000
+
+
+def sample(name: str, outcome: Outcome) -> ProbeResult:
+    return over_hosts(name, "http", {"h": HostResult(outcome)}, 1)
+
+
+def test_a_failure_after_an_inconclusive_sample_fails_the_soak() -> None:
+    """With `canary_inconclusive: pass` the first break is not the one that counts."""
+    good = sample("p", passed())
+    soak = Soak((), ProbeContext("e", {}, None), 1, 1, 1, lambda result: result.verdict == "failed")  # type: ignore[arg-type]
+    assert not soak.take([sample("p", inconclusive("no answer"))])
+    assert soak.take([sample("p", failed("status 500"))])
+    (row,) = soak.applied([good])
+    assert row.verdict == "failed" and "status 500" in row.reason
+    assert judge([replace(row, gates=True)], (), Policy(inconclusive="pass")).verdict == "failed"
+    assert not soak.take([sample("p", inconclusive("no answer"))]) and soak.applied([good])[0].verdict == "failed"
+
+
+def test_a_host_that_a_later_sample_lost_is_known() -> None:
+    soak = Soak((), ProbeContext("e", {}, None), 1, 1, 1, lambda _: False)  # type: ignore[arg-type]
+    soak.take([sample("p", failed("status 500"))])
+    lost = over_hosts("p", "http", {"h": HostResult(inconclusive("the connection was lost"), lost=True)}, 1)
+    assert lost.unreachable == ("h",)
+    soak.take([lost])
+    assert soak.lost == [lost] and soak.broken["p"].verdict == "failed"
 
 
 def test_a_sample_cannot_take_values_from_what_is_not_repeated(probes: tuple[Probe, ...]) -> None:

@@ -1,6 +1,7 @@
 """Who holds a lock, and whether a run still holds its own: read before each change on a host.
 
-A lock is a directory with one file, holder.json. Who made it has its token; nobody else is told.
+A lock is a directory with one file, holder.json. Who made it has its token, and nobody else is told: the file, which
+everybody may read, has the token's digest (`owner`). One that an older version wrote has the token itself.
 """
 
 from __future__ import annotations
@@ -44,14 +45,24 @@ def has_expired(holder: dict[str, Any]) -> bool:
     return float(holder["renewed"]) + float(holder.get("ttl") or 0) < time.time()
 
 
+def digest_of(token: str) -> str:
+    """What a lock keeps of its holder's token."""
+    return hashlib.sha256(token.encode()).hexdigest()
+
+
+def owner_of(holder: dict[str, Any]) -> str:
+    """The digest of its holder's token."""
+    return str(holder["owner"]) if "owner" in holder else digest_of(str(holder.get("token", "")))
+
+
 def mark_of(holder: dict[str, Any]) -> str:
-    """Names a lock without its token."""
-    return hashlib.sha256(str(holder.get("token", "")).encode()).hexdigest()[:16]
+    """Names a lock for those who are not its holder."""
+    return owner_of(holder)[:16]
 
 
 def public(holder: dict[str, Any]) -> dict[str, Any]:
     """What others may know of a lock."""
-    told = {key: value for key, value in holder.items() if key != "token"}
+    told = {key: value for key, value in holder.items() if key not in ("token", "owner")}
     return dict(told, mark=mark_of(holder), expired=has_expired(holder))
 
 
@@ -61,8 +72,8 @@ def about_lock(path: str) -> dict[str, Any] | None:
 
 
 def require_locks(locks: list[dict[str, str]]) -> None:
-    """Each of `locks` ({path, token}) must be held with its token. Raises LockLost."""
+    """Each of `locks` ({path, owner}) must be held by that owner. Raises LockLost."""
     for lock in locks:
         holder = read_holder(lock["path"])
-        if holder is None or holder.get("token") != lock["token"]:
+        if holder is None or owner_of(holder) != lock["owner"]:
             raise LockLost(lock["path"])

@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import datetime
 import fcntl
+import glob
 import json
 import os
 import shutil
@@ -16,7 +17,15 @@ import sys
 import time
 from typing import Any, Iterator
 
-from canaryctl.observe.agent.held import HOLDER_FILE, has_expired, mark_of, public, read_holder
+from canaryctl.observe.agent.held import (
+    HOLDER_FILE,
+    digest_of,
+    has_expired,
+    mark_of,
+    owner_of,
+    public,
+    read_holder,
+)
 
 TRIES = 5  # when the directory that locks lie in is removed under us
 
@@ -50,7 +59,7 @@ def make_way(path: str, config: dict[str, Any], answer: dict[str, Any]) -> dict[
     holder = read_holder(path)
     if holder is None:
         return None
-    if holder.get("token") != config["holder"]["token"]:
+    if owner_of(holder) != digest_of(config["holder"]["token"]):
         if not has_expired(holder) and mark_of(holder) not in config["displace"]:
             return holder
         answer["displaced"].append(public(holder))
@@ -61,8 +70,10 @@ def make_way(path: str, config: dict[str, Any], answer: dict[str, Any]) -> dict[
 def put(path: str, holder: dict[str, Any]) -> None:
     now = time.time()
     since = datetime.datetime.fromtimestamp(int(now), datetime.timezone.utc).isoformat().replace("+00:00", "Z")
-    temporary = path + ".new-" + holder["token"][:16]
-    shutil.rmtree(temporary, ignore_errors=True)
+    for left in glob.glob(glob.escape(path) + ".new-*"):  # of one who was killed here, or found no room
+        shutil.rmtree(left, ignore_errors=True)
+    holder = {key: value for key, value in dict(holder, owner=digest_of(holder["token"])).items() if key != "token"}
+    temporary = path + ".new-" + mark_of(holder)
     os.mkdir(temporary)
     write(temporary, dict(holder, since=since, renewed=now))
     os.rename(temporary, path)
@@ -89,7 +100,7 @@ def renew(config: dict[str, Any]) -> dict[str, Any]:
     for path in config["paths"]:
         with turn(path):
             holder = read_holder(path)
-            if holder is not None and holder.get("token") == config["token"]:
+            if holder is not None and owner_of(holder) == digest_of(config["token"]):
                 write(path, dict(holder, renewed=time.time()))
             else:
                 lost[path] = None if holder is None else public(holder)
@@ -109,7 +120,7 @@ def release_one(path: str, token: str, marks: list[str]) -> dict[str, Any] | Non
         return None
     with turn(path):
         holder = read_holder(path)
-        if holder is None or not (holder.get("token") == token or mark_of(holder) in marks):
+        if holder is None or not (owner_of(holder) == digest_of(token) or mark_of(holder) in marks):
             return None
         remove(path)
         return public(holder)

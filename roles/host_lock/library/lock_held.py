@@ -1,5 +1,5 @@
 #!/usr/bin/python
-"""Fail unless locks are held with the tokens that their owner has."""
+"""Fail unless locks are held by their owner."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ DOCUMENTATION = r"""
 module: lock_held
 short_description: Fail unless locks are still held
 description:
-  - Reads holder.json in each lock's directory and fails where it lacks the token. Changes nothing.
+  - Reads holder.json in each lock's directory and fails where it names another owner. Changes nothing.
 options:
   locks:
     description: The locks.
@@ -25,8 +25,8 @@ options:
         description: Directory of the lock.
         type: path
         required: true
-      token:
-        description: What its holder has.
+      owner:
+        description: SHA-256 of the token that its holder has, in hex. No secret.
         type: str
         required: true
 author: canaryctl
@@ -35,7 +35,7 @@ author: canaryctl
 EXAMPLES = r"""
 - name: The run still holds the lock
   lock_held:
-    locks: [{path: /opt/canaryctl/shop/lock, token: 0f3a}]
+    locks: [{path: /opt/canaryctl/shop/lock, owner: 0f3a}]
 """
 
 
@@ -51,13 +51,14 @@ def held_by(path: str) -> dict[str, object] | None:
 
 
 def main() -> None:
-    lock = {"path": {"type": "path", "required": True}, "token": {"type": "str", "required": True, "no_log": False}}
+    lock = {"path": {"type": "path", "required": True}, "owner": {"type": "str", "required": True}}
     spec = {"locks": {"type": "list", "elements": "dict", "required": True, "options": lock}}
     module = AnsibleModule(argument_spec=spec, supports_check_mode=True)
     for lock in module.params["locks"]:
         holder = held_by(lock["path"])
-        if holder is None or holder.get("token") != lock["token"]:
-            now = None if holder is None else {key: value for key, value in holder.items() if key != "token"}
+        if holder is None or holder.get("owner") != lock["owner"]:
+            kept = ("token", "owner")
+            now = None if holder is None else {key: value for key, value in holder.items() if key not in kept}
             module.fail_json(
                 msg=f"the lock {lock['path']} is not held by this run any more", canary_failure={"lost": now}
             )
