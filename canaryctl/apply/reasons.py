@@ -25,15 +25,16 @@ _REASONS = (
     (re.compile(r"Could not resolve hostname|Name or service not known", re.IGNORECASE), "its name does not resolve"),
     (re.compile(r"Connection (?:closed|reset)|Broken pipe|Shared connection", re.IGNORECASE), "the connection broke"),
 )
+_LONGEST = 20_000  # characters of what a host says
 _PREFIXES = re.compile(r"^(?:Task failed|Module failed|Action failed|Failed to connect to the host via ssh): *")
 
 
 def result_text(result: Mapping[str, Any]) -> str:
     """A failed result's own message, followed by the end of its error output where that adds to it."""
-    message = str(result.get("msg") or result.get("censored") or result.get("reason") or "").strip()
+    message = str(result.get("msg") or result.get("censored") or result.get("reason") or "")[:_LONGEST].strip()
     while stripped := _PREFIXES.match(message):
         message = message[stripped.end() :]
-    errors = str(result.get("module_stderr") or result.get("stderr") or result.get("module_stdout") or "")
+    errors = str(result.get("module_stderr") or result.get("stderr") or result.get("module_stdout") or "")[-_LONGEST:]
     tail = "\n".join([line for line in errors.strip().splitlines() if line.strip()][-8:])
     return f"{message}\n{tail}".strip() if tail and tail not in message else message
 

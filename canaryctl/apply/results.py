@@ -1,4 +1,7 @@
-"""What a stage did to each host, folded from Ansible's events. Pure."""
+"""What a stage did to each host, folded from Ansible's events. Pure.
+
+What a module answered is a host's word: of another form than ours, it counts as not said.
+"""
 
 from __future__ import annotations
 
@@ -64,6 +67,8 @@ _OUTCOMES: dict[str, Status] = {
     "runner_on_unreachable": "unreachable",
 }
 
+_LARGEST = 1e12  # of an epoch or a number of seconds
+
 # Checks of the roles' own interface; only their failure is worth a line.
 _SILENT = ("ansible.builtin.validate_argument_spec", "validate_argument_spec")
 
@@ -79,7 +84,7 @@ class _HostTally:
 
 def unified(diff: Any) -> str:
     """Ansible's before/after pairs as a unified diff; pairs that are no text (file attributes) are left out."""
-    pairs = diff if isinstance(diff, list) else [diff or {}]
+    pairs = [pair for pair in (diff if isinstance(diff, list) else [diff]) if isinstance(pair, Mapping)]
     return "".join(
         line if line.endswith("\n") else line + "\n"
         for pair in pairs
@@ -91,6 +96,17 @@ def unified(diff: Any) -> str:
             str(pair.get("after_header", "after")),
         )
     )
+
+
+def _mapping(value: Any) -> Mapping[str, Any]:
+    return value if isinstance(value, Mapping) else {}
+
+
+def _number(value: Any) -> float | None:
+    """A number that can be reckoned with, else None."""
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not abs(value) < _LARGEST:
+        return None
+    return float(value)
 
 
 def gaps_of(told: Any) -> dict[str, dict[str, float | None]]:
@@ -119,28 +135,33 @@ class Tally:
 
     def add(self, event: Mapping[str, Any]) -> dict[str, Any] | None:
         """Take one event; returns what progress shows of it, None where it says nothing about a host."""
-        data = event.get("event_data") or {}
+        data = _mapping(event.get("event_data"))
         if event.get("event") == "playbook_on_stats":
             self._close(data)
             return None
         outcome = _OUTCOMES.get(str(event.get("event")))
         host = data.get("host")
-        if outcome is None or not host or (outcome == "ok" and data.get("task_action") in _SILENT):
+        if (
+            outcome is None
+            or not isinstance(host, str)
+            or not host
+            or (outcome == "ok" and data.get("task_action") in _SILENT)
+        ):
             return None
-        result = data.get("res")
-        result = result if isinstance(result, Mapping) else {}
+        result = _mapping(data.get("res"))
         status: Status = "changed" if outcome == "ok" and result.get("changed") else outcome
         if outcome == "failed" and data.get("ignore_errors"):
             status = "ok"
         elif outcome == "failed" and reasons.sudo_refused(result):
             status = "unreachable"
-        seconds = float(data.get("duration") or 0.0)
-        self._note(str(host), status, seconds, str(data.get("task", "")), result)
+        seconds = _number(data.get("duration")) or 0.0
+        task = str(data.get("task", ""))
+        self._note(host, status, seconds, task, result)
         return {
             "type": "task",
             "stage": self._stage,
             "host": host,
-            "task": data.get("task", ""),
+            "task": task,
             "status": status,
             "seconds": round(seconds, 3),
         }
@@ -162,11 +183,11 @@ class Tally:
 
     def _close(self, data: Mapping[str, Any]) -> None:
         """Ansible's own count has the last word: a failure that a rescue dealt with is none."""
-        self.stats = dict(data.get("artifact_data") or {})
+        self.stats = {key: value for key, value in _mapping(data.get("artifact_data")).items() if value is not None}
         for host, tally in self._hosts.items():
-            rescued = not (data.get("failures") or {}).get(host) and not (data.get("dark") or {}).get(host)
+            rescued = not _mapping(data.get("failures")).get(host) and not _mapping(data.get("dark")).get(host)
             if tally.status in ("failed", "unreachable") and rescued:
-                tally.status = "changed" if (data.get("changed") or {}).get(host) else "ok"
+                tally.status = "changed" if _mapping(data.get("changed")).get(host) else "ok"
                 tally.message, tally.detail = "", None
 
     @property
