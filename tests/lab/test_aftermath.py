@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 from conftest import ROOT, Box, Ctl
-from stopping import begins, stop_when
+from stopping import stop_when
 from toy import Toy, evidence, tells
 
 pytestmark = pytest.mark.lab
@@ -37,12 +37,16 @@ def toy(tmp_path: Path, ctl: Ctl, box: Callable[[str], Box]) -> Iterator[Toy]:
 def test_after_an_interruption_a_failing_deploy_goes_back_to_what_passed(toy: Toy, env: dict[str, str]) -> None:
     good = toy.deploy("one")
     assert good.code == 0, good.text[-3000:]
-    toy.edit("compose.yml.j2", SERVES, FAILS)
-    stopped = stop_when(toy, env, ["deploy", "one", "--yes"], begins("start"), pause=2.0)
+    toy.edit("compose.yml.j2", "stop_grace_period: 1s", "stop_grace_period: 2s")
+    probing = toy.edit("probes.yml", "status: 200", "status: 418")
+    stopped = stop_when(toy, env, ["deploy", "one", "--yes"], lambda event: event["type"] == "probe.started")
+    probing()
     assert stopped["verdict"] == "interrupted"
     line = toy.history(HOST)[-1]
     assert (line["what"], line["verdict"], line["run"]) == ("deploy", "interrupted", stopped["id"])
     assert line["to"] == stopped["release"]["id"] != good.document["release"]["id"]
+    assert stopped["release"]["id"] in toy.box(HOST).run(f"readlink {toy.root}/current")
+    toy.edit("compose.yml.j2", SERVES, FAILS)
     failed = toy.deploy("one")
     assert failed.code == 6, failed.text[-3000:]
     assert failed.document["rollback"]["to"] == good.document["release"]["id"], failed.document["rollback"]
@@ -52,9 +56,11 @@ def test_after_an_interruption_a_failing_deploy_goes_back_to_what_passed(toy: To
     evidence(toy.ctl, failed.document)
 
 
-def test_where_nothing_passed_the_services_are_left_and_it_is_said(toy: Toy, env: dict[str, str]) -> None:
+def test_where_nothing_passed_the_services_are_left_and_it_is_said(toy: Toy) -> None:
     toy.edit("compose.yml.j2", SERVES, FAILS)
-    stop_when(toy, env, ["deploy", "one", "--yes"], begins("start"), pause=2.0)
+    toy.environment("one", HOST, variables={"all": {"canary_on_failure": "keep"}})
+    assert toy.deploy("one").code == 6
+    toy.environment("one", HOST)
     failed = toy.deploy("one")
     assert failed.code == 6 and failed.document["rollback"] is None
     assert any("nothing to go back to" in warning["what"] for warning in failed.document["warnings"])
