@@ -17,6 +17,7 @@ from canaryctl.audit.registry import Ignore, demand_known, unknown_ids
 from canaryctl.audit.severity import Severity
 from canaryctl.config.environment import Environment, match_hosts
 from canaryctl.config.evidencegroup import evidence_group
+from canaryctl.config.passwords import connection_passwords
 from canaryctl.config.yamlfile import shown
 from canaryctl.errors import CanaryError, ConfigError, HostError, Interrupted, worst_exit
 from canaryctl.observe import Connections, HostFacts, Observation, observe
@@ -83,10 +84,15 @@ def _earlier(request: Request, wanted: str | None) -> Document | None:
     return stored.document
 
 
+def _passwords(seen: Survey) -> dict[str, str]:
+    hosts = seen.environment.hosts if seen.environment else {}
+    return connection_passwords(hosts, seen.request.become_password)
+
+
 def _prepare(run: Run, seen: Survey) -> None:
     """What takes no host: done while they are asked."""
     complete(seen)
-    run.scrub = Scrubber(seen.secrets)
+    run.scrub = Scrubber({**_passwords(seen), **seen.secrets})
     warm_up()
 
 
@@ -191,6 +197,7 @@ def _recorded(request: Request, seen: Survey, listeners: Sequence[Listener]) -> 
         environment=request.environment,
         stack=seen.stack.stack if seen.stack else "",
         project_root=request.project.root,
+        scrub=Scrubber(_passwords(seen)),
         listeners=listeners,
         group=group,
     )

@@ -55,7 +55,7 @@ def logs(
     """
     scene = Scene(request)
     demand_service(scene, service)
-    scrub = Scrubber(scene.secrets)
+    scrub = Scrubber({**scene.passwords, **scene.secrets})
     wanted = [h for h in scene.hosts if service is None or service in scene.placed.get(h.name, ())]
     turn = threading.Lock()
     kept: dict[str, list[LogLine]] = {host.name: [] for host in wanted}

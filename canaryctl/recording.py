@@ -18,6 +18,7 @@ from canaryctl.plan.back import Back
 from canaryctl.plan.outcome import Ended, outcome
 from canaryctl.record.document import error_object
 from canaryctl.record.run import Listener, Run
+from canaryctl.record.scrub import Scrubber
 from canaryctl.scene import Request, Scene
 from canaryctl.steps import evidence, hooks, judging, promoting, rolling, stages, waves
 from canaryctl.steps.backups import Backup
@@ -110,6 +111,7 @@ def _open(scene: Scene, command: str, listeners: Sequence[Listener], runs: Path,
         variant=scene.variant,
         role=role,
         project_root=scene.project.root,
+        scrub=Scrubber(scene.passwords),
         listeners=listeners,
         group=evidence_group(scene.environment),
     )

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from canaryctl.config.environment import Environment, Host, load_environment, match_hosts
+from canaryctl.config.passwords import connection_passwords
 from canaryctl.config.policy import Policy, load_policies
 from canaryctl.config.project import Project
 from canaryctl.config.secrets import env_file, env_lines, resolve_secrets
@@ -31,6 +32,7 @@ from canaryctl.plan.mounts import mounts_of
 from canaryctl.plan.plan import Target
 from canaryctl.plan.release import Release, make_release
 from canaryctl.plan.rendering import Rendering, place_services, render_host, template_names
+from canaryctl.record.scrub import remember_secrets
 
 if TYPE_CHECKING:
     from canaryctl.config.probes import Probe, Selection
@@ -178,7 +180,14 @@ class Scene:
     @cached_property
     def secrets(self) -> dict[str, str]:
         """The stack's secrets. Raises ConfigError naming all that are missing."""
-        return resolve_secrets(self.stack.secrets, self.secret_sources, self.environment.name)
+        found = resolve_secrets(self.stack.secrets, self.secret_sources, self.environment.name)
+        remember_secrets(found)
+        return found
+
+    @property
+    def passwords(self) -> dict[str, str]:
+        """What opens the hosts, by words that say what it is."""
+        return connection_passwords(self.environment.hosts, self.request.become_password)
 
     @cached_property
     def webhook(self) -> Webhook | None:

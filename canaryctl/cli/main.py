@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import traceback
 from typing import Annotated, NoReturn
 
 import typer
@@ -61,25 +62,34 @@ def _main(
 def run() -> NoReturn:
     """Entry point: an expected failure becomes three lines and its exit code, never a traceback."""
     from canaryctl.cli.options import chosen_output
-    from canaryctl.cli.output import Output, print_error, print_event, print_json
+    from canaryctl.cli.output import Output, Printer, clean, print_error, print_event, print_json
     from canaryctl.errors import CanaryError
     from canaryctl.record.document import new_document
+    from canaryctl.record.scrub import without_secrets
 
     def leave(error: CanaryError | dict[str, str], code: int) -> NoReturn:
-        fields = error.as_dict() if isinstance(error, CanaryError) else error
+        fields = without_secrets(error.as_dict() if isinstance(error, CanaryError) else error)
         document = new_document(verdict="error", exit_code=code, error=fields)
         if chosen_output() is Output.JSON:
             print_json(document)
         elif chosen_output() is Output.NDJSON:
             print_event({"type": "result", "document": document}, sys.stdout)
-        print_error(error)
+        print_error(fields)
         sys.exit(code)
 
     loud = any(argument.startswith("-vv") for argument in sys.argv)
     if loud:  # what came up beneath an error that is told in words
         import logging
 
-        logging.basicConfig(format="%(message)s")
+        class Shown(logging.Formatter):
+            """As everything that is printed: without secrets and control characters."""
+
+            def format(self, record: logging.LogRecord) -> str:
+                return clean(without_secrets(super().format(record)))
+
+        handler = logging.StreamHandler()
+        handler.setFormatter(Shown("%(message)s"))
+        logging.basicConfig(handlers=[handler])
         logging.getLogger("canaryctl").setLevel(logging.DEBUG)
     be_interruptible()
     try:
@@ -93,7 +103,7 @@ def run() -> NoReturn:
         sys.exit(1)
     except Exception as fault:
         if loud:
-            raise
+            Printer(sys.stderr).line(without_secrets(traceback.format_exc()))
         what = f"a fault in canaryctl itself: {type(fault).__name__}: {fault}"
         hint = "run it again with -vv for the traceback, and report it with that"
         leave({"what": what, "where": "", "hint": hint}, 1)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -12,6 +13,7 @@ from canaryctl.errors import ConfigError
 
 NAME = "canary_webhook"
 FORMATS = ("generic", "slack")
+_TOKEN = 16  # characters from which a part of a URL is more than a word
 VERDICTS = ("passed", "failed", "inconclusive", "interrupted", "error")
 _EXAMPLE = "for example canary_webhook: {url: {env: HOOK_URL}, format: slack, on: [failed, error]}"
 
@@ -23,6 +25,16 @@ class Webhook:
     url: str = field(repr=False)
     format: str = "generic"
     on: tuple[str, ...] = VERDICTS
+
+    @property
+    def secrets(self) -> dict[str, str]:
+        """The URL, and the parts of it that carry its token: libraries print a path without its host."""
+        parts = urlsplit(self.url)
+        path = parts.path + (f"?{parts.query}" if parts.query else "")
+        words = [*parts.path.split("/"), *re.split("[&=]", parts.query)]
+        tokens = {f"part {n} of {NAME}": word for n, word in enumerate(words) if len(word) >= _TOKEN}
+        password = {f"password of {NAME}": parts.password} if parts.password else {}
+        return {NAME: self.url, **({f"path of {NAME}": path} if tokens else {}), **tokens, **password}
 
 
 def load_webhook(given: Any, where: str) -> Webhook | None:

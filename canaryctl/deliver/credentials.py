@@ -32,9 +32,10 @@ class Credential:
     identity_token: str = field(default="", repr=False)
 
     @property
-    def secrets(self) -> tuple[str, ...]:
-        """The values that nobody else may see."""
-        return tuple(value for value in (self.password, self.identity_token) if value)
+    def secrets(self) -> dict[str, str]:
+        """The values that nobody else may see, by what they are."""
+        both = {"password": self.password, "identity token": self.identity_token}
+        return {what: value for what, value in both.items() if value}
 
     def as_header(self, registry: str) -> str:
         """X-Registry-Auth, as Docker's API wants it."""

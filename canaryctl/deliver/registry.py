@@ -60,9 +60,9 @@ class Registries:
     def secrets(self) -> dict[str, str]:
         """The secret values in use, each under a name that says what it is."""
         return {
-            f"password for {registry}": value
+            f"{what} for {registry}": value
             for registry, credential in self.credentials.items()
-            for value in (credential.secrets if credential else ())
+            for what, value in (credential.secrets.items() if credential else ())
         }
 
     def resolve(

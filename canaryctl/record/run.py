@@ -27,7 +27,7 @@ from canaryctl.record.document import (
 from canaryctl.record.page import render_html
 from canaryctl.record.private import close_to_others, file_mode, make_below
 from canaryctl.record.report import render_junit, render_markdown
-from canaryctl.record.scrub import Scrubber
+from canaryctl.record.scrub import Scrubber, remember_secrets
 
 Listener = Callable[[dict[str, Any]], None]
 
@@ -121,6 +121,7 @@ class Run:
     @scrub.setter
     def scrub(self, scrub: Scrubber) -> None:
         self._scrub = scrub
+        remember_secrets(scrub.values)
         for name in scrub.too_short:
             self.warn(f"the secret {name} is shorter than four characters and is not kept out of logs", where=name)
 

@@ -7,7 +7,7 @@ import html
 import json
 import re
 import shlex
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, TypeVar
 from urllib.parse import quote, quote_plus
 
@@ -15,7 +15,9 @@ T = TypeVar("T")
 
 # Shorter values would blacken half of every log and protect nothing.
 SHORTEST = 4
-_MARK = re.compile(r"\[secret [^\]\n]*\]")
+# Characters by which forms are grouped in a pattern: every form is longer.
+_GROUPED = 3
+_PATTERNS_KEPT = 32
 # Go's JSON encoder (Docker, compose) escapes these where Python's does not.
 _GO_ESCAPES = str.maketrans({"<": "\\u003c", ">": "\\u003e", "&": "\\u0026"})
 
@@ -31,7 +33,8 @@ class Scrubber:
     """
 
     def __init__(self, values: Mapping[str, str] | None = None) -> None:
-        values = values or {}
+        self.values = dict(values or {})
+        values = self.values
         self.too_short = tuple(name for name, value in values.items() if len(value) < SHORTEST)
         found: dict[str, str] = {}
         for name, value in values.items():
@@ -39,12 +42,13 @@ class Scrubber:
                 found.setdefault(form, name)
         # Longest first: a form may hold another one.
         self._names = {form: found[form] for form in sorted(found, key=len, reverse=True)}
-        alternatives = "|".join(re.escape(form) for form in self._names)
-        self._pattern = re.compile(f"{_MARK.pattern}|({alternatives})") if alternatives else None
+        # Only what a scrubber of these names writes is a mark: `[secret X=hunter2]` is an application's own text.
+        self._marks = sorted({f"[secret {name}]" for name in found.values()}, key=len, reverse=True)
+        self._patterns: dict[tuple[str, ...], re.Pattern[str]] = {}
 
     def __call__(self, value: T) -> T:
         """The same thing without secrets."""
-        return self._scrub(value) if self._pattern else value
+        return self._scrub(value) if self._names else value
 
     def _scrub(self, value: Any) -> Any:
         if isinstance(value, str):
@@ -59,18 +63,61 @@ class Scrubber:
         return value
 
     def _text(self, text: str) -> str:
-        # Most text holds no secret, and a plain search is some ten times faster than the alternation.
-        if self._pattern is None or not any(form in text for form in self._names):
+        # Most text holds no secret, and a plain search is far faster than a pattern of all forms.
+        there = tuple(form for form in self._names if form in text)
+        if not there:
             return text
-        return self._pattern.sub(lambda match: self._mark(match), text)
+        return self._pattern(there).sub(lambda match: match[1] or f"[secret {self._names[match[0]]}]", text)
 
-    def _mark(self, match: re.Match[str]) -> str:
-        return f"[secret {self._names[match[1]]}]" if match[1] is not None else match[0]
+    def _pattern(self, forms: tuple[str, ...]) -> re.Pattern[str]:
+        """Matches a mark (as its first group), or one of the forms, which are longest first."""
+        known = self._patterns.get(forms)
+        if known is None:
+            if len(self._patterns) >= _PATTERNS_KEPT:
+                self._patterns.clear()
+            marks = "|".join(map(re.escape, self._marks))
+            known = self._patterns[forms] = re.compile(f"({marks})|{_alternation(forms)}")
+        return known
+
+
+_known: dict[str, str] = {}
+
+
+def remember_secrets(values: Mapping[str, str]) -> None:
+    """Have `without_secrets` hide these too: what a record scrubs, an error that ends the command must not print."""
+    _known.update(values)
+
+
+def without_secrets(value: T) -> T:
+    """The text or data without any secret that a record of this process scrubs."""
+    return Scrubber(_known)(value)
+
+
+def _alternation(forms: Sequence[str], depth: int = 0) -> str:
+    """A pattern of one of the forms, the first that fits.
+
+    Grouped by their first characters: otherwise each form is tried at each character of a text, which takes long where
+    an application has printed many.
+    """
+    if len(forms) == 1 or depth == _GROUPED:
+        return "|".join(re.escape(form[depth:]) for form in forms)
+    groups: dict[str, list[str]] = {}
+    for form in forms:
+        groups.setdefault(form[depth], []).append(form)
+    return "|".join(f"{re.escape(first)}(?:{_alternation(rest, depth + 1)})" for first, rest in groups.items())
+
+
+def _bytes(value: str) -> bytes:
+    """The value as programs write it; a lone surrogate that stands for no byte is written as one."""
+    try:
+        return value.encode("utf-8", "surrogateescape")
+    except UnicodeEncodeError:
+        return value.encode("utf-8", "surrogatepass")
 
 
 def _forms(value: str) -> Iterator[str]:
     """The value and every encoding of it that programs are known to print."""
-    raw = value.encode("utf-8", "surrogateescape")
+    raw = _bytes(value)
     yield value
     for escaped in (json.dumps(value)[1:-1], json.dumps(value, ensure_ascii=False)[1:-1]):
         yield escaped

@@ -152,9 +152,10 @@ def _append(
 
 def know_secrets(work: Work, *, needed: bool = True) -> None:
     """Make the record scrub the stack's secrets; where they are not needed, a missing one is only a warning."""
+    scene = work.scene
     try:
-        webhook = {"canary_webhook": work.scene.webhook.url} if work.scene.webhook else {}
-        work.run.scrub = Scrubber({**work.scene.secrets, **work.scene.registries.secrets, **webhook})
+        webhook = scene.webhook.secrets if scene.webhook else {}
+        work.run.scrub = Scrubber({**scene.passwords, **scene.secrets, **scene.registries.secrets, **webhook})
     except CanaryError as error:
         if needed:
             raise

@@ -97,6 +97,34 @@ def test_short_values_are_named_and_left_alone() -> None:
     assert Scrubber()("text") == "text"
 
 
+@pytest.mark.parametrize("text", ["[secret DB_PASSWORD=hunter22]", "[secret hunter22]", "[secret DB hunter22]"])
+def test_an_application_cannot_have_its_own_text_taken_for_a_mark(text: str) -> None:
+    scrubbed = Scrubber({"DB_PASSWORD": "hunter22", "DB": "another-one"})(text)
+    assert "hunter22" not in scrubbed and "[secret DB_PASSWORD]" in scrubbed
+
+
+def test_a_value_with_a_lone_surrogate_is_replaced() -> None:
+    assert Scrubber({"ODD": "abc\ud800def"})("x abc\ud800def y") == "x [secret ODD] y"
+
+
+def test_forms_with_a_common_beginning_are_told_apart() -> None:
+    values = {f"S{n}": "abcdef"[: 4 + n % 3] + str(n) for n in range(40)}
+    text = " ".join(values.values())
+    assert Scrubber(values)(text) == " ".join(f"[secret {name}]" for name in values)
+
+
+@pytest.mark.parametrize("filler", ["[secret ", "[secret S3", "[", "a1b2", "-----BEGIN KEY"])
+def test_the_time_is_linear_whatever_an_application_prints(filler: str) -> None:
+    values = {f"S{n}": hashlib.sha256(bytes([n])).hexdigest() for n in range(10)} | SECRETS
+    scrub = Scrubber(values)
+    every = " ".join(encode(value) for value in values.values() for encode in ENCODINGS.values())
+    line = (filler * (8_000_000 // len(filler))) + every
+    began = time.perf_counter()
+    scrubbed = scrub(line)
+    assert time.perf_counter() - began < 5  # half a second on one core; quadratic took hours
+    assert not any(value in scrubbed for value in values.values())
+
+
 def test_large_logs_are_fast() -> None:
     values = {f"S{n}": hashlib.sha256(bytes([n])).hexdigest() for n in range(10)}
     scrub = Scrubber(values)
