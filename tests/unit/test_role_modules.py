@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import importlib.util
+import json
+import shutil
+import subprocess
 import sys
 from pathlib import Path
 from types import ModuleType
@@ -160,3 +163,71 @@ def test_every_variable_of_a_role_is_described(role: str) -> None:
     defaults = yaml.safe_load((ROLES / role / "defaults" / "main.yml").read_text())
     described = yaml.safe_load((ROLES / role / "meta" / "argument_specs.yml").read_text())
     assert set(defaults) == set(described["argument_specs"]["main"]["options"])
+
+
+def test_options_are_shown_without_what_is_secret() -> None:
+    options = {
+        "proxies": {"http-proxy": "http://me:pr0xy/p@ss@proxy.example:3128", "https-proxy": "me:pr0xy@proxy:1"},
+        "log-opts": {"splunk-token": "t0ken", "tag": "x", "labels": ["api_key=k3y"], "splunk-insecure-key": ""},
+        "registry-mirrors": ["https://robot:m1rror@mirror.example/v2"],
+        "tlskey": "/etc/docker/key.pem",
+        "authorization-plugins": ["opa"],
+        "max-concurrent-downloads": 7,
+    }
+    assert daemon.hidden(options) == {
+        "proxies": {"http-proxy": "http://[hidden]@proxy.example:3128", "https-proxy": "[hidden]@proxy:1"},
+        "log-opts": {"splunk-token": "[hidden]", "tag": "x", "labels": ["api_key=[hidden]"], "splunk-insecure-key": ""},
+        "registry-mirrors": ["https://[hidden]@mirror.example/v2"],
+        "tlskey": "[hidden]",
+        "authorization-plugins": ["opa"],
+        "max-concurrent-downloads": 7,
+    }
+    assert daemon.hidden("--log-opt=splunk-token=t0ken") == "--log-opt=splunk-token=[hidden]"
+
+
+@pytest.mark.parametrize("flags", [[], ["--diff"]])
+def test_the_real_module_shows_no_secret_of_the_daemons(tmp_path: Path, flags: list[str]) -> None:
+    """As Ansible runs it, on a copy of daemon.json: what comes back goes into evidence."""
+    program = tmp_path / "library" / "docker_daemon_config.py"
+    program.parent.mkdir()
+    text = (ROLES / "docker_engine" / "library" / "docker_daemon_config.py").read_text()
+    file, record = tmp_path / "daemon.json", tmp_path / "record.json"
+    text = text.replace("/usr/sbin:/usr/local/sbin", "").replace("/etc/docker/daemon.json", str(file))
+    program.write_text(text)
+    file.write_text(
+        '{"proxies": {"http-proxy": "http://me:pr0xy-pass@proxy:1"}, "log-opts": {"splunk-token": "t0ken-1"}}'
+    )
+    file.chmod(0o600)
+    # Without a dockerd, docker and systemctl: this machine's own are not to be asked.
+    programs = tmp_path / "bin"
+    programs.mkdir()
+    for name in ("sh", "mkdir", "chmod", "rm", "sleep"):
+        (programs / name).symlink_to(shutil.which(name) or name)
+    options = {"debug": True, "proxies": {"https-proxy": "http://me:0ther-pass@proxy:1"}}
+    arguments = json.dumps({"owner": "test", "record": str(record), "options": options, "allow_restart": True})
+    utilities = tmp_path / "module_utils"
+    utilities.symlink_to(ROLES / "docker_engine" / "module_utils")
+    done = subprocess.run(
+        [
+            *(str(Path(sys.executable).parent / "ansible"), "localhost", "-c", "local", "-i", "localhost,", "-vvv"),
+            *("-M", str(program.parent), "-m", "docker_daemon_config", "-a", arguments, *flags),
+            *("-e", f"ansible_python_interpreter={sys.executable}"),
+        ],
+        env={
+            "PATH": str(programs),
+            "HOME": str(tmp_path),
+            "LC_ALL": "C.UTF-8",
+            "ANSIBLE_MODULE_UTILS": str(utilities),
+            "ANSIBLE_NOCOLOR": "1",
+        },
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert done.returncode == 0 and '"changed": true' in done.stdout, done.stdout + done.stderr
+    assert "0ther-pass" in file.read_text() and record.stat().st_mode & 0o077 == 0
+    shown = done.stdout.split("CHANGED", 1)[1]
+    for secret in ("pr0xy-pass", "0ther-pass", "t0ken-1"):
+        assert secret not in shown
+    assert ("before_header" in shown) == bool(flags)

@@ -16,7 +16,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible.module_utils.daemon_options import changes, flags, merge, parse, settle, undo
+from ansible.module_utils.daemon_options import changes, flags, hidden, merge, parse, settle, undo
 
 DOCUMENTATION = r"""
 ---
@@ -150,8 +150,9 @@ class Daemon:
             return
         said = done.stdout.strip().replace(str(copy), str(self.file))
         if "both as a flag and in the configuration file" in said:
+            given = " ".join(hidden(flag) for flag in self.flags)
             said += (
-                f"; dockerd gets these flags from its service: {' '.join(self.flags)} (see: systemctl cat docker);"
+                f"; dockerd gets these flags from its service: {given} (see: systemctl cat docker);"
                 " say each option in one place"
             )
         raise RefusedError(f"dockerd would not start with the new {self.file}: {said}")
@@ -207,6 +208,9 @@ def read_record(file: Path) -> dict:
 def write(file: Path, text: str, mode: int) -> None:
     file.parent.mkdir(parents=True, exist_ok=True)
     fresh = file.with_name(f"{file.name}.new")
+    with contextlib.suppress(FileNotFoundError):
+        fresh.unlink()
+    fresh.touch(mode=0o600)
     fresh.write_text(text, encoding="utf-8")
     fresh.chmod(mode)
     fresh.replace(file)
@@ -216,7 +220,7 @@ def remember(file: Path, record: dict, fresh: dict) -> None:
     """Write the record where it says something new; a host with nothing of ours gets no file."""
     if fresh["owners"] or fresh["restart"]:
         if fresh != record:
-            write(file, shown(fresh), 0o644)
+            write(file, shown(fresh), 0o600)  # it holds what daemon.json held, which may be its owner's alone
     elif file.exists():
         file.unlink()
 
@@ -234,7 +238,9 @@ def apply(module: AnsibleModule, daemon: Daemon) -> dict:
         target = settle(current, parse(edited(shown(target), editor)))
     differs = target != current
     changed = differs or wanted["restart"] or bool(record.get("restart"))
-    result = {"changed": changed, "file": str(daemon.file), "diff": difference(daemon, target) if differs else {}}
+    result = {"changed": changed, "file": str(daemon.file)}
+    if differs and module._diff:
+        result["diff"] = difference(daemon.file, current, target)
     if differs:
         daemon.validate(shown(target))
     if changed and not wanted["allow_restart"]:
@@ -262,10 +268,10 @@ def refuse_for(others: list[str]) -> None:
         )
 
 
-def difference(daemon: Daemon, target: dict) -> dict:
-    """What --diff shows."""
-    header = str(daemon.file)
-    return {"before": daemon.text, "after": shown(target), "before_header": header, "after_header": header}
+def difference(file: Path, current: dict, target: dict) -> dict:
+    """What --diff shows; it is kept in places where the host's secrets do not belong."""
+    texts = {"before": shown(hidden(current)) if current else "", "after": shown(hidden(target))}
+    return {**texts, "before_header": str(file), "after_header": str(file)}
 
 
 def main() -> None:
@@ -288,9 +294,12 @@ def main() -> None:
         remember(place, record, {"owners": {}, "created": False, **record, "restart": False})
         module.exit_json(changed=False)
     try:
-        module.exit_json(**apply(module, Daemon()))
+        result = apply(module, Daemon())
     except (RefusedError, ValueError) as refused:
+        module.params["options"] = hidden(module.params["options"])
         module.fail_json(msg=str(refused))
+    module.params["options"] = hidden(module.params["options"])  # Ansible returns the arguments with the result
+    module.exit_json(**result)
 
 
 if __name__ == "__main__":

@@ -8,9 +8,12 @@ from __future__ import annotations
 
 import copy
 import json
+import re
 from pathlib import PurePath
 from typing import Any
 
+HIDDEN = "[hidden]"
+TELLING = "pass|token|secret|key|credential|auth(?!orization-plugins)"  # in the name of what is secret
 ABSENT = {"absent": True}  # in a record, for JSON has no such value
 
 
@@ -86,6 +89,20 @@ def settle(current: dict[str, Any], edited: dict[str, Any]) -> dict[str, Any]:
         if same and arguments == (runtime.get("args") or runtime.get("runtimeArgs") or []):
             result["runtimes"][name] = copy.deepcopy(old)
     return result
+
+
+def hidden(value: Any, name: str = "") -> Any:
+    """The options as may be shown: without passwords, tokens and keys, by their names or as a part of a URL."""
+    if re.search(TELLING, name, re.IGNORECASE) and value not in (None, "", [], {}):
+        return HIDDEN
+    if isinstance(value, dict):
+        return {key: hidden(item, str(key)) for key, item in value.items()}
+    if isinstance(value, list):
+        return [hidden(item) for item in value]
+    if isinstance(value, str):
+        value = re.sub(rf"((?:{TELLING})[^=\s]*=)\S.*", rf"\1{HIDDEN}", value, flags=re.IGNORECASE | re.DOTALL)
+        return re.sub(r"(://|=|^(?!\w+://))[^\s=]*@", rf"\1{HIDDEN}@", value)
+    return value
 
 
 def flags(argv: list[str]) -> tuple[list[str], str]:
