@@ -113,6 +113,7 @@ def deployed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., t
             check_all=lambda: None,
             signing=Signing(tmp_path / "nobody", required=False),
             signer=None,
+            passwords={},
         )
         monkeypatch.setattr(recording, "Scene", lambda request: scene)
         monkeypatch.setattr(recording, "Work", made)
