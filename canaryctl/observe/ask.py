@@ -17,16 +17,16 @@ from canaryctl.observe.sudo import password_of
 
 # The modules of each program, in the order that they need each other.
 PROGRAMS = {
-    "facts": ("docker", "system", "mounts", "gpuxml", "gpu", "held", "state", "facts"),
-    "collect": ("docker", "collect"),
+    "facts": ("docker", "system", "mounts", "gpuxml", "gpu", "held", "regular", "state", "facts"),
+    "collect": ("docker", "regular", "collect"),
     "receive": ("docker", "held", "content", "staging", "load", "receive"),
     "pull": ("docker", "held", "pull"),
     "prune": ("docker", "held", "prune"),
     "gpu": ("docker", "system", "gpuxml", "gpu", "gpuwatch"),
     "mounts": ("docker", "system", "mounts"),
     "lock": ("held", "lock"),
-    "secrets": ("held", "state", "secrets"),
-    "past": ("held", "state", "past"),
+    "secrets": ("held", "regular", "state", "secrets"),
+    "past": ("held", "regular", "state", "past"),
 }
 PROGRAMS["audit"] = (*PROGRAMS["facts"], "audit")
 

@@ -71,6 +71,7 @@ def collect(
     host: Host,
     project: str,
     *,
+    stack: str = "",
     tail: int = 2000,
     since: float | None = None,
     become_password: str | None = None,
@@ -78,6 +79,7 @@ def collect(
     """The evidence of a compose project on a host.
 
     Args:
+        stack: whose releases hold the compose file; without one it is not read.
         tail: lines of log a container at most, the newest.
         since: epoch; older lines are left out.
 
@@ -86,7 +88,7 @@ def collect(
         "memory": {container id: bytes}, "became_healthy": {container id: [epoch]}, "compose": text, "errors": {service:
         text}}. A one-off container's log goes by the container's name. Memory and health are there where Docker tells.
     """
-    config = {"root": canary_root(host), "project": project, "tail": tail, "since": since}
+    config = {"root": canary_root(host), "stack": stack, "project": project, "tail": tail, "since": since}
     document = ask(connection, host, "collect", config, become_password=become_password, timeout=120, limit=_EVIDENCE)
     found = collected(host.name, document)
     return {**vars(found), "containers": list(found.containers)}

@@ -58,6 +58,7 @@ def _collect_from(work: Work, connection: Connection) -> tuple[dict[str, Any], l
         connection,
         work.scene.environment.hosts[host],
         work.scene.compose_project,
+        stack=work.scene.stack.stack,
         become_password=work.scene.request.become_password,
     )
     for service, text in found["logs"].items():

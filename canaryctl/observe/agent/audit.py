@@ -12,13 +12,13 @@ from typing import Any, Callable
 
 from canaryctl.observe.agent.docker import Program, find_program
 from canaryctl.observe.agent.facts import observe_host
+from canaryctl.observe.agent.regular import LARGEST_COMPOSE, read_below
 from canaryctl.observe.agent.system import read_text
 
 DAEMON_FILE = "/etc/docker/daemon.json"
 SSHD_FILE = "/etc/ssh/sshd_config"
 SSHD_OPTIONS = ("passwordauthentication", "kbdinteractiveauthentication", "permitrootlogin")
 REBOOT_FILE = "/run/reboot-required"
-LARGEST_COMPOSE = 1 << 18
 
 
 def audit_host(config: dict[str, Any], become: str, reason: str) -> dict[str, Any]:
@@ -42,7 +42,7 @@ def audit_host(config: dict[str, Any], become: str, reason: str) -> dict[str, An
         "sshd": part("sshd", lambda: about_sshd(asked_sshd), {}),
         "daemon": part("daemon", lambda: about_daemon(asked_unit), {}),
         "reboot": part("reboot", about_reboot, None),
-        "compose": part("compose", lambda: about_compose(base + "/current/compose.yml"), ""),
+        "compose": part("compose", lambda: about_compose(base), ""),
     }
     return document
 
@@ -133,9 +133,9 @@ def about_reboot() -> dict[str, Any] | None:
     return {"packages": sorted(set(read_text(packages).split())) if os.path.exists(packages) else []}
 
 
-def about_compose(path: str) -> str:
-    with open(path, encoding="utf-8", errors="replace") as file:
-        return file.read(LARGEST_COMPOSE)
+def about_compose(base: str) -> str:
+    """The served release's file; a service that may write into the release has not made it a link to another."""
+    return read_below(base + "/releases", "../current/compose.yml", LARGEST_COMPOSE).decode("utf-8", "replace")
 
 
 def answer_audit(config: dict[str, Any]) -> None:

@@ -12,6 +12,7 @@ import time
 from typing import Any, Callable
 
 from canaryctl.observe.agent.docker import Docker, DockerError, open_docker, quoted_filter
+from canaryctl.observe.agent.regular import LARGEST_COMPOSE, read_below
 
 MOST_OF_A_LOG = 8 << 20  # bytes of one container's log
 MOST_IN_ALL = 60 << 20  # bytes of the answer
@@ -51,7 +52,7 @@ def collect_project(config: dict[str, Any]) -> dict[str, Any]:
             text = read_log(daemon, entry["Id"], detail["Config"].get("Tty", False), config)
             before = document["logs"].get(name, "")
             document["logs"][name] = before + (f"==> {container} <==\n" if before else "") + text
-            document["compose"] = document["compose"] or read_compose(entry.get("Labels") or {})
+            document["compose"] = document["compose"] or read_compose(entry.get("Labels") or {}, config)
         except (DockerError, OSError, ValueError, KeyError) as error:
             document["errors"][name] = str(error)
     waited_until = time.monotonic() + LONGEST_ASIDE
@@ -124,12 +125,19 @@ def without_headers(data: bytes) -> bytes:
     return b"".join(pieces)
 
 
-def read_compose(labels: dict[str, str]) -> str:
+def read_compose(labels: dict[str, str], config: dict[str, Any]) -> str:
+    """The rendered file that a container's label names, where it is one of this stack's releases: a label may name any.
+
+    Nothing where it names another: whoever built the image may have set the label.
+    """
     path = labels.get("com.docker.compose.project.config_files", "").split(",")[0]
-    if not path or not os.path.isfile(path):
+    base = os.path.join(config["root"], config["stack"], "releases")
+    if not os.path.isabs(path) or not config["stack"]:
         return ""
-    with open(path, encoding="utf-8", errors="replace") as file:
-        return file.read()
+    try:
+        return read_below(base, path, LARGEST_COMPOSE).decode("utf-8", "replace")
+    except (OSError, ValueError):  # ValueError: NUL
+        return ""
 
 
 def answer_collect(config: dict[str, Any]) -> None:

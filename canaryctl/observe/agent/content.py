@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from typing import Any
 
 from canaryctl.observe.agent.docker import Docker, DockerError
 
 CONTENT = "io.containerd.content.v1.content"
+DIGEST = re.compile(r"sha256:[0-9a-f]{64}\Z")
 LARGEST = 4 << 20  # bytes of a manifest or configuration (OCI distribution specification)
 
 
@@ -25,6 +27,8 @@ class Content:
         self.path = next((place for place in places if os.access(place + "/blobs/sha256", os.R_OK | os.X_OK)), "")
 
     def place(self, digest: str) -> str:
+        if not DIGEST.match(digest):  # whoever built an image wrote its manifest
+            raise OSError("not a digest: " + digest)
         return os.path.join(self.path, "blobs", *digest.split(":", 1))
 
     def has(self, descriptor: dict[str, Any]) -> bool:
@@ -52,12 +56,24 @@ class Content:
             waiting = [entry["Id"] for entry in daemon.get("/images/json?all=1")]
         except DockerError:
             return found
+        seen = set()
         while waiting:
-            document = self.document(waiting.pop())
-            waiting += [entry["digest"] for entry in document.get("manifests", ())]
-            packed = document.get("layers", ())
-            config = self.document(document.get("config", {}).get("digest", "sha256:"))
-            diffs = config.get("rootfs", {}).get("diff_ids", ())
-            if len(packed) == len(diffs):
-                found.update((diff, layer) for diff, layer in zip(diffs, packed) if self.has(layer))
+            digest = waiting.pop()
+            if digest in seen:
+                continue
+            seen.add(digest)
+            try:
+                waiting += self.look_at(digest, found)
+            except (AttributeError, KeyError, TypeError):
+                continue  # no document of the form: that image's layers are sent
         return found
+
+    def look_at(self, digest: str, found: dict[str, dict[str, Any]]) -> list[str]:
+        """Add the layers of a manifest to `found`; the digests that an index names."""
+        document = self.document(digest)
+        packed = document.get("layers", ())
+        config = self.document(document.get("config", {}).get("digest", ""))
+        diffs = config.get("rootfs", {}).get("diff_ids", ())
+        if len(packed) == len(diffs):
+            found.update((diff, layer) for diff, layer in zip(diffs, packed) if self.has(layer))
+        return [entry["digest"] for entry in document.get("manifests", ())]

@@ -43,7 +43,7 @@ class Staging:
         if layer not in self.files:
             base = self.place(layer)
             for path in (base, base + "." + str(os.getpid())):
-                handle = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
+                handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o600)
                 try:
                     fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
                 except OSError:

@@ -9,8 +9,10 @@ import os
 from typing import Any, Callable
 
 from canaryctl.observe.agent.held import about_lock
+from canaryctl.observe.agent.regular import open_regular
 
 HISTORY_LINES = 50
+LARGEST_JSON = 4 << 20  # bytes
 RELEASES = 50  # the newest this many are listed
 
 
@@ -76,8 +78,10 @@ def hash_files(directory: str) -> dict[str, str]:
 def hash_file(path: str) -> str:
     if os.path.islink(path):
         return "link:" + os.readlink(path)
+    if not os.path.isfile(path):
+        return "special:"  # a pipe or socket that a service made: no file of a release
     digest = hashlib.sha256()
-    with open(path, "rb") as file:
+    with open_regular(path) as file:
         for block in iter(lambda: file.read(1 << 20), b""):
             digest.update(block)
     return digest.hexdigest()
@@ -118,8 +122,8 @@ def changed_since_start(base: str) -> list[str]:
 
 
 def load_json(path: str) -> Any:
-    with open(path, encoding="utf-8") as file:
-        return json.load(file)
+    with open_regular(path) as file:
+        return json.loads(file.read(LARGEST_JSON).decode("utf-8"))
 
 
 def last_lines(path: str, most: int = HISTORY_LINES) -> list[Any]:
