@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 # The hand-off note's own marks.
 _MARKS = {"passed": "✅ PASS", "failed": "❌ FAIL", "inconclusive": "⚠️", "skipped": "⏭ skipped"}
 _CELL_LIMIT = 500
+# Control characters, line separators, bidirectional controls, and what no encoding can say.
+_UNSEEN = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
 
 
 @functools.cache
@@ -38,6 +40,7 @@ def templates() -> jinja2.Environment:
     environment.filters.update(
         bound=bound_words,
         cell=cell,
+        code=code,
         figure=figure,
         indented=indented,
         result=result,
@@ -76,18 +79,39 @@ def source(name: str) -> str:
 
 def cell(value: Any) -> str:
     """Text inside a Markdown table or line: one line, no markup of its own."""
-    text = " ".join(str("" if value is None else value).split())
+    text = _line(value)
     if len(text) > _CELL_LIMIT:
         text = text[: _CELL_LIMIT - 1] + "…"
-    text = re.sub(r"[\x00-\x1f\x7f-\x9f]", "\ufffd", text)
     text = re.sub(r"([\\`*|])", r"\\\1", text)
-    return text.replace("<", "&lt;").replace("](", "]\\(")
+    # Neither links nor what they refer to, and nothing that begins a heading, list, quotation, rule or fence.
+    text = re.sub(r"\](?=[(\[:])", r"]\\", text)
+    text = re.sub(r"^([#>+=~_-]|\d+(?=[.)]))", lambda found: _begun(found[0]), text)
+    return text.replace("<", "&lt;")
+
+
+def _begun(text: str) -> str:
+    return f"{text}\\" if text.isdigit() else f"\\{text}"
+
+
+def code(value: Any) -> str:
+    """Text as Markdown code inside a line or table; empty for none."""
+    text = _line(value).replace("|", "\\|")
+    if not text:
+        return ""
+    longest = max(map(len, re.findall("`+", text)), default=0)
+    fence, space = "`" * (longest + 1), " " if longest else ""
+    return f"{fence}{space}{text}{space}{fence}"
 
 
 def indented(text: Any) -> str:
     """Text as a Markdown code block: lines that are code whatever they hold."""
-    kept = re.sub(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]", "\ufffd", str(text))
+    kept = _UNSEEN.sub("\ufffd", str(text).replace("\r\n", "\n"))
     return "\n".join(f"    {line}" for line in kept.split("\n"))
+
+
+def _line(value: Any) -> str:
+    text = "" if value is None else str(value)
+    return _UNSEEN.sub("\ufffd", " ".join(text.split()))
 
 
 def result(row: Mapping[str, Any] | None) -> str:
