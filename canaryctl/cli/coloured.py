@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from canaryctl.cli.output import Printer, clean
+from canaryctl.cli.output import Printer, field
 from canaryctl.logs import LogLine
 
 # Red is left to errors, and black and white to the terminal's own text.
@@ -20,13 +20,13 @@ class LogPrinter:
     def __call__(self, line: LogLine) -> None:
         """Print a line."""
         host, service = self._name("host", line.host), self._name("service", line.service)
-        self._to.line(f"{host}  {service}  {' '.join(part for part in (line.time, clean(line.text)) if part)}".rstrip())
+        self._to.line(f"{host}  {service}  {' '.join(part for part in (line.time, field(line.text)) if part)}".rstrip())
         self._to.stream.flush()
 
     def _name(self, kind: str, name: str) -> str:
         self._widths[kind] = max(self._widths[kind], len(name))
-        padded = clean(name).ljust(self._widths[kind])
+        padded = field(name).ljust(self._widths[kind])
         if not self._to.colour or not name:
             return padded
         colour = self._colours.setdefault(f"{kind} {name}", _COLOURS[len(self._colours) % len(_COLOURS)])
-        return f"\x1b[{colour}m{padded}\x1b[0m"
+        return self._to.paint(padded, colour)

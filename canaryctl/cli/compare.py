@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from canaryctl.cli import options as opt
-from canaryctl.cli.output import Printer, clean, print_json
+from canaryctl.cli.output import Printer, field, print_json
 
 
 class CompareOutput(StrEnum):
@@ -59,7 +59,7 @@ def print_comparison(comparison: dict[str, Any], to: Printer) -> None:
 
     found = tables(comparison)
     lines = [line for table in found for line in table.lines]
-    titles = [clean(comparison[side]["title"]) for side in ("a", "b")]
+    titles = [field(comparison[side]["title"]) for side in ("a", "b")]
     label = min(max((len(line.label) for line in lines), default=0), 40)
     columns = [
         min(max([len(title), *(len(cell) for cell in cells)]), 34)
@@ -67,8 +67,8 @@ def print_comparison(comparison: dict[str, Any], to: Printer) -> None:
     ]
     for side, name in (("a", "left"), ("b", "right")):
         run = comparison[side]
-        what = " ".join(clean(run[key]) for key in ("command", "environment", "variant") if run[key])
-        to.line(f"{name:<6} {run['id']}  {what}  {to.verdict(run['verdict'])}")
+        what = " ".join(field(run[key]) for key in ("command", "environment", "variant") if run[key])
+        to.line(f"{name:<6} {field(run['id'])}  {what}  {to.verdict(run['verdict'])}")
     for table in found:
         to.line()
         heading = f"{table.title:<{label}}  {titles[0]:<{columns[0]}}  {titles[1]:<{columns[1]}}"
@@ -81,11 +81,11 @@ def print_comparison(comparison: dict[str, Any], to: Printer) -> None:
 def _row(line: Any, label: int, columns: list[int], to: Printer) -> str:
     moods = {"better": "good", "worse": "bad"}
     cells = [
-        to.paint(clean(text).ljust(width), _style(verdict))
+        to.paint(field(text).ljust(width), _style(verdict))
         for text, verdict, width in zip((line.a, line.b), line.verdicts, columns, strict=True)
     ]
-    change = to.paint(clean(line.change), moods.get(line.mood, ""))
-    name = clean(line.label)
+    change = to.paint(field(line.change), moods.get(line.mood, ""))
+    name = field(line.label)
     if len(name) > label:  # a log line: the figures go below it
         return f"{name}\n{'':<{label}}  {cells[0]}  {cells[1]}  {change}".rstrip()
     return f"{name:<{label}}  {cells[0]}  {cells[1]}  {change}".rstrip()

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from canaryctl.cli import options as opt
-from canaryctl.cli.output import Output, Printer, clean, print_json
+from canaryctl.cli.output import Output, Printer, field, print_json
 
 if TYPE_CHECKING:
     from canaryctl.contract import Row
@@ -65,12 +65,12 @@ def _print(examined: Sequence[Examined], to: Printer) -> None:
     for one in examined:
         image = one.image
         to.line(f"{to.paint(image.name, 'bold')}  {image.reference}  {show_size(image.size)}  {image.id[:19]}")
-        width = min(max((len(clean(row.check)) for row in one.rows), default=0), 50)
+        width = min(max((len(field(row.check)) for row in one.rows), default=0), 50)
         for row in one.rows:
             _print_row(row, width, to)
         to.line("  biggest layers:")
         for layer in biggest(one.layers):
-            to.line(f"    {show_size(layer['size']):>8}  {clean(layer['created_by'])[:100]}")
+            to.line(f"    {show_size(layer['size']):>8}  {field(layer['created_by'])[:100]}")
         to.line()
     counts = [row.verdict for one in examined for row in one.rows]
     words = ("passed", "failed", "inconclusive", "skipped")
@@ -80,7 +80,7 @@ def _print(examined: Sequence[Examined], to: Printer) -> None:
 
 def _print_row(row: Row, width: int, to: Printer) -> None:
     known = " (checked before)" if row.cached else ""
-    seen = f"{clean(row.found)[:80]}{known}" if row.verdict == "passed" else f"{row.verdict}{known}"
-    to.line(f"  {to.symbol(row.verdict)} {clean(row.check).ljust(width)}  {seen}".rstrip())
+    seen = f"{field(row.found)[:80]}{known}" if row.verdict == "passed" else f"{row.verdict}{known}"
+    to.line(f"  {to.symbol(row.verdict)} {field(row.check).ljust(width)}  {seen}".rstrip())
     if row.reason:
         to.wrapped(row.reason, 6)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 import typer
 
 from canaryctl.cli.options import duration, takes
-from canaryctl.cli.output import Output, print_beside, print_plan, print_result
+from canaryctl.cli.output import Output, Printer, print_beside, print_plan, print_result
 from canaryctl.cli.promotion import print_promotion
 
 if TYPE_CHECKING:
@@ -234,11 +234,12 @@ def _dry_run(request: Request, output: Output) -> None:
 
     hosts, failures = pipeline.bytes_to_push(request)
     if output is Output.TEXT:
+        to = Printer(sys.stdout)
         for host, found in hosts.items():
             what = f": {', '.join(found['images'])}" if found["images"] else ""
-            typer.echo(f"{host:<20} {found['bytes'] / 1e6:>9.1f} MB in {len(found['layers'])} layers{what}")
+            to.line(f"{host:<20} {found['bytes'] / 1e6:>9.1f} MB in {len(found['layers'])} layers{what}")
             for source in found.get("pulled", ()):
-                typer.echo(f"{'':<20} pulls {source}")
+                to.line(f"{'':<20} pulls {source}")
     else:
         print_json({"hosts": hosts})
     for failure in failures:
@@ -264,9 +265,9 @@ def _plan(request: Request, output: Output, only: str | None = None) -> None:
         print_promotion(answer)
         print_plan(answer["plan"]["changes"])
         for note in answer["notes"]:
-            typer.echo(f"note: {note}")
+            Printer(sys.stdout).line(f"note: {note}")
         for text in answer["diffs"]:
-            typer.echo(text)
+            Printer(sys.stdout).line(text)
     else:
         print_json(answer)
 
@@ -288,7 +289,7 @@ def _run(
     with make_progress(output) as progress:
         document = work([progress, keep_diff])
     if output is Output.TEXT:
-        typer.echo("\n".join(["", *diffs]))
+        Printer(sys.stdout).line("\n".join(["", *diffs]))
         for other in beside:
             print_beside(other, document)
     _leave(document, output)
@@ -312,7 +313,7 @@ def _confirm_both(yes: bool, output: Output) -> Callable[[Mapping[str, Sequence[
     def confirm(plans: Mapping[str, Sequence[Change]]) -> bool:
         if output is Output.TEXT:
             for title, changes in plans.items():
-                typer.echo(f"{title}:")
+                Printer(sys.stdout).line(f"{title}:")
                 print_plan([change.as_dict() for change in changes])
         return yes or _ask("make these changes, the baseline's and then the candidate's?")
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from canaryctl.cli.output import Printer, clean
+from canaryctl.cli.output import Printer, clean, field
 
 _MOODS = {"critical": "failed", "error": "failed", "warning": "inconclusive", "info": "skipped"}
 
@@ -18,7 +18,7 @@ def print_findings(document: Mapping[str, Any], to: Printer) -> None:
             _print_finding(row, to)
     ignored = [row for row in document["findings"] if row["ignored"] is not None]
     for row in ignored:
-        to.line(f"  {to.symbol('skipped')} ignored {row['id']}  {clean(row['where'])}")
+        to.line(f"  {to.symbol('skipped')} ignored {field(row['id'])}  {field(row['where'])}")
         to.wrapped(f"{row['what']}; because: {row['ignored']}", 6)
     if told and told["compared"]:
         _print_compared(told["compared"], to)
@@ -31,13 +31,13 @@ def print_findings(document: Mapping[str, Any], to: Printer) -> None:
         to.line("  the GPU of at least one host is a simulation: this proves the plumbing, not the hardware")
     to.line(f"  {'findings':<10} {', '.join(counts) or 'none'}")
     to.line(f"  {'verdict':<10} {to.verdict(document['verdict'])} in {document['seconds'] or 0:.1f} s")
-    to.line(f"  {'run':<10} {document['id']}")
-    to.line(f"  {'evidence':<10} {document['directory']}")
+    to.line(f"  {'run':<10} {field(document['id'])}")
+    to.line(f"  {'evidence':<10} {field(document['directory'])}")
 
 
 def _print_finding(row: Mapping[str, Any], to: Printer) -> None:
     mood = _MOODS[row["severity"]]
-    to.line(f"  {to.symbol(mood)} {to.verdict(row['severity'], 8)} {row['id']}  {clean(row['where'])}")
+    to.line(f"  {to.symbol(mood)} {to.verdict(row['severity'], 8)} {field(row['id'])}  {field(row['where'])}")
     to.wrapped(row["what"], 6)
     if row["fix"]:
         to.wrapped(f"fix: {row['fix']}", 6)
@@ -50,5 +50,6 @@ def _print_compared(compared: Mapping[str, Any], to: Printer) -> None:
     to.line(to.paint(f"  since {compared['run']}", "bold"))
     for word in ("new", "gone"):
         for row in compared[word]:
-            to.line(f"    {word:<5} {row['severity']:<8} {row['id']}  {clean(row['where'])}: {clean(row['what'])}")
+            what = f"{field(row['id'])}  {field(row['where'])}: {field(row['what'])}"
+            to.line(f"    {word:<5} {field(row['severity']):<8} {what}")
     to.line(f"    {len(compared['new'])} new, {len(compared['gone'])} gone, {len(compared['same'])} the same")

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from canaryctl.cli import options as opt
-from canaryctl.cli.output import Output, Printer, clean, print_event, print_json
+from canaryctl.cli.output import Output, Printer, field, print_event, print_json
 
 if TYPE_CHECKING:
     from canaryctl.scene import Request
@@ -37,7 +37,7 @@ def history(
     else:
         to = Printer(sys.stdout)
         for text in past.history_lines(answer):
-            to.line(clean(text).replace("->", to.arrow()))
+            to.line(field(text).replace("->", to.arrow()))
     for failure in failures:
         print_error(failure)
     raise typer.Exit(3 if failures else 0)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from canaryctl.cli.options import duration, takes
-from canaryctl.cli.output import Output, Printer, clean, print_error, print_json
+from canaryctl.cli.output import Output, Printer, field, print_error, print_json
 
 if TYPE_CHECKING:
     from canaryctl.scene import Request
@@ -27,7 +27,7 @@ def status(request: Request, output: Output) -> None:
         for host, found in answer["locks"].items():
             said = [*locks.lock_lines(found["stack"]), *locks.lock_lines(found["host"], "the whole host is ")]
             for line in said or ["free"]:
-                to.line(clean(f"{host}: {line}"))
+                to.line(field(f"{host}: {line}"))
     else:
         print_json(answer)
     for failure in failures:
@@ -52,7 +52,7 @@ def acquire(
         return
     to = Printer(sys.stdout)
     for lock in answer["displaced"]:
-        to.line(clean(f"displaced: {' '.join(locks.lock_lines(lock))}"))
+        to.line(field(f"displaced: {' '.join(locks.lock_lines(lock))}"))
     to.line(f"{answer['environment']} is locked for {ttl} on {', '.join(answer['locked'])}")
 
 
@@ -68,7 +68,7 @@ def release(request: Request, output: Output) -> None:
     to = Printer(sys.stdout)
     for host, gone in answer["released"].items():
         for lock in gone:
-            to.line(clean(f"{host}: released, was {' '.join(locks.lock_lines(lock))}"))
+            to.line(field(f"{host}: released, was {' '.join(locks.lock_lines(lock))}"))
     if not answer["released"]:
         to.line(f"{answer['environment']} was not locked")
 

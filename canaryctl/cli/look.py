@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from canaryctl.cli import options as opt
-from canaryctl.cli.output import Output, Printer, clean, print_json
+from canaryctl.cli.output import Output, Printer, field, print_json
 
 if TYPE_CHECKING:
     from canaryctl.scene import Request
@@ -77,7 +77,7 @@ def status(request: Request, output: Output) -> None:
     if output is Output.TEXT:
         to = Printer(sys.stdout)
         for line in lines(answer):
-            to.line(clean(line))
+            to.line(field(line))
     else:
         print_json(answer)
     for problem in problems:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import secrets
 import shutil
 import sys
 import textwrap
@@ -15,7 +16,11 @@ from typing import IO, Any
 from canaryctl.errors import CanaryError
 from canaryctl.record.words import flaky_words
 
-_CONTROL = re.compile(r"[\x00-\x09\x0b-\x1f\x7f-\x9f]")
+# What drives a terminal, or has text shown in another order than it is in: C0, DEL, C1, line and paragraph separators,
+# bidirectional controls; and what no encoding can say.
+_UNSEEN = "\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff"
+_CONTROL = re.compile(f"[\x00-\x09\x0b-\x1f{_UNSEEN}]")
+_JSON_LEAVES = re.compile(f"[{_UNSEEN}]")  # where it does not escape all that is not ASCII
 _SYMBOLS = {"good": ("✓", "+"), "bad": ("✗", "x"), "warn": ("!", "!"), "off": ("-", "-"), "arrow": ("→", "->")}
 _COLOURS = {"good": "32", "bad": "31", "warn": "33", "off": "2", "bold": "1", "soft": "2"}
 _MOODS = {
@@ -42,16 +47,26 @@ class Printer:
         self.terminal = _is_terminal(stream)
         self.colour = self.terminal and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
         self.width = min(shutil.get_terminal_size((80, 24)).columns, 120) if self.terminal else 80
+        # Our own colours until a line is printed: nobody else can write one, so all else may be cleaned.
+        self._mark = f"\ue000{secrets.token_hex(8)}:"
+        self._marks = re.compile(re.escape(self._mark) + "([0-9]+);")
 
     def line(self, text: str = "") -> None:
-        """Print one line (or several)."""
+        """Print one line (or several): any text, in which only what `paint` made has a colour."""
         encoding = getattr(self.stream, "encoding", None) or "utf-8"
-        self.stream.write(text.encode(encoding, "replace").decode(encoding) + "\n")
+        self.stream.write(self.shown(text).encode(encoding, "replace").decode(encoding) + "\n")
+
+    def shown(self, text: str) -> str:
+        """The text as a terminal may get it: cleaned, with the colours of `paint`."""
+        return self._marks.sub(lambda found: f"\x1b[{found[1]}m", clean(text))
 
     def paint(self, text: str, style: str) -> str:
-        """The text in the colour of good, bad, warn, off, bold or soft, where colours are wanted."""
-        code = _COLOURS.get(style, "")
-        return f"\x1b[{code}m{text}\x1b[0m" if self.colour and code and text else text
+        """The text in the colour of good, bad, warn, off, bold or soft, or an SGR number, where colours are wanted.
+
+        Only for `line` and `shown`: a mark stands for the colour until then.
+        """
+        code = style if style.isdigit() else _COLOURS.get(style, "")
+        return f"{self._mark}{code};{text}{self._mark}0;" if self.colour and code and text else text
 
     def symbol(self, word: str) -> str:
         """The mark of a verdict or status, painted."""
@@ -64,7 +79,7 @@ class Printer:
 
     def verdict(self, word: str, width: int = 0) -> str:
         """A verdict or status, painted and padded."""
-        return self.paint(word.ljust(width), _MOODS.get(word, "off"))
+        return self.paint(field(word).ljust(width), _MOODS.get(word, "off"))
 
     def wrapped(self, text: Any, indent: int) -> None:
         """Print a paragraph of foreign text, indented and wrapped."""
@@ -80,11 +95,22 @@ def clean(text: Any) -> str:
     return _CONTROL.sub(lambda found: " " if found[0] == "\t" else "\ufffd", str(text).replace("\r\n", "\n"))
 
 
+def field(text: Any) -> str:
+    """Foreign text as a part of one line: a name with a line break must not add a row of its own."""
+    return clean(text).replace("\n", "\ufffd")
+
+
 def print_json(document: Any, out: IO[str] | None = None) -> None:
     """A JSON document on standard output, indented."""
     out = out or sys.stdout
-    out.write(json.dumps(document, indent=2, ensure_ascii=not _can_encode(out, "✓é")) + "\n")
+    out.write(as_json(document, out, indent=2) + "\n")
     out.flush()
+
+
+def as_json(document: Any, out: IO[str], indent: int | None = None) -> str:
+    """JSON that any stream takes and no terminal obeys: what is not to be seen is escaped, and reads back the same."""
+    text = json.dumps(document, indent=indent, ensure_ascii=not _can_encode(out, "✓é"))
+    return _JSON_LEAVES.sub(lambda found: f"\\u{ord(found[0]):04x}", text)
 
 
 def print_result(
@@ -108,7 +134,7 @@ def print_result(
 
 def print_event(event: Mapping[str, Any], out: IO[str]) -> None:
     """One event as one line of JSON."""
-    out.write(json.dumps(event, ensure_ascii=not _can_encode(out, "✓é")) + "\n")
+    out.write(as_json(event, out) + "\n")
     out.flush()
 
 
@@ -118,7 +144,7 @@ def print_run(document: Mapping[str, Any], to: Printer, every_stage: bool = Fals
     _print_metrics(document.get("metrics") or [], to)
     for row in document.get("contracts") or []:
         if row["verdict"] != "passed":
-            to.line(f"  {to.symbol(row['verdict'])} contract {clean(row['image'])}: {clean(row['check'])}")
+            to.line(f"  {to.symbol(row['verdict'])} contract {field(row['image'])}: {field(row['check'])}")
             to.wrapped(row.get("reason") or row.get("found") or row["verdict"], 6)
     _print_stages(document, to, every_stage)
     _print_facts(document, to)
@@ -130,10 +156,10 @@ def print_plan(changes: Sequence[Mapping[str, Any]], out: IO[str] | None = None)
     if not changes:
         to.line("nothing to change")
     for host in dict.fromkeys(change["host"] for change in changes):
-        to.line(to.paint(clean(host), "bold"))
+        to.line(to.paint(field(host), "bold"))
         for change in changes:
             if change["host"] == host:
-                to.line(f"  {clean(change['stage']):<10} {clean(change['what'])}")
+                to.line(f"  {field(change['stage']):<10} {field(change['what'])}")
                 if change.get("reason"):
                     to.wrapped(f"because {change['reason']}", 13)
     to.stream.flush()
@@ -149,7 +175,10 @@ def print_error(error: CanaryError | Mapping[str, str], err: IO[str] | None = No
         to.line(f"  {line}")
     for label, key in (("where", "where"), ("help", "hint")):
         if fields.get(key):
-            to.line(f"  {to.paint(label + ':', 'bold')} {clean(fields[key])}")
+            first, *more = clean(fields[key]).splitlines()
+            to.line(f"  {to.paint(label + ':', 'bold')} {first}")
+            for line in more:
+                to.line(f"    {line}")
     to.stream.flush()
 
 
@@ -168,7 +197,7 @@ def print_beside(baseline: Mapping[str, Any], candidate: Mapping[str, Any], out:
     to.line(to.paint(f"  {'Test':<{widths[0]}}  {titles[0]:<{widths[1]}}  {titles[1]}", "bold"))
     for name in names:
         shown = [_mark(found.get(name), to) for found in rows]
-        to.line(f"  {clean(name):<{widths[0]}}  {shown[0]:<{widths[1]}}  {shown[1]}")
+        to.line(f"  {field(name):<{widths[0]}}  {shown[0]:<{widths[1]}}  {shown[1]}")
     to.line()
 
 
@@ -180,10 +209,10 @@ def _mark(verdict: str | None, to: Printer) -> str:
 
 
 def _print_probes(probes: Sequence[Mapping[str, Any]], to: Printer) -> None:
-    width = min(max((len(clean(row["name"])) for row in probes), default=0), 40)
+    width = min(max((len(field(row["name"])) for row in probes), default=0), 40)
     for row in probes:
         seconds = f"{row['seconds']:.1f} s" if row.get("seconds") is not None else ""
-        name = clean(row["name"]).ljust(width)
+        name = field(row["name"]).ljust(width)
         aside = "" if row.get("gates", True) else "  does not gate"
         to.line(f"  {to.symbol(row['verdict'])} {name}  {to.verdict(row['verdict'], 12)}  {seconds:>8}{aside}".rstrip())
         if row.get("reason") and row["verdict"] != "passed":
@@ -197,7 +226,7 @@ def _print_probes(probes: Sequence[Mapping[str, Any]], to: Printer) -> None:
 def _print_metrics(metrics: Sequence[Mapping[str, Any]], to: Printer) -> None:
     for row in metrics:
         aside = "" if row["gates"] else "; does not gate"
-        to.line(f"  {to.symbol(row['verdict'])} metric {clean(row['name'])}: {to.verdict(row['verdict'])}{aside}")
+        to.line(f"  {to.symbol(row['verdict'])} metric {field(row['name'])}: {to.verdict(row['verdict'])}{aside}")
         to.wrapped(row["reason"], 6)
     if metrics:
         to.line()
@@ -208,7 +237,7 @@ def _print_stages(document: Mapping[str, Any], to: Printer, every_stage: bool) -
     changed = [stage for stage in stages if stage["status"] in ("changed", "failed")]
     for stage in stages if every_stage else changed:
         to.line(
-            f"  {to.symbol(stage['status'])} {clean(stage['name']):<10} {clean(stage['host']):<16} "
+            f"  {to.symbol(stage['status'])} {field(stage['name']):<10} {field(stage['host']):<16} "
             f"{to.verdict(stage['status'], 8)} {stage['seconds']:>6.1f} s"
         )
     if not changed and document.get("finished") and not document.get("error"):
@@ -238,7 +267,7 @@ def _print_facts(document: Mapping[str, Any], to: Printer) -> None:
         to.wrapped(f"warning: {where}{warning['what']}", 2)
     for label, value in facts.items():
         if value:
-            to.line(f"  {label:<10} {value}")
+            to.line(f"  {label:<10} {field(value)}")
 
 
 def _can_encode(stream: IO[str], text: str) -> bool:

@@ -112,7 +112,7 @@ class Live(Progress):
         if text:
             status = str(event.get("verdict") or event.get("status") or _ALERTS.get(event["type"], ""))
             mark = f"{self._to.symbol(status)} " if status else "  "
-            self._console.print(Text.from_ansi(mark + text))
+            self._console.print(Text.from_ansi(self._to.shown(mark + text)))
 
     def _rows(self) -> RenderableType:
         from rich.table import Table

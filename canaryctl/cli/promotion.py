@@ -2,24 +2,23 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Mapping
 from typing import Any
 
-import typer
-
-from canaryctl.cli.output import clean
+from canaryctl.cli.output import Printer, field
 
 
 def promotion_text(promotion: Mapping[str, Any]) -> str:
     """A promotion in a few lines."""
     from canaryctl.promotion import lines_of
 
-    return "\n".join(clean(line) for line in lines_of(promotion))
+    return "\n".join(field(line) for line in lines_of(promotion))
 
 
 def print_promotion(answer: Mapping[str, Any]) -> None:
     """What a plan would promote, and what it would force."""
     if answer["promotion"]:
-        typer.echo(promotion_text(answer["promotion"]))
+        Printer(sys.stdout).line(promotion_text(answer["promotion"]))
     for refused in (answer["forced"] or {}).get("overrides", ()):
-        typer.echo(clean(f"forced: {refused}"))
+        Printer(sys.stdout).line(f"forced: {field(refused)}")

@@ -13,7 +13,7 @@ import typer
 from canaryctl.cli import options as opt
 from canaryctl.cli.compare import compare
 from canaryctl.cli.findings import print_findings
-from canaryctl.cli.output import Output, Printer, print_json, print_run
+from canaryctl.cli.output import Output, Printer, field, print_json, print_run
 from canaryctl.cli.prune import prune
 
 if TYPE_CHECKING:
@@ -59,7 +59,8 @@ def list_(
     if not found:
         to.line(f"no runs yet in {directory}; `canaryctl deploy ENVIRONMENT` makes one")
         return
-    widths = [max(len(str(run[key])) for run in found) for key in ("id", "environment")]
+    found = [{key: field(value) if isinstance(value, str) else value for key, value in run.items()} for run in found]
+    widths = [max(len(run[key]) for run in found) for key in ("id", "environment")]
     to.line(to.paint(f"{'RUN':<{widths[0]}}  {'ENVIRONMENT':<{widths[1]}}  VERDICT       SECONDS  RELEASE", "bold"))
     for run in found:
         seconds = f"{run['seconds']:.1f}" if run["seconds"] is not None else ""
@@ -94,7 +95,7 @@ def show(run: RunArgument = None, output: opt.OutputMode = Output.TEXT, runs: op
     else:
         print_run(document, to, every_stage=True)
     for name, image in document["release"]["images"].items():
-        to.line(f"  {'image':<10} {name:<14} {human_size(image.get('size')):>8}  {image.get('id', '')}")
+        to.line(f"  {'image':<10} {field(name):<14} {human_size(image.get('size')):>8}  {field(image.get('id', ''))}")
     if document["error"]:
         from canaryctl.cli.output import print_error
 
@@ -112,7 +113,7 @@ def verify(run: RunArgument = None, runs: opt.RunsDir = None) -> None:
     problems = verify_run(stored.path)
     to = Printer(sys.stdout)
     for problem in problems:
-        to.line(f"{to.symbol('failed')} {problem}")
+        to.line(f"{to.symbol('failed')} {field(problem)}")
     if problems:
         to.line(f"{stored.document['id']} does not verify: {len(problems)} differences in {stored.path}")
         raise typer.Exit(1)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import typer
 
 from canaryctl.cli import options as opt
-from canaryctl.cli.output import Output, Printer, print_json
+from canaryctl.cli.output import Output, Printer, field, print_json
 
 if TYPE_CHECKING:
     from canaryctl.scene import Request
@@ -45,7 +45,7 @@ def _show(answer: dict[str, object], lines: list[str], output: Output) -> None:
         return
     to = Printer(sys.stdout)
     for line in lines:
-        to.line(line)
+        to.line(field(line))
     to.stream.flush()
 
 

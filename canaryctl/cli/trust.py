@@ -10,7 +10,7 @@ import typer
 from typer.core import TyperGroup
 
 from canaryctl.cli import options as opt
-from canaryctl.cli.output import Output, Printer, print_json
+from canaryctl.cli.output import Output, Printer, field, print_json
 
 if TYPE_CHECKING:
     from canaryctl.scene import Request
@@ -51,7 +51,7 @@ def hosts(
     to = Printer(sys.stdout)
     if output is Output.TEXT:
         for line in trusting.lines(answer):
-            to.line(line)
+            to.line(field(line))
         to.stream.flush()
     count = sum(len(host.to_pin) for host in answer.hosts)
     if count:

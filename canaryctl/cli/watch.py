@@ -9,7 +9,7 @@ import time
 from types import TracebackType
 from typing import IO, TYPE_CHECKING, Any
 
-from canaryctl.cli.output import Output, Printer, clean
+from canaryctl.cli.output import Output, Printer, clean, field
 from canaryctl.cli.progress import Event, Progress, make_progress
 
 if TYPE_CHECKING:
@@ -86,8 +86,8 @@ class Table(Progress):
             was = f", was {row['before']}" if row.get("before") else ""
             words = " ".join(clean(row.get("reason") or "").split())
             grid.add_row(
-                Text.from_ansi(f"{self._to.symbol(verdict or 'running')} {clean(name)}"),
-                Text.from_ansi(self._to.verdict(verdict) + (" (flaky)" if row.get("flaky") else "")),
+                Text.from_ansi(self._to.shown(f"{self._to.symbol(verdict or 'running')} {field(name)}")),
+                Text.from_ansi(self._to.shown(self._to.verdict(verdict) + (" (flaky)" if row.get("flaky") else ""))),
                 Text("runs" if row.get("busy") else f"{row.get('seconds') or 0:.1f} s"),
                 Text(f"for {now - row['since']:.0f} s{was}" if verdict else ""),
                 Text(words),

@@ -140,8 +140,9 @@ class Run:
             for listener in list(self._listeners):
                 try:
                     listener(event)
-                except OSError as gone:
-                    # Nobody reads the output any more; what is being done to the hosts must still end in order.
+                except Exception as gone:
+                    # Nobody reads the output any more, or it cannot be written there; what is being done to the hosts
+                    # must still end in order.
                     self._listeners.remove(listener)
                     self.document["notes"].append(f"progress output ended early: {gone}")
 
