@@ -37,20 +37,22 @@ def compare(
     same environment.
     """
     from canaryctl.record.compare import compare as compare_documents
+    from canaryctl.record.reading import damage_told
     from canaryctl.record.store import two_runs
 
     first, second = two_runs(opt.runs_dir(runs), a, b)
-    comparison = compare_documents(first.document, second.document)
-    if output is CompareOutput.JSON:
-        print_json(comparison)
-    elif output is CompareOutput.TEXT:
-        print_comparison(comparison, Printer(sys.stdout))
-    else:
-        from canaryctl.record.page import render_comparison_html
-        from canaryctl.record.report import render_comparison_markdown
+    with damage_told(second.path), damage_told(first.path):
+        comparison = compare_documents(first.document, second.document)
+        if output is CompareOutput.JSON:
+            print_json(comparison)
+        elif output is CompareOutput.TEXT:
+            print_comparison(comparison, Printer(sys.stdout))
+        else:
+            from canaryctl.record.page import render_comparison_html
+            from canaryctl.record.report import render_comparison_markdown
 
-        render = render_comparison_html if output is CompareOutput.HTML else render_comparison_markdown
-        sys.stdout.buffer.write(render(comparison).encode("utf-8", "backslashreplace"))
+            render = render_comparison_html if output is CompareOutput.HTML else render_comparison_markdown
+            sys.stdout.buffer.write(render(comparison).encode("utf-8", "backslashreplace"))
 
 
 def print_comparison(comparison: dict[str, Any], to: Printer) -> None:

@@ -6,7 +6,7 @@ import os
 import sys
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -74,8 +74,8 @@ def list_(
 @app.command()
 def show(run: RunArgument = None, output: opt.OutputMode = Output.TEXT, runs: opt.RunsDir = None) -> None:
     """Show a run: its rows, images, stages, error, and where its evidence is."""
+    from canaryctl.record.reading import damage_told
     from canaryctl.record.store import load_run
-    from canaryctl.record.words import human_size
 
     stored = load_run(opt.runs_dir(runs), run)
     document = stored.document
@@ -84,11 +84,17 @@ def show(run: RunArgument = None, output: opt.OutputMode = Output.TEXT, runs: op
 
         print_json(document) if output is Output.JSON else print_event(document, sys.stdout)
         return
-    to = Printer(sys.stdout)
+    with damage_told(stored.path):
+        _show(document, Printer(sys.stdout))
+
+
+def _show(document: dict[str, Any], to: Printer) -> None:
+    """A run as text."""
+    from canaryctl.record.words import human_size
+
     of = f" of {document['stack']}" if document["stack"] else ""
-    to.line(
-        to.paint(f"{document['command']}{of} on {document['environment']}, {document['started'] or 'unknown'}", "bold")
-    )
+    title = f"{document['command']}{of} on {document['environment']}, {document['started'] or 'unknown'}"
+    to.line(to.paint(field(title), "bold"))
     to.line()
     if document["audit"]:
         print_findings(document, to)
@@ -115,9 +121,9 @@ def verify(run: RunArgument = None, runs: opt.RunsDir = None) -> None:
     for problem in problems:
         to.line(f"{to.symbol('failed')} {field(problem)}")
     if problems:
-        to.line(f"{stored.document['id']} does not verify: {len(problems)} differences in {stored.path}")
+        to.line(f"{stored.path.name} does not verify: {len(problems)} differences in {stored.path}")
         raise typer.Exit(1)
-    to.line(f"{to.symbol('passed')} {stored.document['id']} verifies")
+    to.line(f"{to.symbol('passed')} {stored.path.name} verifies")
 
 
 @app.command()
@@ -128,16 +134,19 @@ def export(
 ) -> None:
     """Print a run's report to standard output."""
     from canaryctl.record.page import render_html
+    from canaryctl.record.reading import damage_told
     from canaryctl.record.report import render_junit, render_markdown
     from canaryctl.record.store import load_run
 
-    document = load_run(opt.runs_dir(runs), run).document
+    stored = load_run(opt.runs_dir(runs), run)
     if format_ is Format.JSON:
-        print_json(document)
+        print_json(stored.document)
         return
     render = {Format.MD: render_markdown, Format.HTML: render_html, Format.JUNIT: render_junit}[format_]
+    with damage_told(stored.path):
+        text = render(stored.document)
     # Each of these says UTF-8 of itself, or is taken for it; a terminal's own encoding would make that a lie.
-    sys.stdout.buffer.write(render(document).encode("utf-8", "backslashreplace"))
+    sys.stdout.buffer.write(text.encode("utf-8", "backslashreplace"))
 
 
 @app.command("open")
@@ -166,10 +175,13 @@ def _report(stored: StoredRun) -> Path:
     import tempfile
 
     from canaryctl.record.page import render_html
+    from canaryctl.record.reading import damage_told
 
-    path = Path(tempfile.mkdtemp(prefix="canaryctl-")) / f"{stored.document['id']}.html"
+    path = Path(tempfile.mkdtemp(prefix="canaryctl-")) / f"{stored.path.name}.html"
     path.touch(mode=0o600)
-    path.write_bytes(render_html(stored.document).encode("utf-8", "backslashreplace"))
+    with damage_told(stored.path):
+        page = render_html(stored.document)
+    path.write_bytes(page.encode("utf-8", "backslashreplace"))
     return path
 
 

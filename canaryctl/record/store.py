@@ -13,8 +13,10 @@ from typing import Any
 from canaryctl.errors import ConfigError
 from canaryctl.record.document import new_document
 from canaryctl.record.files import MANIFEST, files_below, sha256
+from canaryctl.record.reading import readable
 
-_ID = re.compile(r"(?P<second>\d{8}T\d{6}Z)-(?P<command>.+)-(?P<fraction>[0-9a-f]{4})")
+_ID = re.compile(r"(?P<second>\d{8}T\d{6}Z)-(?P<command>[A-Za-z0-9._@+-]+)-(?P<fraction>[0-9a-f]{4})", re.ASCII)
+_ENVIRONMENT = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]*")
 _SUMMARY = (
     *("id", "environment", "command", "verdict", "started", "finished", "seconds", "exit_code"),
     *("stack", "variant", "operator", "directory", "simulated", "role"),
@@ -130,7 +132,7 @@ def _directories(runs_dir: Path, environment: str | None = None) -> Iterator[Pat
     environments = [runs_dir / environment] if environment else list(runs_dir.iterdir())
     found: list[tuple[str, str, Path]] = []
     for folder in environments:
-        for path in folder.iterdir() if folder.is_dir() else ():
+        for path in folder.iterdir() if _ENVIRONMENT.fullmatch(folder.name) and folder.is_dir() else ():
             if match := _ID.fullmatch(path.name):
                 found.append((match["second"], match["fraction"], path))
     yield from (path for *_, path in sorted(found, key=lambda run: (run[0], run[1], str(run[2])), reverse=True))
@@ -140,11 +142,18 @@ def _read(path: Path) -> dict[str, Any]:
     """run.json with every key; a run that never finished says so, one that still runs is `running`."""
     fault = ""
     try:
-        document = json.loads((path / "run.json").read_bytes())
-        if not isinstance(document, dict):
+        written = json.loads((path / "run.json").read_bytes(), parse_constant=_no_number)
+        if not isinstance(written, dict):
             raise ValueError("not an object")
-    except (OSError, ValueError) as error:
-        fault, document = f"run.json cannot be read: {error}", {}
+    except (OSError, ValueError, RecursionError) as error:
+        fault, written = f"run.json cannot be read: {error}", {}
+    return as_stored(path, written, fault)
+
+
+def as_stored(path: Path, written: dict[str, Any], fault: str = "") -> dict[str, Any]:
+    """What run.json says, as far as it can be read; where it cannot, the run has no verdict and an error says why."""
+    document, damage = readable(written)
+    fault = fault or (damage and f"run.json is damaged: {damage}")
     match = _ID.fullmatch(path.name)
     document = (
         new_document(
@@ -155,13 +164,18 @@ def _read(path: Path) -> dict[str, Any]:
     if fault or document["finished"] is None:
         running = not fault and _is_held(path / "events.jsonl")
         document["verdict"] = "running" if running else "interrupted"
-        if not running and not document["error"]:
+        if fault or (not running and not document["error"]):
             document["error"] = {
-                "what": fault or "the command ended without finishing its record (killed, or the machine stopped)",
+                "what": fault[:1000]
+                or "the command ended without finishing its record (killed, or the machine stopped)",
                 "where": str(path),
                 "hint": "`canaryctl status ENVIRONMENT` says what the hosts serve now",
             }
     return document
+
+
+def _no_number(word: str) -> float:
+    raise ValueError(f"{word} is no number that a run writes")
 
 
 def has_ended(path: Path) -> bool:
