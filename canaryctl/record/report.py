@@ -12,7 +12,7 @@ from canaryctl.record.templating import templates
 
 Document = Mapping[str, Any]
 
-_XML_FORBIDDEN = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
+_XML_FORBIDDEN = re.compile("[^\t\n\r\x20-\x7e\xa0-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 
 
 def render_markdown(document: Document) -> str:
@@ -75,7 +75,7 @@ def render_junit(document: Document) -> str:
 
 
 def _suite(name: str, rows: list[tuple[str, str, Any]], document: Document) -> ElementTree.Element:
-    suite = ElementTree.Element("testsuite", name=_xml(name), timestamp=str(document["started"] or ""))
+    suite = ElementTree.Element("testsuite", name=_xml(name), timestamp=_xml(document["started"] or ""))
     element_of = {"failed": "failure", "inconclusive": "error", "skipped": "skipped"}
     counts = dict.fromkeys(("failure", "error", "skipped"), 0)
     for title, kind, row in rows:

@@ -113,7 +113,12 @@ def verify(path: Path) -> list[str]:
     there.pop(MANIFEST, None)
     problems = [f"{name}: missing" for name in listed if name not in there]
     problems += [f"{name}: not in the manifest" for name in there if name not in listed]
-    problems += [f"{name}: changed" for name, file in there.items() if name in listed and sha256(file) != listed[name]]
+    for name, file in there.items():
+        try:
+            if name in listed and sha256(file) != listed[name]:
+                problems.append(f"{name}: changed")
+        except OSError as fault:
+            problems.append(f"{name}: cannot be read: {fault.strerror or fault}")
     return sorted(problems)
 
 
