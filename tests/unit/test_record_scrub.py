@@ -118,10 +118,10 @@ def test_the_time_is_linear_whatever_an_application_prints(filler: str) -> None:
     values = {f"S{n}": hashlib.sha256(bytes([n])).hexdigest() for n in range(10)} | SECRETS
     scrub = Scrubber(values)
     every = " ".join(encode(value) for value in values.values() for encode in ENCODINGS.values())
-    line = (filler * (8_000_000 // len(filler))) + every
-    began = time.perf_counter()
+    line = (filler * (1_000_000 // len(filler))) + every
+    began = time.process_time()
     scrubbed = scrub(line)
-    assert time.perf_counter() - began < 5  # half a second on one core; quadratic took hours
+    assert time.process_time() - began < 10  # a tenth of a second; quadratic took minutes
     assert not any(value in scrubbed for value in values.values())
 
 
