@@ -139,6 +139,34 @@ def test_evidence_comes_home(pool: Connections, hosts: dict[str, Host], box: str
     assert collect(pool.get(box), hosts[box], "obstest-none")["containers"] == []
 
 
+def test_a_label_brings_no_file_home_but_a_releases_own(
+    pool: Connections, hosts: dict[str, Host], box: str, service: str
+) -> None:
+    base = "/opt/obstest/obstest"
+    rendered = f"{base}/releases/r1/compose.yml"
+    sudo(
+        pool, box, f"mkdir -p {base}/releases/r1; echo 'services: {{}}' >{rendered}; ln -s /etc {base}/releases/r1/etc"
+    )
+    said = {}
+    try:
+        for label in (
+            "/etc/shadow",
+            f"{base}/releases/r1/etc/shadow",
+            f"{base}/releases/../../../../etc/passwd",
+            rendered,
+        ):
+            given = f"--label com.docker.compose.project={service}-label"
+            given += f" --label com.docker.compose.project.config_files={label}"
+            sudo(pool, box, f"docker run -d --name obstest-label {given} {IMAGE} /bin/sleep 600 >/dev/null")
+            found = collect(pool.get(box), hosts[box], f"{service}-label", stack="obstest")
+            assert found["containers"] and not found["errors"]
+            said[label] = found["compose"]
+            sudo(pool, box, "docker rm -f obstest-label >/dev/null")
+    finally:
+        sudo(pool, box, "docker rm -f obstest-label >/dev/null 2>&1; rm -r /opt/obstest")
+    assert said.pop(rendered) == "services: {}\n" and set(said.values()) == {""}
+
+
 @pytest.fixture
 def guest(pool: Connections, hosts: dict[str, Host]) -> Iterator[Host]:
     """A user of canary-1 whose sudo wants a password."""
