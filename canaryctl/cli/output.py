@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import re
 import secrets
@@ -14,13 +13,10 @@ from enum import StrEnum
 from typing import IO, Any
 
 from canaryctl.errors import CanaryError
+from canaryctl.record.files import UNSEEN, json_text
 from canaryctl.record.words import flaky_words
 
-# What drives a terminal, or has text shown in another order than it is in: C0, DEL, C1, line and paragraph separators,
-# bidirectional controls; and what no encoding can say.
-_UNSEEN = "\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff"
-_CONTROL = re.compile(f"[\x00-\x09\x0b-\x1f{_UNSEEN}]")
-_JSON_LEAVES = re.compile(f"[{_UNSEEN}]")  # where it does not escape all that is not ASCII
+_CONTROL = re.compile(f"[\x00-\x09\x0b-\x1f{UNSEEN}]")
 _SYMBOLS = {"good": ("✓", "+"), "bad": ("✗", "x"), "warn": ("!", "!"), "off": ("-", "-"), "arrow": ("→", "->")}
 _COLOURS = {"good": "32", "bad": "31", "warn": "33", "off": "2", "bold": "1", "soft": "2"}
 _MOODS = {
@@ -108,9 +104,8 @@ def print_json(document: Any, out: IO[str] | None = None) -> None:
 
 
 def as_json(document: Any, out: IO[str], indent: int | None = None) -> str:
-    """JSON that any stream takes and no terminal obeys: what is not to be seen is escaped, and reads back the same."""
-    text = json.dumps(document, indent=indent, ensure_ascii=not _can_encode(out, "✓é"))
-    return _JSON_LEAVES.sub(lambda found: f"\\u{ord(found[0]):04x}", text)
+    """JSON in the characters that the stream has."""
+    return json_text(document, indent=indent, ascii_only=not _can_encode(out, "✓é"))
 
 
 def print_result(

@@ -18,6 +18,10 @@ from typing import Any
 from canaryctl.record.private import file_mode, make_below
 
 MANIFEST = "MANIFEST.sha256"
+# What drives a terminal, or has text shown in another order than it is in: DEL and C1, line and paragraph separators,
+# bidirectional controls; and what no encoding can say. A part of a regular expression's set of characters.
+UNSEEN = "\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff"
+_JSON_LEAVES = re.compile(f"[{UNSEEN}]")  # where it does not escape all that is not ASCII
 
 
 def now(ago: float = 0.0) -> str:
@@ -54,9 +58,15 @@ def encode(text: str) -> bytes:
     return text.encode("utf-8", "backslashreplace")
 
 
+def json_text(value: Any, *, indent: int | None = None, ascii_only: bool = False) -> str:
+    """JSON that any file takes and no terminal obeys: what is not to be seen is escaped, and reads back the same."""
+    text = json.dumps(value, indent=indent, ensure_ascii=ascii_only)
+    return _JSON_LEAVES.sub(lambda found: f"\\u{ord(found[0]):04x}", text)
+
+
 def to_json(value: Any) -> bytes:
     """An indented JSON file, readable in an editor."""
-    return encode(json.dumps(plain(value), indent=2, ensure_ascii=False) + "\n")
+    return encode(json_text(plain(value), indent=2) + "\n")
 
 
 def write_atomic(path: Path, content: bytes) -> None:

@@ -8,6 +8,7 @@ import re
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
+from canaryctl.record.files import UNSEEN
 from canaryctl.record.pictures import image_pictures, shares, timeline
 from canaryctl.record.report import Document, applied, gates, verdict_sentence
 from canaryctl.record.sidebyside import tables
@@ -16,8 +17,8 @@ from canaryctl.record.templating import source, templates
 if TYPE_CHECKING:
     from markupsafe import Markup
 
-# Characters that HTML has no place for, whatever a service wrote.
-_FORBIDDEN = re.compile("[^\t\n\r\x20-\x7e\xa0-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
+# Characters that HTML has no place for, or that have it show text in another order, whatever a service wrote.
+_FORBIDDEN = re.compile(f"[\x00-\x08\x0b\x0c\x0e-\x1f{UNSEEN}\ufffe\uffff]")
 _VERDICTS = ("passed", "failed", "inconclusive", "skipped")
 
 

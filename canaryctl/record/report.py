@@ -7,12 +7,13 @@ from collections.abc import Mapping
 from typing import Any
 from xml.etree import ElementTree
 
+from canaryctl.record.files import UNSEEN
 from canaryctl.record.sidebyside import tables
 from canaryctl.record.templating import templates
 
 Document = Mapping[str, Any]
 
-_XML_FORBIDDEN = re.compile("[^\t\n\r\x20-\x7e\xa0-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
+_XML_FORBIDDEN = re.compile(f"[\x00-\x08\x0b\x0c\x0e-\x1f{UNSEEN}\ufffe\uffff]")
 
 
 def render_markdown(document: Document) -> str:

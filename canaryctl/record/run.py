@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
-import json
 import os
 import signal
 import threading
@@ -304,7 +303,7 @@ class Run:
 
     def _append(self, event: dict[str, Any]) -> None:
         try:
-            self._events.write(json.dumps(event, ensure_ascii=False) + "\n")
+            self._events.write(files.json_text(event) + "\n")
         except OSError as failure:
             # A full disk here is no reason to leave the hosts half changed; `finish` reports it.
             note = f"events.jsonl is incomplete: {failure.strerror or failure}"

@@ -11,6 +11,7 @@ from importlib.resources import files
 from typing import TYPE_CHECKING, Any
 
 from canaryctl.config.caches import cache_home
+from canaryctl.record.files import UNSEEN
 from canaryctl.record.words import bound_words, figure, flaky_words, human_ms, human_seconds, human_size
 
 if TYPE_CHECKING:
@@ -19,8 +20,7 @@ if TYPE_CHECKING:
 # The hand-off note's own marks.
 _MARKS = {"passed": "✅ PASS", "failed": "❌ FAIL", "inconclusive": "⚠️", "skipped": "⏭ skipped"}
 _CELL_LIMIT = 500
-# Control characters, line separators, bidirectional controls, and what no encoding can say.
-_UNSEEN = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
+_UNSEEN = re.compile(f"[\x00-\x08\x0b-\x1f{UNSEEN}]")
 
 
 @functools.cache

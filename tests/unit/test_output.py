@@ -14,7 +14,7 @@ import pytest
 from typer.testing import CliRunner
 
 from canaryctl.cli import runs as runs_cli
-from canaryctl.cli.output import clean, print_beside, print_error, print_plan, print_result
+from canaryctl.cli.output import Printer, clean, print_beside, print_error, print_json, print_plan, print_result
 from canaryctl.cli.progress import Lines, Live, describe, make_progress, track
 from canaryctl.errors import ConfigError
 from canaryctl.record.document import new_document
@@ -345,3 +345,37 @@ def test_a_transfer_says_how_far_it_is_and_what_it_need_not_send() -> None:
     assert active["push", "h"].doing == "5 MB sent, Docker unpacks, 7 MB were there already, 3 layers skipped"
     done = {"type": "stage.finished", "stage": "push", "host": "h", "status": "changed", "seconds": 1, "bytes": 10**7}
     assert describe({**done, "resumed": 0, "skipped": 1}) == "push h changed 1.0s, 10.0 MB sent, 1 layer skipped"
+
+
+def test_json_holds_nothing_that_a_terminal_obeys_and_reads_back_the_same(tmp_path: Path) -> None:
+    odd = "a\x1b\x7f\x9b2J\u202eb\u2028\ud800é✓"
+    out = io.StringIO()
+    print_json({odd: [odd]}, out)
+
+    def fail(event: dict[str, Any]) -> None:
+        raise UnicodeEncodeError("ascii", odd, 0, 1, "no such character there")
+
+    run = Run.start(tmp_path, command="deploy", environment="canary", listeners=[fail])
+    run.note(odd)
+    run.finish("passed", 0)
+    for text in (out.getvalue(), (run.path / "run.json").read_text(), (run.path / "events.jsonl").read_text()):
+        assert "é✓" in text and not set(text) & set("\x1b\x7f\x9b\u202e\u2028\ud800")
+    assert json.loads(out.getvalue()) == {odd: [odd]}
+    assert odd in json.loads((run.path / "run.json").read_text())["notes"]
+
+
+def test_only_our_own_colours_reach_a_terminal() -> None:
+    class Terminal(io.StringIO):
+        def isatty(self) -> bool:
+            return True
+
+    out = Terminal()
+    to = Printer(out)
+    to.line(to.paint("good \x1b[31mred", "good") + " \x1b]0;title\x07 \ue0000123456789abcdef:31;")
+    assert out.getvalue().count("\x1b") == 2 and "\x1b[32mgood \ufffd[31mred\x1b[0m" in out.getvalue()
+
+
+def test_a_name_cannot_add_a_row() -> None:
+    out = io.StringIO()
+    print_error({"what": "no\nhelp: none", "where": "x\nhelp: forged", "hint": ""}, out)
+    assert "\n  help:" not in out.getvalue().replace("\n  help: none", "")
