@@ -73,6 +73,7 @@ class ProbeContext:
         project: the compose project's name.
         sudo: hosts where Docker needs `sudo -n`.
         python: the hosts' own Python, where it is not `python3`.
+        clock_skew: seconds that the hosts' clocks are ahead of this machine's.
         identities: config digest of the release's image for each service.
         by_tag: hosts whose image store names images by manifest digest, so that only their tag tells which it is.
         run: the id of this run.
@@ -91,6 +92,7 @@ class ProbeContext:
     project: str = ""
     sudo: Mapping[str, bool] = field(default_factory=dict)
     python: Mapping[str, str] = field(default_factory=dict)
+    clock_skew: Mapping[str, float] = field(default_factory=dict)
     identities: Mapping[str, str] = field(default_factory=dict)
     by_tag: frozenset[str] = frozenset()
     run: str = ""

@@ -38,7 +38,7 @@ def _attempt(probe: Registered, scope: Scope) -> Outcome:
         entries = _entries(probe, answer)
         faults = count_faults(probe, entries)
         if probe.fresh:
-            faults += fresh_faults(probe.fresh, entries, answer_time(answer))
+            faults += fresh_faults(probe.fresh, entries, answer_time(answer), scope.now())
         if probe.reachable:
             faults += _unreachable(probe, probe.reachable, entries, scope)
     except Shapeless as error:
@@ -80,16 +80,23 @@ def count_faults(probe: Registered, entries: list[Any]) -> list[str]:
     ]
 
 
-def fresh_faults(fresh: Fresh, entries: list[Any], now: float) -> list[str]:
-    """Entries whose time is missing, too old or yet to come; `now` is epoch seconds on the answering side's clock."""
+def fresh_faults(fresh: Fresh, entries: list[Any], now: float, on_host: float = math.inf) -> list[str]:
+    """Entries whose time is missing, too old or yet to come.
+
+    Args:
+        now: epoch seconds on the answering side's clock, as it says.
+        on_host: the same on the host's clock, which the application has no say in.
+    """
     faults = []
+    latest = min(now, on_host) + AHEAD
     for entry in entries:
         value = search(fresh.field, entry)
         seen = _epoch(value)
         if seen is None:
             faults.append(f"'{fresh.field}' is no time: {show(value)}")
-        elif seen > now + AHEAD:
-            faults.append(f"'{fresh.field}' is in the future: {show(entry)} was seen in {show_duration(seen - now)}")
+        elif seen > latest:
+            ahead = show_duration(seen - latest + AHEAD)
+            faults.append(f"'{fresh.field}' is in the future: {show(entry)} was seen {ahead} from now")
         # The Date header has whole seconds.
         elif now - seen > fresh.within + 1:
             age, limit = show_duration(now - seen), show_duration(fresh.within)

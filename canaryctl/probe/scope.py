@@ -81,6 +81,10 @@ class Scope:
         """This host's own Python."""
         return self.context.python.get(self.host, "python3")
 
+    def now(self) -> float:
+        """The time on this host's clock, in epoch seconds."""
+        return time.time() + self.context.clock_skew.get(self.host, 0.0)
+
     def ends(self, timeout: float) -> float:
         """When something that may take `timeout` seconds must end."""
         return min(time.monotonic() + timeout, self.deadline)

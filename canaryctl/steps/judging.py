@@ -195,6 +195,7 @@ def probe_context(work: Work) -> ProbeContext:
         project=work.scene.compose_project,
         sudo={host: facts.sudo for host, facts in work.facts.items()},
         python={host: interpreter(work.scene.environment.hosts[host]) for host in work.facts},
+        clock_skew={host: facts.clock_skew for host, facts in work.facts.items()},
         identities={service: images.get(image, "") for service, image in (release.get("services") or {}).items()},
         by_tag=frozenset(host for host, facts in work.facts.items() if facts.docker and facts.docker.containerd_store),
         run=work.run.id,

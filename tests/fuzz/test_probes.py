@@ -200,7 +200,7 @@ def test_registered_answer(document: Any) -> None:
 
 @fuzzed(st.one_of(st.sampled_from(ODD), texts("2026-11-30T00:00:00Z", "2026-11-30T00:00:00.5+14:00", "1.5e9")))
 def test_time_of_an_entry(value: Any) -> None:
-    fresh_faults(Fresh(field="t", within=5.0), [{"t": value}], 1.8e9)
+    fresh_faults(Fresh(field="t", within=5.0), [{"t": value}], 1.8e9, 1.8e9)
 
 
 @fuzzed(texts("Mon, 30 Nov 2026 00:00:00 GMT", "Mon, 01 Jan 0001 00:00:00 +1400"))

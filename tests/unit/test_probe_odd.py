@@ -11,6 +11,7 @@ import pytest
 from faultyapp import App, prober, serving
 
 from canaryctl.config.metrics import Metric, Selector, load_metrics
+from canaryctl.config.probes import Fresh
 from canaryctl.errors import ConfigError
 from canaryctl.jsontext import parse_json
 from canaryctl.probe import kinds
@@ -19,6 +20,7 @@ from canaryctl.probe.logs import read_scan
 from canaryctl.probe.measure import _number
 from canaryctl.probe.metrics import Samples, judge_metric
 from canaryctl.probe.prometheus import read_value
+from canaryctl.probe.registered import fresh_faults
 from canaryctl.probe.results import Unanswered
 from canaryctl.probe.sql import parse_rows
 
@@ -237,3 +239,9 @@ def test_a_log_was_searched_for_every_pattern_or_not_at_all(change: dict[str, An
     assert read_scan(json.dumps(SCAN).encode(), 1) == SCAN
     with pytest.raises(ValueError):
         read_scan(json.dumps({**SCAN, **change}).encode(), 1)
+
+
+@pytest.mark.parametrize("seen, faulty", [(1000.0, False), (1059.0, False), (1062.0, True), (5000.0, True)])
+def test_an_application_that_dates_its_answer_ahead_makes_nothing_fresh(seen: float, faulty: bool) -> None:
+    found = fresh_faults(Fresh.model_validate({"field": "t", "within": "1h"}), [{"t": seen}], 5000.0, 1000.0)
+    assert any("is in the future" in fault for fault in found) == faulty
