@@ -8,6 +8,8 @@ from dataclasses import dataclass, replace
 
 import yaml
 
+from canaryctl.config.yamltext import InventoryLoader, compose_text
+
 _VAULTED_FILE = "$ANSIBLE_VAULT"
 
 
@@ -107,7 +109,7 @@ def _root(text: str) -> yaml.Node | None:
     if text.startswith(_VAULTED_FILE):
         return None
     try:
-        return yaml.compose(text, Loader=yaml.SafeLoader)
+        return compose_text(text, InventoryLoader)[1]
     except yaml.YAMLError:
         return None  # the inventory does not load either, which is a finding of its own
 

@@ -9,6 +9,7 @@ from typing import Annotated, Any
 from pydantic import BeforeValidator
 
 _UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
+_LONGEST = 100  # characters
 _PART = r"(\d+(?:\.\d+)?)(ms|s|m|h|d)"
 
 
@@ -20,9 +21,9 @@ def parse_duration(value: Any) -> float:
     """
     if isinstance(value, float) and math.isfinite(value):
         return value
-    text = str(value).replace(" ", "")
-    if not re.fullmatch(f"(?:{_PART})+", text):
-        raise ValueError(f"'{value}' is not a duration; write it with its unit, for example 500ms, 3s or 2m")
+    text = str(value).replace(" ", "") if isinstance(value, (str, int)) else ""
+    if len(text) > _LONGEST or not re.fullmatch(f"(?:{_PART})+", text):
+        raise ValueError(f"'{str(value)[:100]}' is not a duration; write it with its unit, for example 500ms, 3s or 2m")
     seconds = sum(float(number) * _UNITS[unit] for number, unit in re.findall(_PART, text))
     if not math.isfinite(seconds):
         raise ValueError(f"'{str(value)[:20]}...' is longer than any duration")

@@ -8,12 +8,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import yaml
-
+from canaryctl.config.ownership import require_own
 from canaryctl.config.pins import ignore_in_inventories, pin_variables, with_pins
 from canaryctl.config.project import Project
 from canaryctl.config.vault import vault_secrets
 from canaryctl.config.yamlfile import shown
+from canaryctl.config.yamltext import InventoryLoader, parse_yaml
 from canaryctl.errors import ConfigError
 
 DEFAULT_ROOT = "/opt/canaryctl"
@@ -70,13 +70,17 @@ def load_environment(project: Project, name: str, *, vault_password_file: Path |
     """Read `inventories/NAME`.
 
     Raises:
-        ConfigError: there is no such environment, or its inventory or variables are faulty (file and line).
+        ConfigError: there is no such environment, its inventory or variables are faulty (file and line),
+            or they are another user's.
     """
     known = project.environments()
     if name not in known:
         there = ", ".join(known) or f"none in {shown(project.inventories)}"
         raise ConfigError(f"no environment '{name}'", shown(project.inventories), f"environments there are: {there}")
     directory = project.inventories / name
+    if not project.named:  # inventories hold lookups and may be programs
+        for path in (project.inventories, directory, *directory.rglob("*")):
+            require_own(path)
     _check_syntax(directory)
     return _read(directory, name, vault_password_file)
 
@@ -100,27 +104,13 @@ def match_hosts(environment: Environment, pattern: str | None) -> list[str]:
     return [name for name in environment.hosts if name in chosen]
 
 
-class _AnyTag(yaml.SafeLoader):
-    """Syntax only: Ansible's own tags (!vault, !unsafe) are let through."""
-
-
-_AnyTag.add_multi_constructor("!", lambda loader, suffix, node: None)
-
-
 def _check_syntax(directory: Path) -> None:
     """Ansible tries each inventory plugin in turn and blames the last; YAML's own word on the fault is clearer."""
     for file in sorted([*directory.glob("*.y*ml"), *directory.glob("*_vars/**/*.y*ml")]):
         text = file.read_text(encoding="utf-8", errors="replace")
         if text.startswith("$ANSIBLE_VAULT"):
             continue
-        try:
-            yaml.load(text, Loader=_AnyTag)  # noqa: S506  a SafeLoader that also ignores unknown tags
-        except yaml.MarkedYAMLError as error:
-            mark = error.problem_mark or error.context_mark
-            where = f"{shown(file)}:{mark.line + 1 if mark else 1}"
-            raise ConfigError(
-                f"the inventory is not valid YAML: {error.problem or error.context}", where, "mend the file"
-            ) from None
+        parse_yaml(text, shown(file), what="the inventory is not valid YAML", loader_class=InventoryLoader)
 
 
 def _ansible(directory: Path, vault_password_file: Path | None) -> tuple[Any, Any, Any]:

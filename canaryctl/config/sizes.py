@@ -17,9 +17,11 @@ def parse_size(text: str | int) -> int:
     Raises:
         ValueError: not a size.
     """
-    found = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([A-Za-z]*)\s*", str(text))
+    found = re.fullmatch(
+        r"\s*([0-9]{1,18}(?:\.[0-9]{1,18})?)\s*([A-Za-z]{0,3})\s*", text if isinstance(text, str) else str(text)[:100]
+    )
     if not found or found[2].upper() not in _UNITS:
-        raise ValueError(f"'{text}' is not a size; write for example 700MB or 2GiB")
+        raise ValueError(f"'{str(text)[:100]}' is not a size; write for example 700MB or 2GiB")
     return int(float(found[1]) * _UNITS[found[2].upper()])
 
 

@@ -7,6 +7,8 @@ from typing import Any
 
 import yaml
 
+from canaryctl.config.yamltext import InventoryLoader, compose_text
+
 FILE_MARK = "$ANSIBLE_VAULT"
 
 
@@ -65,7 +67,7 @@ class Vault:
 def vaulted_parts(text: str) -> list[tuple[int, str]]:
     """(line, content) of the values that are tagged `!vault` in a YAML text; none where it is no YAML."""
     try:
-        root = yaml.compose(text, Loader=yaml.SafeLoader)
+        _, root = compose_text(text, InventoryLoader)
     except yaml.YAMLError:
         return []
     found: list[tuple[int, str]] = []

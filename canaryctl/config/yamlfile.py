@@ -10,11 +10,11 @@ from typing import Any, TypeVar
 import yaml
 from pydantic import BaseModel, TypeAdapter, ValidationError
 
+from canaryctl.config.yamltext import LARGEST, parse_yaml
 from canaryctl.errors import ConfigError
 
 T = TypeVar("T")
 Location = tuple[str | int, ...]
-LARGEST = 1 << 20  # bytes of a file that people write
 
 
 @dataclass(frozen=True)
@@ -45,60 +45,48 @@ def shown(path: Path) -> str:
         return str(path)
 
 
-class _Loader(yaml.SafeLoader):
-    """SafeLoader that refuses duplicate keys instead of silently keeping the last."""
-
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
-        seen: set[Any] = set()
-        for key_node, _ in node.value:
-            key = self.construct_object(key_node, deep=True)
-            if isinstance(key, str) and key in seen and key != "<<":
-                raise yaml.MarkedYAMLError(problem=f"the key '{key}' appears twice", problem_mark=key_node.start_mark)
-            if isinstance(key, str):
-                seen.add(key)
-        return super().construct_mapping(node, deep)
-
-
 def load_yaml(path: Path) -> Document:
     """Read one YAML document.
 
     Raises:
-        ConfigError: the file is missing, unreadable, not UTF-8 or not YAML (with file and line).
+        ConfigError: the file is missing, unreadable, too long, not UTF-8 or not YAML (with file and line).
     """
     try:
-        text = path.read_text(encoding="utf-8")
+        with path.open("rb") as file:
+            content = file.read(LARGEST + 1)
     except FileNotFoundError:
         raise ConfigError("no such file", shown(path), "check the path, or pass another one") from None
-    except (OSError, UnicodeDecodeError) as error:
+    except OSError as error:
         raise ConfigError(f"cannot be read: {error}", shown(path)) from None
-    try:
-        loader = _Loader(text)
-        try:
-            node = loader.get_single_node()
-            data = loader.construct_document(node) if node else None
-        finally:
-            loader.dispose()
-    except yaml.MarkedYAMLError as error:
-        mark = error.problem_mark or error.context_mark
-        line = mark.line + 1 if mark else 1
-        raise ConfigError(
-            f"not valid YAML: {error.problem or error.context}", f"{shown(path)}:{line}", "mend the file and try again"
-        ) from None
-    except yaml.YAMLError as error:
-        raise ConfigError(f"not valid YAML: {error}", shown(path), "mend the file and try again") from None
+    data, node = parse_yaml(decoded(content, path), shown(path))
     lines: dict[Location, int] = {}
     if node:
         _note_lines(node, (), lines)
     return Document(path, data, lines)
 
 
+def decoded(content: bytes, path: Path) -> str:
+    """The text of a file that people write.
+
+    Raises:
+        ConfigError: it is not UTF-8, or too long.
+    """
+    if len(content) > LARGEST:
+        raise ConfigError(f"it has more than {LARGEST >> 20} MiB", shown(path), "make it smaller")
+    try:
+        return content.decode("utf-8")
+    except UnicodeDecodeError as error:
+        raise ConfigError(f"cannot be read: {error}", shown(path), "save it as UTF-8") from None
+
+
 def _note_lines(node: yaml.Node, at: Location, lines: dict[Location, int]) -> None:
     lines.setdefault(at, node.start_mark.line + 1)
     if isinstance(node, yaml.MappingNode):
         for key, value in node.value:
-            here = (*at, key.value)
-            lines[here] = key.start_mark.line + 1
-            _note_lines(value, here, lines)
+            if isinstance(key, yaml.ScalarNode):
+                here = (*at, key.value)
+                lines[here] = key.start_mark.line + 1
+                _note_lines(value, here, lines)
     elif isinstance(node, yaml.SequenceNode):
         for index, value in enumerate(node.value):
             _note_lines(value, (*at, index), lines)
@@ -135,7 +123,9 @@ def _fault(document: Document, item: dict[str, Any], model: Any) -> tuple[str, s
         return where, f"'{name}' is required", "add it; see docs/stack.md"
     message = item["msg"].removeprefix("Value error, ")
     given = item.get("input")
-    got = f" (got {given!r})" if isinstance(given, (str, int, float, bool)) and repr(given) not in message else ""
+    got = ""
+    if isinstance(given, (str, float, bool)) or (isinstance(given, int) and abs(given) < 10**100):
+        got = f" (got {given!r})"[:200] if repr(given) not in message else ""
     return where, f"'{name}': {message[0].lower()}{message[1:]}{got}", "mend the value"
 
 

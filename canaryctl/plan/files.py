@@ -8,8 +8,8 @@ from pathlib import Path
 
 from canaryctl.config.stack import Stack
 from canaryctl.config.within import read_below, resolve_below, shown_unresolved
-from canaryctl.config.yamlfile import LARGEST as LARGEST_TEXT
-from canaryctl.config.yamlfile import shown
+from canaryctl.config.yamlfile import decoded, shown
+from canaryctl.config.yamltext import LARGEST as LARGEST_TEXT
 from canaryctl.errors import ConfigError
 
 LARGEST = 64 * 10**6  # bytes of all assets together
@@ -41,10 +41,7 @@ def read_stack_files(stack: Stack) -> StackFiles:
     """
     source = stack.directory / stack.compose
     content = read_below(stack.directory, stack.compose, what="the compose file", most=LARGEST_TEXT)
-    try:
-        template = content.decode("utf-8")
-    except UnicodeDecodeError as error:
-        raise ConfigError(f"the compose file cannot be read: {error}", shown(source)) from None
+    template = decoded(content, source)
     assets: dict[str, bytes] = {}
     room = LARGEST
     for asset in stack.assets:

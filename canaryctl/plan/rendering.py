@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
-import traceback
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -14,8 +12,10 @@ import yaml
 from canaryctl.config.environment import Environment
 from canaryctl.config.stack import Stack
 from canaryctl.errors import ConfigError
+from canaryctl.plan.composefile import compose_document, named_volumes, published_ports
 from canaryctl.plan.release import Release, canonical, sha256
 from canaryctl.plan.secretuse import secret_use
+from canaryctl.sandbox import TemplateFault, render_template
 
 
 @dataclass(frozen=True)
@@ -136,9 +136,9 @@ def render_host(
     services = tuple(here["services"])
     if stack.compose.endswith(".j2"):
         text = _render(template, here, where)
-        compose = _compose_document(text, where, host)
+        compose = compose_document(text, where, host)
     else:
-        compose = _with_images(_compose_document(template, where, host), services, here["images"])
+        compose = _with_images(compose_document(template, where, host), services, here["images"])
         text = yaml.safe_dump(compose, sort_keys=False)
     absent = [service for service in services if service not in compose["services"]]
     if absent:
@@ -158,8 +158,8 @@ def render_host(
         directory=f"{release.id}-{suffix}",
         services=services,
         files=files,
-        ports=tuple(_published(compose)),
-        volumes=_named_volumes(compose),
+        ports=published_ports(compose, where),
+        volumes=named_volumes(compose),
         secrets=secret_use(compose, stack.secrets),
     )
 
@@ -182,71 +182,21 @@ def _release_json(release: Release, environment: str, services: tuple[str, ...])
 
 
 def _render(template: str, names: Mapping[str, Any], file: str) -> str:
-    from jinja2 import StrictUndefined, TemplateSyntaxError, UndefinedError
-    from jinja2.exceptions import SecurityError
-    from jinja2.sandbox import ImmutableSandboxedEnvironment
-
-    jinja = ImmutableSandboxedEnvironment(
-        undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True, keep_trailing_newline=True
-    )
     try:
-        code = jinja.compile(template, filename=file)
-        return jinja.template_class.from_code(jinja, code, dict(jinja.globals)).render(names)
-    except TemplateSyntaxError as error:
-        raise ConfigError(f"template error: {error.message}", f"{file}:{error.lineno}", "mend the template") from None
-    except UndefinedError as error:
-        raise ConfigError(
-            f"the template uses something undefined: {error.message}",
-            f"{file}:{_template_line(error, file)}",
-            f"names a template sees: {', '.join(sorted(names))}",
-        ) from None
-    except SecurityError as error:
-        raise ConfigError(f"the template may not do that: {error}", f"{file}:{_template_line(error, file)}") from None
-    except Exception as error:  # a template is the user's code: whatever it raises is theirs to mend
-        raise ConfigError(
-            f"the template failed: {type(error).__name__}: {error}",
-            f"{file}:{_template_line(error, file)}",
-            "mend the template",
-        ) from None
-
-
-def _template_line(error: BaseException, file: str) -> int:
-    lines = [frame.lineno for frame in traceback.extract_tb(error.__traceback__) if frame.filename == file]
-    return lines[-1] or 1 if lines else 1
-
-
-def _compose_document(text: str, file: str, host: str) -> dict[str, Any]:
-    try:
-        document = yaml.load(text, Loader=_ComposeLoader)  # noqa: S506  a SafeLoader
-    except yaml.MarkedYAMLError as error:
-        mark = error.problem_mark or error.context_mark
-        line = mark.line + 1 if mark else 1
-        shown = text.splitlines()[line - 1].strip() if line <= len(text.splitlines()) else ""
-        raise ConfigError(
-            f"on host {host} the rendered compose file is not YAML: {error.problem} (its line {line}: {shown!r})",
-            file,
-            "mend the template",
-        ) from None
-    if not isinstance(document, dict) or not isinstance(document.get("services"), dict):
-        raise ConfigError(f"on host {host} the rendered compose file has no 'services' mapping", file)
-    return document
-
-
-class _ComposeLoader(yaml.SafeLoader):
-    """YAML as compose reads it: `22:22` and `on` are texts, not a number in base sixty and a truth."""
-
-    yaml_implicit_resolvers = {  # noqa: RUF012  as the base class has it
-        first: [entry for entry in entries if entry[0].rpartition(":")[2] in ("null", "merge", "value")]
-        for first, entries in yaml.SafeLoader.yaml_implicit_resolvers.items()
-    }
-
-
-for _kind, _pattern, _first in (
-    ("bool", r"true|True|TRUE|false|False|FALSE", "tTfF"),
-    ("int", r"[-+]?[0-9]+|0x[0-9a-fA-F]+", "-+0123456789"),
-    ("float", r"[-+]?(\.[0-9]+|[0-9]+\.[0-9]*)([eE][-+]?[0-9]+)?", "-+.0123456789"),
-):
-    _ComposeLoader.add_implicit_resolver(f"tag:yaml.org,2002:{_kind}", re.compile(f"^(?:{_pattern})$"), list(_first))
+        return render_template(template, names, blocks=True)
+    except TemplateFault as fault:
+        said = fault.message
+        what, hint = {
+            "syntax": (f"template error: {said}", "correct the template"),
+            "undefined": (
+                f"the template uses something undefined: {said}",
+                f"names a template sees: {', '.join(sorted(names))}",
+            ),
+            "security": (f"the template may not do that: {said}", ""),
+            "failed": (f"the template failed: {said}", "correct the template"),
+            "bounds": (f"the template was stopped: {said}", "correct the template"),
+        }[fault.kind]
+        raise ConfigError(what, f"{file}:{fault.line}", hint) from None
 
 
 def _give_devices(compose: dict[str, Any], devices: Mapping[str, Mapping[str, Any]]) -> bool:
@@ -288,40 +238,3 @@ def _with_images(compose: dict[str, Any], services: tuple[str, ...], images: Map
             del service["depends_on"]
         kept[name] = service
     return {**compose, "services": kept}
-
-
-_PORT = re.compile(
-    r"(?:(?P<address>\[[0-9a-fA-F:]+\]|[0-9.]+):)?(?P<first>\d+)(?:-(?P<last>\d+))?:[0-9-]+(?:/(?P<protocol>tcp|udp))?"
-)
-
-
-def _published(compose: Mapping[str, Any]) -> list[tuple[str, int, str]]:
-    """(address, host port, service) of every TCP port the compose file publishes; '' stands for all addresses."""
-    found: list[tuple[str, int, str]] = []
-    for name, service in compose["services"].items():
-        for port in (service or {}).get("ports") or ():
-            if isinstance(port, dict):
-                published, protocol = str(port.get("published") or ""), port.get("protocol", "tcp")
-                if published.isdigit() and protocol == "tcp":
-                    found.append((str(port.get("host_ip") or ""), int(published), name))
-                continue
-            match = _PORT.fullmatch(str(port))
-            if match and match["protocol"] != "udp":
-                address = (match["address"] or "").strip("[]")
-                last = int(match["last"] or match["first"])
-                found += [(address, number, name) for number in range(int(match["first"]), last + 1)]
-    return found
-
-
-def _named_volumes(compose: Mapping[str, Any]) -> dict[str, tuple[str, ...]]:
-    told = compose.get("volumes") or {}
-    found: dict[str, tuple[str, ...]] = {}
-    for service, block in compose["services"].items():
-        keys = []
-        for entry in (block or {}).get("volumes") or ():
-            source = entry.get("source") if isinstance(entry, dict) else str(entry).partition(":")[0]
-            if source in told:
-                keys.append(str((told[source] or {}).get("name") or source))
-        if keys:
-            found[service] = tuple(keys)
-    return found

@@ -46,7 +46,7 @@ def _handed(part: Any, names: Iterable[str]) -> set[str]:
         return {environment} & set(names)
     if isinstance(environment, dict):
         return {key for key, value in environment.items() if value is None} & set(names)
-    return {str(entry) for entry in environment or ()} & set(names)
+    return {str(entry) for entry in environment} & set(names) if isinstance(environment, list) else set()
 
 
 def _given(block: Any) -> Iterator[tuple[str, str]]:

@@ -110,7 +110,7 @@ def _check_text(
     where = probe.source(*location)
     try:
         used = _names_in(text)
-    except TemplateError as error:
+    except (TemplateError, ValueError, RecursionError) as error:
         raise ConfigError(f"probe '{probe.name}': bad template '{text}': {error}", where, "mend the template") from None
     known = {*context.variables, *HOST_NAMES, *_own(probe), *probe.vars, *late}
     for name in sorted(used - known):

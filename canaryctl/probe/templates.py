@@ -4,27 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from collections.abc import Set as AbstractSet
-from functools import lru_cache
 from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
-from jinja2 import StrictUndefined, Template
+from jinja2 import StrictUndefined
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 from pydantic import BaseModel
 
 from canaryctl.config.probes import Probe, is_template
 from canaryctl.probe.results import Unusable
+from canaryctl.sandbox import TemplateFault, render_template
 
 T = TypeVar("T")
 Location = tuple[str | int, ...]
 Texts = Iterator[tuple[Location, str]]
 JINJA = ImmutableSandboxedEnvironment(undefined=StrictUndefined, keep_trailing_newline=True)
 _PLAIN = {"name", "kind", "on", "needs", "tags", "vars", "save"}  # never rendered
-
-
-@lru_cache(maxsize=512)
-def _compiled(text: str) -> Template:
-    return JINJA.from_string(text)
 
 
 def rendered(value: T, names: Mapping[str, Any]) -> T:
@@ -41,10 +36,9 @@ def _rendered(value: Any, names: Mapping[str, Any]) -> Any:
         if not is_template(value):
             return value
         try:
-            return _compiled(value).render(names)
-        # A template may call anything its values offer, so any error may come of it.
-        except Exception as error:
-            raise Unusable(f"the template '{value}' cannot be rendered: {error}") from None
+            return render_template(value, names)
+        except TemplateFault as fault:
+            raise Unusable(f"the template '{value}' cannot be rendered: {fault.message}") from None
     if isinstance(value, BaseModel):
         fields = {name: getattr(value, name) for name in type(value).model_fields}
         return value.model_copy(update={k: v if k in _PLAIN else _rendered(v, names) for k, v in fields.items()})

@@ -46,7 +46,7 @@ def before_deploy(work: Work) -> None:
     if ended is not None and ended.code != 0:
         raise ConfigError(
             f"the hook pre-deploy refused: {_how(work, ended)}; nothing was changed",
-            shown(work.scene.project.hooks / "pre-deploy"),
+            _where(work, "pre-deploy"),
             f"its output is in {work.run.directory}/hooks/pre-deploy.log",
         )
 
@@ -75,7 +75,7 @@ def after_error(work: Work, error: Exception, verdict: str) -> None:
 def demand_executable(work: Work) -> None:
     """Stop where a hook cannot be executed; warn of a program there that is no hook (`pre-deploy.sh`, say)."""
     folder = work.scene.project.hooks
-    for path in sorted(folder.iterdir()) if folder.is_dir() else ():
+    for path in sorted(folder.iterdir()) if folder and folder.is_dir() else ():
         executable = path.is_file() and os.access(path, os.X_OK)
         if path.name in NAMES and not executable:
             raise ConfigError(f"the hook {path.name} is not executable", shown(path), f"run: chmod +x {shown(path)}")
@@ -84,7 +84,7 @@ def demand_executable(work: Work) -> None:
 
 
 def _run_leniently(work: Work, name: str, facts: Mapping[str, Any]) -> None:
-    where = shown(work.scene.project.hooks / name)
+    where = _where(work, name)
     try:
         ended = _run(work, name, facts)
     except ConfigError as error:
@@ -96,9 +96,10 @@ def _run_leniently(work: Work, name: str, facts: Mapping[str, Any]) -> None:
 
 def _run(work: Work, name: str, facts: Mapping[str, Any]) -> Ended | None:
     """Run a hook where there is one, and record how it ended."""
-    path = work.scene.project.hooks / name
-    if work.scene.request.check or not path.exists():
+    folder = work.scene.project.hooks
+    if work.scene.request.check or folder is None or not (folder / name).exists():
         return None
+    path = folder / name
     work.run.event("hook.started", name=name)
     ended = execute(
         path,
@@ -183,6 +184,10 @@ def _end(child: subprocess.Popen[bytes]) -> None:
     with contextlib.suppress(ProcessLookupError, PermissionError):
         os.killpg(child.pid, signal.SIGKILL)
     child.wait()
+
+
+def _where(work: Work, name: str) -> str:
+    return shown((work.scene.project.hooks or Path("hooks")) / name)
 
 
 def _how(work: Work, ended: Ended) -> str:

@@ -216,6 +216,6 @@ services:
   gpu: {image: z}
 volumes: {data: {}, kept: {name: kept-for-ever}}
 """
-    from canaryctl.plan.rendering import _compose_document, _named_volumes
+    from canaryctl.plan.composefile import compose_document, named_volumes
 
-    assert _named_volumes(_compose_document(text, "f", "h")) == {"db": ("data", "kept-for-ever")}
+    assert named_volumes(compose_document(text, "f", "h")) == {"db": ("data", "kept-for-ever")}
