@@ -89,12 +89,19 @@ def match_hosts(environment: Environment, pattern: str | None) -> list[str]:
     """Names of the hosts that an Ansible pattern (`--limit`) selects, in inventory order; all without one.
 
     Raises:
-        ConfigError: the pattern selects nothing.
+        ConfigError: it is no pattern, or selects nothing.
     """
     if not pattern:
         return list(environment.hosts)
     _, manager, _ = _ansible(environment.directory, None)
-    chosen = {host.name for host in manager.get_hosts(pattern)}
+    from ansible.errors import AnsibleError
+
+    try:
+        chosen = {host.name for host in manager.get_hosts(pattern)}
+    except (AnsibleError, IndexError, ValueError, re.error) as error:  # Ansible takes `!` for a pattern and fails
+        raise ConfigError(
+            f"--limit '{pattern}' is no pattern: {_one_line(error)}", "--limit", "for example a host, a group, or a:&b"
+        ) from None
     if not chosen:
         raise ConfigError(
             f"--limit '{pattern}' selects no host of {environment.name}",

@@ -75,6 +75,13 @@ def test_limit_takes_ansible_patterns(project: Project) -> None:
         match_hosts(environment, "gamma")
 
 
+@pytest.mark.parametrize("pattern", ["!", "all:&", "alpha[99]", "alpha[a:b]", "@/nonexistent", "²[²]"])
+def test_a_limit_that_is_no_pattern_is_told_as_one(project: Project, pattern: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        match_hosts(load_environment(project, "prod"), pattern)
+    assert pattern in caught.value.what and caught.value.where
+
+
 def test_a_policy_with_a_wrong_value_lists_the_right_ones(project: Project) -> None:
     (project.inventories / "prod" / "group_vars" / "core.yml").write_text("canary_provision: sometimes\n")
     with pytest.raises(ConfigError) as caught:
