@@ -13,6 +13,7 @@ from canaryctl.locks import lock_lines
 from canaryctl.observe import Connections, HostFacts, observe
 from canaryctl.past import made_current, shown_time
 from canaryctl.plan.plan import readiness
+from canaryctl.record.signing import standing, standing_words
 from canaryctl.scene import Request, Scene
 
 
@@ -27,8 +28,11 @@ def status(request: Request) -> tuple[dict[str, Any], list[HostError]]:
 def status_of_all(request: Request) -> tuple[dict[str, Any], list[CanaryError]]:
     """`environments`: the status of every environment of the project, all asked at once, and what went wrong.
 
-    An environment whose files are faulty has `error` alone.
+    An environment whose files are faulty has `error` alone. A password that was asked for is of one environment, and
+    nobody said which: where there are several, each has only what its inventory gives.
     """
+    if len(request.project.environments()) > 1:
+        request = replace(request, become_password=None)
     scenes: dict[str, Scene] = {}
     answers: dict[str, dict[str, Any]] = {}
     problems: list[CanaryError] = []
@@ -75,6 +79,7 @@ def _status(scene: Scene, request: Request) -> tuple[dict[str, Any], list[HostEr
 
 def _host(scene: Scene, facts: HostFacts) -> dict[str, Any]:
     current = facts.state.current_release or {}
+    last = facts.state.history[-1] if facts.state.history else None
     brought = made_current(current.get("id"), facts.state.history) or {}
     services = {
         container.service: {
@@ -100,7 +105,7 @@ def _host(scene: Scene, facts: HostFacts) -> dict[str, Any]:
         "lacks": readiness(facts),
         "simulated": facts.gpu_simulated,
         "lock": facts.state.lock.as_dict() if facts.state.lock else None,
-        "last": facts.state.history[-1] if facts.state.history else None,
+        "last": last and {**last, **standing(last, scene.environment, scene.stack.stack)},
     }
 
 
@@ -118,6 +123,7 @@ def status_lines(answer: Mapping[str, Any]) -> list[str]:
         last = host["last"] or {}
         since = f" since {shown_time(host['since'])} by {host['by']}" if host["since"] else ""
         then = f", last {last.get('what')} {shown_time(last.get('time'))} by {last.get('who')}" if last else ""
+        then += f", {signed}" if (signed := standing_words(last)) else ""
         lines.append(f"  {name}: {served}{since}{then}")
         lines += [f"    drift: {difference}" for difference in host["drift"]]
         lines += [f"    {said}" for said in lock_lines(host["lock"])]

@@ -7,6 +7,7 @@ from typing import Any
 
 from canaryctl.errors import HostError
 from canaryctl.observe import Connection, Connections, read_history
+from canaryctl.record.signing import standing, standing_words
 from canaryctl.scene import Request, Scene
 
 # What makes a release the one that a host serves. `down` ends that.
@@ -15,6 +16,8 @@ SERVING = ("deploy", "start", "rollback")
 # What a line of text has in a place of its own, and what only a promotion reads: JSON has it all.
 _SAID = frozenset(("time", "who", "environment", "what", "from", "to", "verdict", "run", "role", "reason", "hosts"))
 _PROOF = frozenset(("variant", "simulated", "contracts", "images", "placed", "probes_file"))
+_SIGNATURE = frozenset(("signature", "signer", "signed", "unsigned"))
+_CHECKED = 200  # rows whose signatures are checked, the newest
 
 Line = Mapping[str, Any]
 
@@ -35,10 +38,13 @@ def history(request: Request, lines: int) -> tuple[dict[str, Any], list[HostErro
 
     with Connections(scene.hosts) as connections:
         found, failures = connections.each(scene.hosts, read)
+    rows = merge(found)[:lines]
+    for row in rows[:_CHECKED]:
+        row |= standing(row, scene.environment, scene.stack.stack)
     return {
         "environment": scene.environment.name,
         "stack": scene.stack.stack,
-        "lines": merge(found)[:lines],
+        "lines": rows,
     }, list(failures.values())
 
 
@@ -104,7 +110,9 @@ def history_lines(answer: Mapping[str, Any]) -> list[str]:
         lines.append("  ".join(told).rstrip())
         if row.get("reason"):
             lines.append(f"    because {row['reason']}")
-        extra = {name: value for name, value in row.items() if name not in _SAID | _PROOF and value}
+        if signed := standing_words(row):
+            lines.append(f"    {signed}")
+        extra = {name: value for name, value in row.items() if name not in _SAID | _PROOF | _SIGNATURE and value}
         if extra:
             lines.append("    " + ", ".join(_extra(name, value) for name, value in extra.items()))
     return lines

@@ -9,14 +9,16 @@ import os
 import re
 import subprocess
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
+from typing import Any
 
-from canaryctl.config.signing import Signing
+from canaryctl.config.environment import Environment
+from canaryctl.config.signing import Signing, allowed_of
 from canaryctl.errors import ConfigError
-from canaryctl.plan.verdicts import Signed
+from canaryctl.plan.verdicts import PROVING, Signed, parse_line
 
 NAMESPACE = "canaryctl"
 _SIGN_SECONDS = 30.0  # a key in hardware may want to be touched
@@ -162,6 +164,30 @@ def check(content: bytes, signature: str, allowed: Path, revoked: Path | None, a
         at: epoch at which the key must have been valid (valid-after, valid-before). Revoked keys never are.
     """
     return _check(content, signature, allowed, _stamp(allowed), revoked, _stamp(revoked), at)
+
+
+def standing(line: Any, environment: Environment, stack: str) -> dict[str, Any]:
+    """How the line of a verdict stands: `signed` ({"by", "key"}), or `unsigned` (why it is not believed by itself).
+
+    Neither for other lines, lines of other environments, and where nobody signs and nobody is listed who may.
+    """
+    found, allowed = parse_line(line), allowed_of(environment)
+    if found is None or found.line["what"] not in PROVING or found.line["environment"] != environment.name:
+        return {}
+    signature, signing = str(found.line.get("signature") or ""), Signing(allowed, required=True)
+    if not signing.listed:
+        return {"unsigned": "it is signed, and nobody is listed who may sign"} if signature else {}
+    if not signature:
+        return {"unsigned": "it is not signed"}
+    told = check(found.content(stack), signature, allowed, signing.revoked, found.time)
+    return {"unsigned": told} if isinstance(told, str) else {"signed": told.as_dict()}
+
+
+def standing_words(told: Mapping[str, Any]) -> str:
+    """How a line stands, in words; '' where nothing is to be said."""
+    if signed := told.get("signed"):
+        return f"signed by {signed['by']} ({signed['key']})"
+    return f"proves nothing by itself: {told['unsigned']}" if told.get("unsigned") else ""
 
 
 def _stamp(path: Path | None) -> int:

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from conftest import Box, Ctl, Result
+from conftest import LAB, Box, Ctl, Result
 from toy import Toy, evidence, tells
 
 pytestmark = pytest.mark.lab
@@ -234,3 +234,59 @@ def test_a_run_that_judged_a_part_makes_nothing_promotable(toy: Toy, proven: str
         assert served(toy.deploy("next")) == proven
     finally:
         back()
+
+
+def lied(toy: Toy, change: str, host: str = HOST) -> None:
+    """Append the newest verdict to a host's history, changed as somebody with root there would."""
+    code = (
+        f"import json,pathlib;p=pathlib.Path('{toy.root}/history.jsonl');"
+        "l=[json.loads(x) for x in p.read_text().splitlines()];v=[x for x in l if x.get('verdict')][-1];"
+        f"v=dict(v,{change});p.write_text(''.join(json.dumps(x)+chr(10) for x in l+[v]))"
+    )
+    toy.box(host).run(f'python3 -c "{code}"')
+
+
+def test_a_verdict_is_signed_and_every_record_says_by_whom(toy: Toy, ctl: Ctl, proven: str) -> None:
+    line = toy.history(HOST)[-1]
+    assert line["signature"].startswith("-----BEGIN SSH SIGNATURE-----") and line["signer"].startswith("SHA256:")
+    done = toy.deploy("next")
+    assert served(done) == proven
+    assert (
+        done.document["promotion"]["signed"] == {"by": f"lab-{LAB}", "key": line["signer"]} == done.document["signed"]
+    )
+    assert f"signed by lab-{LAB}" in (evidence(ctl, done.document) / "report.md").read_text()
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ("time='2099-01-01T00:00:00Z',run='forged'", "2099"),
+        ("run='forged',simulated=True", "altered"),
+        ("run='forged',signature=None", "not signed"),
+    ],
+)
+def test_what_a_host_forged_is_passed_over_and_named(toy: Toy, proven: str, change: str, words: str) -> None:
+    lied(toy, change)
+    done = toy.deploy("next")
+    assert served(done) == proven and done.document["promotion"]["run"] != "forged"
+    assert any("forged" in str(w) and words in str(w) and HOST in str(w) for w in done.document["warnings"]), done.text
+    tells_history = toy.run("history", "first").out
+    assert f"signed by lab-{LAB}" in tells_history
+
+
+def test_where_nothing_else_passed_a_forged_line_is_refused_with_its_reason(toy: Toy, proven: str) -> None:
+    toy.box(HOST).run(f"sed -i '/\"first\"/d' {toy.root}/history.jsonl")
+    toy.deploy("first", "--no-contract")
+    lied(toy, "verdict='passed',run='forged'")
+    tells(toy.run("deploy", "next", "--yes"), 2, "no release has passed on first", "forged", "altered")
+
+
+def test_without_a_list_of_signers_the_output_says_so_once(toy: Toy, proven: str) -> None:
+    path = toy.folder / "inventories/first/group_vars/all/more.yml"
+    path.write_text('{"canary_allowed_signers": "allowed_signers"}')
+    try:
+        done = toy.deploy("next")
+        assert served(done) == proven and done.document["promotion"]["signed"] is None
+        assert len([note for note in done.document["notes"] if "canaryctl trust signers first" in note]) == 1
+    finally:
+        path.unlink()

@@ -92,3 +92,10 @@ def test_as_many_lines_as_asked_for_are_read_from_the_end(tmp_path: Path) -> Non
     file.write_text("".join(json.dumps({"n": n}) + "\n" for n in range(200)) + '{"cut')
     assert [entry["n"] for entry in last_lines(str(file), 3)] == [198, 199]
     assert len(last_lines(str(file), 500)) == 200
+
+
+def test_who_signed_a_verdict_is_said_and_what_proves_nothing() -> None:
+    by = {"by": "ann@desk", "key": "SHA256:x"}
+    said = text(line("10:00:00", what="verdict", verdict="passed", signature="---", signer="SHA256:x", signed=by))
+    assert "signed by ann@desk (SHA256:x)" in said and "---" not in said and "signer" not in said
+    assert "proves nothing by itself: it is not signed" in text(line("10:00:00", unsigned="it is not signed"))

@@ -14,7 +14,7 @@ from canaryctl.cli.options import forced_for
 from canaryctl.config.stack import Stack, load_stack
 from canaryctl.errors import ConfigError
 from canaryctl.plan.release import ImageFact, make_release
-from canaryctl.plan.verdicts import Trust, Witness
+from canaryctl.plan.verdicts import Signed, Trust, Verdict, Witness
 from canaryctl.promotion import Choice, Rules, Wanted, choose, demand_chain, lines_of
 from canaryctl.record.history import history_line
 from canaryctl.record.page import render_html
@@ -226,6 +226,111 @@ def test_a_release_whose_files_were_removed_there_cannot_be_promoted(shop: Stack
 def test_everything_in_the_way_is_told_at_once(shop: Stack) -> None:
     asked = wanted(shop, variant="mono", images={"web": NEW}, files={**FILES, "assets/a.txt": b"b"})
     assert len(chosen(shop, line(document(shop)["id"], "passed"), asked=asked, max_age=1.0).refusals) == 4
+
+
+def believed(shop: Stack, *told: Witness, signed: bool = False) -> Choice:
+    """Two hosts have services; a line counts as signed where its signature is `good`."""
+
+    def check(verdict: Verdict) -> Signed | str:
+        return Signed("ann", "SHA256:x") if verdict.line["signature"] == "good" else "it was altered"
+
+    trust = Trust(NOW, ["canary-1", "canary-2"], check=check if signed else None)
+    return choose("canary", told, wanted(shop), Rules(max_age=86400.0), trust)
+
+
+@pytest.mark.parametrize(
+    ("ours", "theirs", "words"),
+    [
+        ([{}], [{}], ""),
+        ([{}], [], "canary-2 has no such line"),
+        ([], [{}], "canary-1 has no such line"),
+        ([{}], [{"run": "another"}], "has no such line"),
+        ([{}], [{"simulated": True}], "has no such line"),
+        ([{"environment": "staging"}], [{}], "canary-1 has no such line"),
+        ([{"time": "2099-01-01T00:00:00Z"}], [{}], "later than"),
+        ([{"time": "2026-03-10T12:02:00Z"}], [{"time": "2026-03-10T12:02:00Z"}], "later than now"),
+        ([{"time": "yesterday"}], [{}], "canary-1 has no such line"),
+        ([{"time": "2026-03-10T11:00:00"}], [{}], "canary-1 has no such line"),
+        ([{"time": 5}], [{}], "canary-1 has no such line"),
+        ([{"contracts": []}], [{}], "canary-1 has no such line"),
+        ([{"placed": "web"}], [{}], "canary-1 has no such line"),
+        ([{"to": "../../etc"}], [{}], "canary-1 has no such line"),
+        ([{"who": None}], [{}], "canary-1 has no such line"),
+        ([{"images": {"web": []}}], [{}], "canary-1 has no such line"),
+        ([{"verdict": "failed", "time": "2026-03-10T11:30:00Z"}, {}], [{}], "newest verdict there is failed"),
+    ],
+)
+def test_unsigned_all_hosts_with_services_must_say_the_same(
+    shop: Stack, ours: list[dict[str, Any]], theirs: list[dict[str, Any]], words: str
+) -> None:
+    passed = line(document(shop)["id"], "passed", "10T11:00:00")
+    witnesses = [
+        Witness(host, [passed | change for change in said], [document(shop)], NOW)
+        for host, said in (("canary-1", ours), ("canary-2", theirs))
+    ]
+    found = believed(shop, *witnesses)
+    assert words in "; ".join(found.refusals) and bool(found.refusals) == bool(words), found.refusals
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({}, ""),
+        ({"images": {"web": {"id": NEW, "tag": "t"}, "db": {"id": DB, "tag": "t"}}}, "release.json differ"),
+        ({"services": {"web": "db", "db": "db"}}, "release.json differ"),
+        ({"files": {}}, "release.json differ"),
+        ({"variant": "mono"}, "is not of the images"),
+        ({"id": "0" * 64}, "not on canary-2 any more"),
+        ({"images": {"web": {"id": "x", "tag": "t"}}}, "not on canary-2 any more"),
+        ({"services": None}, "not on canary-2 any more"),
+    ],
+)
+def test_unsigned_all_hosts_must_have_the_same_release(shop: Stack, change: dict[str, Any], words: str) -> None:
+    passed = line(document(shop)["id"], "passed", "10T11:00:00")
+    found = believed(
+        shop,
+        Witness("canary-1", [passed], [document(shop)], NOW),
+        Witness("canary-2", [passed], [document(shop) | change], NOW),
+    )
+    assert words in "; ".join(found.refusals) and bool(found.refusals) == bool(words), found.refusals
+
+
+@pytest.mark.parametrize(
+    ("forged", "words"),
+    [
+        (
+            {"signature": "bad", "run": "forged"},
+            "run forged (2026-03-10T11:00:00.000000Z) proves nothing: it was altered",
+        ),
+        ({"signature": None, "run": "forged"}, "proves nothing: it is not signed"),
+        ({"signature": "good", "run": "forged", "time": "2099-01-01T00:00:00Z"}, "later than"),
+    ],
+)
+def test_with_signers_one_signed_line_will_do_and_forged_ones_are_named(
+    shop: Stack, forged: dict[str, Any], words: str
+) -> None:
+    images = {"images": {"web": WEB, "db": DB}}
+    passed = line(document(shop)["id"], "passed", "10T10:00:00", signature="good", **images)
+    newer = line(document(shop)["id"], "passed", "10T11:00:00", **images) | forged
+    only = believed(shop, Witness("canary-1", [newer], [document(shop)], NOW), signed=True)
+    assert only.proof is None and words in only.refusals[0] and "canary-1" in only.refusals[0]
+    both = believed(
+        shop, Witness("canary-1", [passed, newer], [document(shop)], NOW), Witness("canary-2", [], [], NOW), signed=True
+    )
+    assert both.refusals == () and both.proof and both.proof.line == passed and words in both.doubts[0]
+    assert both.proof.as_dict()["signed"] == {"by": "ann", "key": "SHA256:x"}
+
+
+def test_a_release_json_of_other_images_than_were_signed_is_not_taken(shop: Stack) -> None:
+    passed = line(document(shop)["id"], "passed", "10T11:00:00", signature="good", images={"web": NEW, "db": DB})
+    refused = believed(shop, Witness("canary-1", [passed], [document(shop)], NOW), signed=True).refusals
+    assert len(refused) == 1 and "its files are on no host" in refused[0]
+
+
+def test_a_host_whose_clock_is_behind_is_named(shop: Stack) -> None:
+    passed = line(document(shop)["id"], "passed", "10T11:00:00", signature="good")
+    found = believed(shop, Witness("canary-1", [passed], [document(shop)], NOW - 7200), signed=True)
+    assert "canary-1" in found.refusals[0] and "its host's own clock" in found.refusals[0]
 
 
 @pytest.mark.parametrize(

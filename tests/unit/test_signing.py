@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import time
@@ -13,13 +14,23 @@ from typing import Any
 
 import pytest
 
-from canaryctl.config.signing import Signing
+from canaryctl.config.environment import Environment, Host
+from canaryctl.config.signing import Signing, load_signing
 from canaryctl.errors import ConfigError
 from canaryctl.plan.verdicts import Signed, Verdict, parse_line
 from canaryctl.record import signing
 from canaryctl.record.history import history_line
-from canaryctl.record.signing import find_signer, parse_keys, principal_of, sign, signing_key
-from canaryctl.steps.signing import trust_of
+from canaryctl.record.signing import (
+    find_signer,
+    parse_keys,
+    principal_of,
+    sign,
+    signing_key,
+    standing,
+    standing_words,
+)
+from canaryctl.signers import Signer, Signers, add, lines, parse_signers
+from canaryctl.steps.signing import contradiction, trust_of
 
 NOW = time.time()
 RELEASE, WEB = "a" * 64, f"sha256:{'b' * 64}"
@@ -217,3 +228,85 @@ def test_a_key_with_a_passphrase_fails_and_asks_nothing(tmp_path: Path, monkeypa
     with pytest.raises(ConfigError, match="could not be signed"):
         sign(new_key(tmp_path / "locked", "secret"), b"x")
     assert time.monotonic() - began < 10
+
+
+def test_history_and_status_say_how_a_line_stands(allowed: Path, key: Path) -> None:
+    environment = Environment("canary", allowed.parent, {}, {})
+    told = standing(signed(key, line()), environment, "shop")
+    assert told["signed"]["by"] == "ann@desk" and "signed by ann@desk (SHA256:" in standing_words(told)
+    assert standing(line(), environment, "shop") == {"unsigned": "it is not signed"}
+    assert "altered" in standing({**signed(key, line()), "run": "x"}, environment, "shop")["unsigned"]
+    assert (
+        standing({"what": "deploy"}, environment, "shop") == {} == standing(line(environment="b"), environment, "shop")
+    )
+    allowed.unlink()
+    assert standing(line(), environment, "shop") == {} and standing_words({}) == ""
+    assert "nobody is listed" in standing(signed(key, line()), environment, "shop")["unsigned"]
+
+
+def test_this_machines_own_record_of_a_run_must_agree(tmp_path: Path) -> None:
+    def recorded(verdict: str, release: str, image: str) -> str:
+        run = tmp_path / str(line()["run"])
+        run.mkdir(exist_ok=True)
+        document = {"verdict": verdict, "release": {"id": release, "images": {"web": {"id": image}}}}
+        (run / "run.json").write_text(json.dumps(document))
+        return contradiction(typed(line()), tmp_path)
+
+    assert contradiction(typed(line()), tmp_path) == ""
+    assert recorded("passed", RELEASE, WEB) == ""
+    assert "says failed" in recorded("failed", RELEASE, WEB)
+    assert "another release" in recorded("passed", "c" * 64, WEB)
+    assert "another release" in recorded("passed", RELEASE, f"sha256:{'c' * 64}")
+    (tmp_path / str(line()["run"]) / "run.json").write_text("[")
+    assert contradiction(typed(line()), tmp_path) == ""
+    assert contradiction(typed(line() | {"run": "../../etc"}), tmp_path) == ""
+
+
+def environment(folder: Path, **variables: Any) -> Environment:
+    host = Host("canary-1", ("all",), variables)
+    return Environment("canary", folder, {"canary-1": host}, {"all": ("canary-1",)}, variables)
+
+
+class TestSettings:
+    def test_the_list_makes_signatures_required_unless_the_policy_says_otherwise(self, allowed: Path) -> None:
+        assert load_signing(environment(allowed.parent)).required
+        assert not load_signing(environment(allowed.parent, canary_require_signature=False)).required
+        allowed.unlink()
+        found = load_signing(environment(allowed.parent))
+        assert (found.required, found.listed, found.key) == (False, False, None)
+
+    @pytest.mark.parametrize(
+        ("variables", "words"),
+        [
+            ({"canary_require_signature": "false"}, "neither true nor false"),
+            ({"canary_require_signature": True}, "is not there"),
+            ({"canary_signing_key": "nowhere"}, "no file"),
+        ],
+    )
+    def test_faulty_settings_are_refused_with_their_place(
+        self, tmp_path: Path, variables: dict[str, Any], words: str
+    ) -> None:
+        with pytest.raises(ConfigError, match=words) as refused:
+            load_signing(environment(tmp_path, **variables))
+        assert refused.value.where and refused.value.hint
+
+    def test_the_operators_own_key_wins(self, tmp_path: Path, key: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        other = new_key(tmp_path / "other")
+        assert load_signing(environment(tmp_path, canary_signing_key="other")).key == other
+        monkeypatch.setenv("CANARYCTL_SIGNING_KEY", str(key))
+        assert load_signing(environment(tmp_path, canary_signing_key="other")).key == key
+
+
+class TestListing:
+    def test_lines_are_shown_and_only_added(self, allowed: Path, key: Path, tmp_path: Path) -> None:
+        before = allowed.read_text()
+        other = parse_keys(public(new_key(tmp_path / "bob")))[0]
+        listed = tuple(parse_signers(before))
+        assert [(signer.name, signer.options) for signer in listed] == [("ann@desk", 'namespaces="canaryctl"')]
+        found = Signers("canary", allowed, listed, (Signer("bob@desk", 'namespaces="canaryctl"', other),))
+        add(found)
+        assert allowed.read_text() == f'{before}bob@desk namespaces="canaryctl" {other.text}\n'
+        assert allowed.stat().st_mode & 0o777 == 0o644
+        assert other.fingerprint in "\n".join(lines(found)) and found.as_dict()["added"] == [other.fingerprint]
+        given = signed(tmp_path / "bob", line())
+        assert said(allowed, given) == Signed("bob@desk", other.fingerprint)
