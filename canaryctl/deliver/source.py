@@ -16,16 +16,19 @@ import io
 import json
 import os
 import shutil
+import stat
 import subprocess
 import tarfile
+import zlib
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import IO, cast
+from typing import IO, Any, cast
 
 from canaryctl.errors import ApplyError
 from canaryctl.plan.release import ImageFact
 
 PIECE = 1 << 20
+_LONGEST_ENTRY = 64 << 20  # bytes of a line of a tar-split record; real ones have some kilobytes
 
 
 class OverlayStore:
@@ -83,17 +86,27 @@ def chain_ids(layers: tuple[str, ...]) -> list[str]:
 
 
 def read_tar_split(record: Path, files: Path) -> Iterator[bytes]:
-    """The tar that a tar-split record and the unpacked files make, in pieces of about a megabyte."""
+    """The tar that a tar-split record and the unpacked files make, in pieces of about a megabyte.
+
+    Record and files come from an image that nobody trusts yet: nothing outside of `files` is ever opened.
+
+    Raises:
+        ValueError: the record is none, or names what is no regular file of that size below `files`.
+        OSError: something cannot be read.
+    """
     buffer = bytearray()
-    with gzip.open(record) as lines:
-        for line in lines:
-            entry = json.loads(line)
-            if entry["type"] == 2:  # bytes of the tar itself: headers, padding
+    with gzip.open(record) as lines, _Beneath(files) as below:
+        for entry in _entries(lines):
+            if entry.get("type") == 2:  # bytes of the tar itself: headers, padding
                 buffer += base64.b64decode(entry.get("payload") or "")
-            elif entry.get("size"):
+            elif size := entry.get("size"):
                 name = entry["name"] if "name" in entry else os.fsdecode(base64.b64decode(entry["name_raw"]))
-                with (files / name.lstrip("/")).open("rb", buffering=0) as file:
-                    while piece := file.read(PIECE):
+                with below.open(name, size) as file:
+                    while size:
+                        piece = file.read(min(PIECE, size))
+                        if not piece:
+                            raise ValueError(f"{name!r} became shorter")
+                        size -= len(piece)
                         buffer += piece
                         if len(buffer) >= PIECE:
                             yield bytes(buffer)
@@ -102,6 +115,66 @@ def read_tar_split(record: Path, files: Path) -> Iterator[bytes]:
                 yield bytes(buffer)
                 buffer.clear()
     yield bytes(buffer)
+
+
+def _entries(lines: gzip.GzipFile) -> Iterator[dict[str, Any]]:
+    """The entries of a tar-split record, those of files with a name and a size in their right form."""
+    try:
+        while line := lines.readline(_LONGEST_ENTRY):
+            entry = json.loads(line)
+            if not isinstance(entry, dict):
+                raise ValueError("an entry is no object")
+            size, name = entry.get("size") or 0, entry.get("name", entry.get("name_raw", ""))
+            if not isinstance(size, int) or size < 0 or not isinstance(name, str):
+                raise ValueError("an entry has no size or name")
+            if not isinstance(entry.get("payload") or "", str):
+                raise ValueError("an entry has no bytes")
+            yield entry
+    except (EOFError, zlib.error, RecursionError) as error:
+        raise ValueError(f"the record is damaged: {error}") from None
+
+
+class _Beneath:
+    """Opens regular files below a folder, and follows no link on the way to them."""
+
+    def __init__(self, root: Path) -> None:
+        self._root = os.open(root, os.O_RDONLY | os.O_DIRECTORY)
+        self._folder: tuple[str, ...] = ()
+        self._handle = self._root
+
+    def __enter__(self) -> _Beneath:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._leave()
+        os.close(self._root)
+
+    def open(self, name: str, size: int) -> IO[bytes]:
+        """A file of at least `size` bytes; `name` may begin with a slash, as names in a tar do."""
+        *folder, last = [part for part in name.split("/") if part not in ("", ".")] or [""]
+        if ".." in (*folder, last) or not last:
+            raise ValueError(f"{name!r} is no file of the layer")
+        if tuple(folder) != self._folder:  # files of one folder follow each other
+            self._enter(tuple(folder))
+        handle = os.open(last, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK, dir_fd=self._handle)
+        found = os.fstat(handle)
+        if not stat.S_ISREG(found.st_mode) or found.st_size < size:
+            os.close(handle)
+            raise ValueError(f"{name!r} is not the file that was recorded")
+        return os.fdopen(handle, "rb", buffering=0)
+
+    def _enter(self, folder: tuple[str, ...]) -> None:
+        self._leave()
+        for part in folder:
+            below = os.open(part, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW, dir_fd=self._handle)
+            self._leave()
+            self._handle = below
+        self._folder = folder
+
+    def _leave(self) -> None:
+        if self._handle != self._root:
+            os.close(self._handle)
+        self._folder, self._handle = (), self._root
 
 
 def saved(images: Iterable[ImageFact]) -> Iterator[tuple[str, IO[bytes]]]:

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import base64
+import contextlib
 import fcntl
 import gzip
 import hashlib
 import io
 import json
+import os
 import socket
 import tarfile
 import threading
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -63,6 +66,82 @@ def test_a_layer_is_put_together_from_its_record_and_files(tmp_path: Path) -> No
     record = tmp_path / "tar-split.json.gz"
     record.write_bytes(gzip.compress("\n".join(map(json.dumps, entries)).encode()))
     assert b"".join(read_tar_split(record, tmp_path)) == whole
+
+
+def a_record(folder: Path, *entries: Any) -> Path:
+    record = folder / "record.json.gz"
+    record.write_bytes(gzip.compress("\n".join(map(json.dumps, entries)).encode()))
+    return record
+
+
+@pytest.mark.parametrize(
+    ("name", "size"),
+    [
+        ("out/secret", 6),  # a folder of the layer that is a link
+        ("link", 6),
+        ("../secret", 6),
+        ("sub/../../secret", 6),
+        ("/out/secret", 6),
+        ("sub", 6),
+        ("pipe", 6),
+        ("short", 6),
+        ("absent", 6),
+        ("", 6),
+        ("nul\0", 6),
+        ("\ud800", 6),
+        ("fine", -1),
+        ("fine", "6"),
+        ("fine", 0.5),
+        (1, 6),
+    ],
+)
+def test_a_record_reaches_nothing_but_its_layers_own_files(tmp_path: Path, name: Any, size: Any) -> None:
+    layer = tmp_path / "diff"
+    (layer / "sub").mkdir(parents=True)
+    (tmp_path / "secret").write_text("secret")
+    (layer / "out").symlink_to(tmp_path)
+    (layer / "link").symlink_to(tmp_path / "secret")
+    (layer / "short").write_text("no")
+    (layer / "fine").write_text("fine and longer")
+    os.mkfifo(layer / "pipe")
+    with pytest.raises((ValueError, OSError)):
+        list(read_tar_split(a_record(tmp_path, {"type": 1, "name": name, "size": size}), layer))
+    fine = [{"type": 1, "name": "/./fine", "size": 4}, {"type": 1, "name_raw": "ZmluZQ==", "size": 4}]
+    assert b"".join(read_tar_split(a_record(tmp_path, *fine), layer)) == b"finefine"
+
+
+def test_a_layer_that_points_out_of_itself_is_an_error_of_the_push_and_nothing_is_sent(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    (tmp_path / "secret").write_text("secret")
+    (tmp_path / "diff").mkdir()
+    (tmp_path / "diff" / "out").symlink_to(tmp_path)
+    record = a_record(tmp_path, {"type": 1, "name": "out/secret", "size": 6})
+    layers, packing = Layers([]), Packing()
+    layers._store = FromRecord(record, tmp_path / "diff")  # type: ignore[assignment]
+    layers._chains[A_LAYER] = A_LAYER
+    layers._pack(A_LAYER, "zst", packing)
+    with pytest.raises(ApplyError, match="cannot be read as it was built"):
+        list(packing.pieces(0))
+
+
+class FromRecord:
+    """A store with one layer."""
+
+    def __init__(self, record: Path, files: Path) -> None:
+        self.record, self.files = record, files
+
+    def read(self, chain: str) -> Iterator[bytes]:
+        return read_tar_split(self.record, self.files)
+
+
+@pytest.mark.parametrize("content", [b"", b"\x1f\x8b\x08", gzip.compress(b'{"type": 2')[:-9], b"no gzip at all"])
+def test_a_damaged_record_is_told_in_words(tmp_path: Path, content: bytes) -> None:
+    record = tmp_path / "record"
+    record.write_bytes(content)
+    with contextlib.suppress(ValueError, OSError):
+        assert b"".join(read_tar_split(record, tmp_path)) == b""
 
 
 @pytest.mark.parametrize("form", ["plain", "gz", "zst"])
