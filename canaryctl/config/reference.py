@@ -44,6 +44,11 @@ class Reference:
         return self.at(self.digest) if self.digest else f"{self.repository}:{self.tag}"
 
 
+def is_digest(value: object) -> bool:
+    """Whether this is a digest as images and layers are named by: nothing else may be taken for one."""
+    return isinstance(value, str) and _DIGEST.fullmatch(value) is not None
+
+
 def is_loopback(host: str) -> bool:
     """Whether a host name or address stands for the machine itself."""
     try:

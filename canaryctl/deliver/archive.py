@@ -20,6 +20,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import IO, Any
 
+from canaryctl.config.reference import is_digest
 from canaryctl.deliver.source import PIECE, unpacked
 from canaryctl.observe.agent.load import header, layer_path, padding
 
@@ -27,7 +28,6 @@ _BLOCK = tarfile.BLOCKSIZE
 _MOST_MEMBERS = 4096  # an image has 127 layers at most, of four members each
 _LARGEST_DOCUMENT = 16 << 20  # bytes of a configuration or manifest.json; real ones have some kilobytes
 _LARGEST_PAX = 64 << 10
-_DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
 
 
 @dataclass(frozen=True)
@@ -188,7 +188,7 @@ def _diff_ids(config: bytes) -> tuple[str, ...]:
     layers = rootfs.get("diff_ids") if isinstance(rootfs, dict) else None
     if not isinstance(layers, list) or not layers:
         raise ValueError("the image's configuration names no layers")
-    if not all(isinstance(layer, str) and _DIGEST.fullmatch(layer) for layer in layers):
+    if not all(map(is_digest, layers)):
         raise ValueError("the image's configuration names its layers in another way than by sha256")
     return tuple(layers)
 

@@ -6,9 +6,9 @@ Format: docs.docker.com, "docker login" (auths, credHelpers, credsStore and the 
 from __future__ import annotations
 
 import base64
-import binascii
 import json
 import os
+import re
 import subprocess
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -64,18 +64,34 @@ def find_credential(registry: str) -> Credential | None:
         config = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         return None
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise ConfigError(f"Docker's configuration cannot be read: {error}", shown(path), "mend the file") from None
-    if not isinstance(config, dict):
-        raise ConfigError("Docker's configuration is no JSON object", shown(path), "mend the file")
+    return credential_in(config, registry, shown(path))
+
+
+def credential_in(config: Any, registry: str, where: str) -> Credential | None:
+    """What a parsed config.json has for a registry; `where` it lies.
+
+    Raises:
+        ConfigError: it is malformed, or a credential helper fails.
+    """
     key = server_key(registry)
-    helper = (config.get("credHelpers") or {}).get(key) or config.get("credsStore")
+    helper = _mapping(config, "credHelpers", where).get(key) or config.get("credsStore")
     if helper and (found := _ask_helper(str(helper), key)):
         return found
-    for name, entry in (config.get("auths") or {}).items():
-        if _same(str(name), registry) and (found := _from_entry(entry, f"{shown(path)} (auths, {name})")):
+    for name, entry in _mapping(config, "auths", where).items():
+        if _same(str(name), registry) and (found := _from_entry(entry, f"{where} (auths, {name})")):
             return found
     return None
+
+
+def _mapping(document: Any, key: str, where: str) -> dict[str, Any]:
+    if not isinstance(document, dict):
+        raise ConfigError("Docker's configuration is no JSON object", where, "mend the file")
+    found = document.get(key) or {}
+    if not isinstance(found, dict):
+        raise ConfigError(f"'{key}' in Docker's configuration is no JSON object", where, "mend the file")
+    return found
 
 
 def _same(name: str, registry: str) -> bool:
@@ -86,24 +102,44 @@ def _same(name: str, registry: str) -> bool:
     return host == registry or (registry == DOCKER_HUB and host in ("index.docker.io", "docker.io"))
 
 
-def _from_entry(entry: dict[str, Any], where: str) -> Credential | None:
+def _from_entry(entry: Any, where: str) -> Credential | None:
+    if not isinstance(entry, dict):
+        raise ConfigError("the credential is no JSON object", where, "docker login again")
     if entry.get("identitytoken"):
-        return Credential(identity_token=str(entry["identitytoken"]))
+        return _whole(Credential(identity_token=str(entry["identitytoken"])), where)
     user, password = str(entry.get("username") or ""), str(entry.get("password") or "")
     if entry.get("auth"):
         try:
             user, _, password = base64.b64decode(str(entry["auth"]), validate=True).decode().partition(":")
-        except (binascii.Error, UnicodeDecodeError):
+        except ValueError:  # binascii.Error and UnicodeError among them
             raise ConfigError("the credential is not base64", where, "docker login again") from None
     password = password.rstrip("\0")
-    return Credential(user, password) if user and password else None
+    return _whole(Credential(user, password), where) if user and password else None
+
+
+def _whole(credential: Credential, where: str) -> Credential:
+    """JSON may hold halves of characters, which no request can."""
+    try:
+        for value in (credential.user, *credential.secrets):
+            value.encode()
+    except UnicodeEncodeError:
+        raise ConfigError("the credential is no text", where, "docker login again") from None
+    return credential
 
 
 def _ask_helper(helper: str, key: str) -> Credential | None:
     program = f"docker-credential-{helper}"
+    if not re.fullmatch(r"[\w.-]+", helper):
+        raise ConfigError(f"Docker's configuration names no credential helper but {helper!r}", key, "mend the file")
     try:
         done = subprocess.run(
-            [program, "get"], input=key, capture_output=True, text=True, check=False, timeout=_HELPER_PATIENCE
+            [program, "get"],
+            input=key,
+            capture_output=True,
+            text=True,
+            errors="replace",
+            check=False,
+            timeout=_HELPER_PATIENCE,
         )
     except FileNotFoundError:
         raise ConfigError(
@@ -113,6 +149,15 @@ def _ask_helper(helper: str, key: str) -> Credential | None:
         ) from None
     except subprocess.TimeoutExpired:
         raise ConfigError(f"{program} did not answer within {_HELPER_PATIENCE} s", key, f"try: {program} get") from None
+    return parse_helper(program, key, done)
+
+
+def parse_helper(program: str, key: str, done: subprocess.CompletedProcess[str]) -> Credential | None:
+    """What a credential helper answered; None where it has nothing.
+
+    Raises:
+        ConfigError: it failed, or answered something else.
+    """
     said = (done.stdout + done.stderr).strip()
     if done.returncode:
         if "not found" in said.lower():
@@ -122,8 +167,8 @@ def _ask_helper(helper: str, key: str) -> Credential | None:
     try:
         answer = json.loads(done.stdout)
         user, secret = str(answer.get("Username") or ""), str(answer.get("Secret") or "")
-    except (ValueError, AttributeError):
+    except (ValueError, AttributeError, RecursionError):
         raise ConfigError(f"{program} answered with something else than JSON", key, f"try: {program} get") from None
     if not secret:
         return None
-    return Credential(identity_token=secret) if user == _TOKEN_USER else Credential(user, secret)
+    return _whole(Credential(identity_token=secret) if user == _TOKEN_USER else Credential(user, secret), key)

@@ -9,7 +9,9 @@ import base64
 import json
 import re
 import ssl
+import time
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -24,6 +26,22 @@ INDEXES = ("application/vnd.oci.image.index.v1+json", "application/vnd.docker.di
 _MANIFESTS = ("application/vnd.oci.image.manifest.v1+json", "application/vnd.docker.distribution.manifest.v2+json")
 _TRUSTED_BY_DOCKER = Path("/etc/docker/certs.d")
 _LARGEST = 16 << 20  # bytes of a manifest or a configuration; real ones have some kilobytes
+_LONGEST_CHALLENGE = 8192
+_PATIENCE = 120.0  # seconds for all of one answer
+_MOST_REDIRECTS = 5
+_TOKEN = re.compile(r"[\x21-\x7e]{1,65536}")
+
+
+@dataclass(frozen=True)
+class _Answer:
+    """A registry's answer; `next` is where it redirects to."""
+
+    status_code: int
+    reason: str
+    headers: httpx.Headers
+    content: bytes
+    url: httpx.URL
+    next: httpx.URL | None
 
 
 class UnreachableError(ConfigError):
@@ -48,8 +66,7 @@ class RegistryClient:
         self._client = httpx.Client(
             verify=trusted,
             timeout=httpx.Timeout(30, connect=10),
-            follow_redirects=True,
-            headers={"User-Agent": "canaryctl"},
+            headers={"User-Agent": "canaryctl", "Accept-Encoding": "identity"},
         )
         self._tokens: dict[str, str] = {}
 
@@ -79,35 +96,87 @@ class RegistryClient:
             )
         if answer.status_code != 200:
             raise UnreachableError(
-                f"the registry answers {answer.status_code} {answer.reason_phrase}: {_words(answer)}",
+                f"the registry answers {answer.status_code} {answer.reason}: {_words(answer)}",
                 self._name,
                 "look at the registry, then try again",
             )
-        if len(answer.content) > _LARGEST:
-            raise ConfigError("the registry's answer is too big for a manifest", self._name, "is that a registry?")
         return answer.content, answer.headers.get("content-type", "").partition(";")[0]
 
-    def _get(self, reference: Reference, path: str) -> httpx.Response:
+    def _get(self, reference: Reference, path: str) -> _Answer:
         headers = {"Accept": ", ".join((*INDEXES, *_MANIFESTS, "*/*"))}
         if authorization := self._tokens.get(reference.name):
             headers["Authorization"] = authorization
         try:
-            return self._ask("GET", self._base + path, headers=headers)
+            return self._follow(self._base + path, headers)
         except UnreachableError:
             if not self._plain_allowed or self._base.startswith("http:"):
                 raise
             self._base = self._base.replace("https:", "http:", 1)
-            return self._ask("GET", self._base + path, headers=headers)
+            return self._follow(self._base + path, headers)
 
-    def _ask(self, method: str, url: str, **more: Any) -> httpx.Response:
+    def _follow(self, url: str, headers: dict[str, str]) -> _Answer:
+        """GET, through redirects: registries keep blobs elsewhere. What opens the registry does not go there."""
+        answer = self._ask("GET", url, headers=headers)
+        for _ in range(_MOST_REDIRECTS):
+            if answer.next is None:
+                return answer
+            if (answer.next.scheme, answer.next.netloc) != (answer.url.scheme, answer.url.netloc):
+                headers = {key: value for key, value in headers.items() if key != "Authorization"}
+            self._require_tls(str(answer.next), "sends this machine")
+            answer = self._ask("GET", str(answer.next), headers=headers)
+        raise UnreachableError("the registry redirects in circles", self._name, "look at the registry")
+
+    def _require_tls(self, url: str, what: str) -> None:
+        """Only a registry on this very machine may speak of plain HTTP, and of this machine alone."""
         import httpx
 
         try:
-            return self._client.request(method, url, **more)
-        except (httpx.HTTPError, httpx.InvalidURL, OSError) as error:
+            plain = self._plain_allowed and is_loopback(httpx.URL(url).host)
+        except httpx.InvalidURL:
+            plain = False
+        if not url.startswith("https://") and not plain:
+            raise ConfigError(
+                f"the registry {what} to {url[:200]}, where anybody could read or change it", self._name, "use TLS"
+            )
+
+    def _ask(self, method: str, url: str, **more: Any) -> _Answer:
+        """One request, no redirects.
+
+        Raises:
+            UnreachableError: there is no answer.
+            ConfigError: there is one without end.
+        """
+        import httpx
+
+        ends = time.monotonic() + _PATIENCE
+        content = bytearray()
+        try:
+            with self._client.stream(method, url, **more) as response:
+                if response.headers.get("content-encoding", "identity") != "identity":
+                    raise UnreachableError(
+                        "the registry packs its answers, although it was asked not to", self._name, "look at its proxy"
+                    )
+                for piece in response.iter_raw():
+                    content += piece
+                    if len(content) > _LARGEST or time.monotonic() > ends:
+                        raise ConfigError(
+                            "the registry's answer is too big for a manifest, or does not end",
+                            self._name,
+                            "is that a registry?",
+                        )
+                after = response.next_request
+                return _Answer(
+                    response.status_code,
+                    response.reason_phrase,
+                    response.headers,
+                    bytes(content),
+                    response.url,
+                    after.url if after else None,
+                )
+        except (httpx.HTTPError, httpx.InvalidURL, OSError, ValueError) as error:
             raise _unreachable(self._name, error) from None
 
-    def _log_in(self, reference: Reference, answer: httpx.Response) -> None:
+    def _log_in(self, reference: Reference, answer: _Answer) -> None:
         """Get what the registry asks for: a token for this repository, or the password with every request."""
         challenges = parse_challenges(answer.headers.get_list("www-authenticate"))
         if "bearer" in challenges:
@@ -119,13 +188,8 @@ class RegistryClient:
             raise self._refused(reference, answer)
 
     def _token(self, reference: Reference, challenge: Mapping[str, str]) -> str:
-        import httpx
-
         realm, credential = challenge.get("realm", ""), self._credential
-        if not realm.startswith("https://") and not is_loopback(httpx.URL(realm).host):
-            raise ConfigError(
-                f"the registry wants the credential sent to {realm}, where anybody could read it", self._name, "use TLS"
-            )
+        self._require_tls(realm, "wants the credential sent")
         query = {"service": challenge.get("service", ""), "scope": f"repository:{reference.name}:pull"}
         if credential and credential.identity_token:
             form = {**query, "grant_type": "refresh_token", "client_id": "canaryctl"}
@@ -135,13 +199,11 @@ class RegistryClient:
             answer = self._ask("GET", realm, params=query, auth=login)
         if answer.status_code != 200:
             raise self._refused(reference, answer)
-        try:
-            document = answer.json()
-            return str(document.get("token") or document["access_token"])
-        except (ValueError, KeyError, AttributeError):
-            raise UnreachableError(f"{realm} gives no token", self._name, "look at the registry") from None
+        if token := parse_token(answer.content):
+            return token
+        raise UnreachableError(f"{realm} gives no token", self._name, "look at the registry")
 
-    def _refused(self, reference: Reference, answer: httpx.Response) -> ConfigError:
+    def _refused(self, reference: Reference, answer: _Answer) -> ConfigError:
         who = f"the credential of {self._credential.user or 'its token'}" if self._credential else "a visitor"
         return ConfigError(
             f"the registry lets {who} not read {reference.name} ({answer.status_code}: {_words(answer)})",
@@ -150,12 +212,24 @@ class RegistryClient:
         )
 
 
+def parse_token(content: bytes) -> str:
+    """The token in a token server's answer, '' where there is none that could stand in a header."""
+    try:
+        document = json.loads(content)
+    except (ValueError, RecursionError):
+        return ""
+    found = (document.get("token") or document.get("access_token")) if isinstance(document, dict) else None
+    return found if isinstance(found, str) and _TOKEN.fullmatch(found) else ""
+
+
 def parse_challenges(headers: Iterable[str]) -> dict[str, dict[str, str]]:
     """WWW-Authenticate headers: scheme in lower case -> its parameters."""
     found: dict[str, dict[str, str]] = {}
     for header in headers:
         scheme = ""
-        for match in re.finditer(r'([A-Za-z]+)\s+(?=[A-Za-z]+=)|([A-Za-z_]+)=(?:"([^"]*)"|([^",\s]+))', header):
+        for match in re.finditer(
+            r'([A-Za-z]+)\s+(?=[A-Za-z]+=)|([A-Za-z_]+)=(?:"([^"]*)"|([^",\s]+))', header[:_LONGEST_CHALLENGE]
+        ):
             if match[1]:
                 scheme = match[1].lower()
                 found.setdefault(scheme, {})
@@ -173,12 +247,14 @@ def _trust(context: ssl.SSLContext, file: Path) -> None:
         ) from None
 
 
-def _words(answer: httpx.Response) -> str:
+def _words(answer: _Answer) -> str:
     try:
-        errors = json.loads(answer.content).get("errors") or []
-        return "; ".join(str(error.get("message") or error.get("code")) for error in errors)[:300] or "no reason given"
-    except (ValueError, AttributeError):
-        return answer.text.strip()[:200] or "no reason given"
+        document = json.loads(answer.content)
+    except (ValueError, RecursionError):
+        return answer.content.decode("utf-8", "replace").strip()[:200] or "no reason given"
+    errors = document.get("errors") if isinstance(document, dict) else None
+    listed = [error for error in errors if isinstance(error, dict)] if isinstance(errors, list) else []
+    return "; ".join(str(error.get("message") or error.get("code")) for error in listed)[:300] or "no reason given"
 
 
 def _unreachable(name: str, error: Exception) -> UnreachableError:

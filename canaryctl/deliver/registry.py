@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
 from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -16,10 +17,12 @@ from pathlib import Path
 from typing import Any
 
 from canaryctl.config.caches import cache_home
-from canaryctl.config.reference import Reference
+from canaryctl.config.reference import Reference, is_digest
 from canaryctl.deliver.credentials import Credential, find_credential
 from canaryctl.deliver.distribution import INDEXES, RegistryClient, UnreachableError
 from canaryctl.errors import ConfigError
+
+_PLATFORM_PART = re.compile(r"[A-Za-z0-9_.-]{0,64}")
 
 
 @dataclass(frozen=True)
@@ -105,15 +108,16 @@ def resolve(reference: Reference, platform: str, fetch: Fetch) -> Published:
     kind = str(manifest.get("mediaType") or kind)
     platforms: tuple[str, ...] = ()
     if kind in INDEXES or "manifests" in manifest:
-        entry = choose(manifest.get("manifests") or (), platform)
-        platforms = tuple(dict.fromkeys(_platforms(manifest.get("manifests") or ())))
+        entries = _objects(manifest, "manifests", reference)
+        entry = choose(entries, platform)
+        platforms = tuple(dict.fromkeys(_platforms(entries)))
         if entry is None:
             raise ConfigError(
                 f"there is no image for {platform} there",
                 str(reference),
                 f"there are: {', '.join(platforms) or 'none'}; 'contract: {{platform: ...}}' chooses one",
             )
-        digest = str(entry["digest"])
+        digest = _named_digest(entry, reference)
         manifest = _json(_object(reference, "manifests", digest, fetch)[0], reference)
     if "config" not in manifest or "layers" not in manifest:
         raise ConfigError(
@@ -121,17 +125,15 @@ def resolve(reference: Reference, platform: str, fetch: Fetch) -> Published:
             str(reference),
             "publish it again with a current Docker",
         )
-    identity = str(manifest["config"]["digest"])
+    packed = _objects(manifest, "layers", reference)
+    identity = _named_digest(manifest["config"], reference)
     config = _json(_object(reference, "blobs", identity, fetch)[0], reference)
-    layers = tuple((config.get("rootfs") or {}).get("diff_ids") or ())
-    if not layers or len(layers) != len(manifest["layers"]):
-        raise ConfigError("that is no image that runs: its layers are not told", str(reference), "publish it again")
-    found = f"{config.get('os', 'linux')}/{config.get('architecture', '')}"
+    found = _platform(config) or "linux/"
     return Published(
         reference=reference.at(digest),
         id=identity,
-        layers=layers,
-        sizes=tuple(int(layer.get("size") or 0) for layer in manifest["layers"]),
+        layers=_layers(config, len(packed), reference),
+        sizes=tuple(_size(layer) for layer in packed),
         platform=found,
         platforms=platforms or (found,),
     )
@@ -147,18 +149,60 @@ def choose(entries: Iterable[Mapping[str, Any]], platform: str) -> Mapping[str, 
 
 def _platforms(entries: Iterable[Mapping[str, Any]]) -> list[str]:
     """Signatures and build records sit in an index as images for `unknown/unknown`."""
-    found = []
-    for entry in entries:
-        about = entry.get("platform") or {}
-        if about.get("os") not in (None, "unknown"):
-            found.append(f"{about['os']}/{about.get('architecture', '')}")
+    found = [
+        _platform(about)
+        for entry in entries
+        if isinstance(about := entry.get("platform"), dict) and about.get("os") not in (None, "unknown")
+    ]
+    return [platform for platform in found if platform]
+
+
+def _platform(about: Mapping[str, Any]) -> str:
+    """`os/architecture`, empty where these are no names."""
+    names = (about.get("os", "linux"), about.get("architecture", ""))
+    good = all(isinstance(name, str) and _PLATFORM_PART.fullmatch(name) for name in names)
+    return "/".join(names) if good else ""
+
+
+def _layers(config: Mapping[str, Any], count: int, reference: Reference) -> tuple[str, ...]:
+    rootfs = config.get("rootfs")
+    layers = rootfs.get("diff_ids") if isinstance(rootfs, dict) else None
+    if not isinstance(layers, list) or not layers or len(layers) != count or not all(map(is_digest, layers)):
+        raise ConfigError("that is no image that runs: its layers are not told", str(reference), "publish it again")
+    return tuple(layers)
+
+
+def _objects(document: Mapping[str, Any], key: str, reference: Reference) -> list[Mapping[str, Any]]:
+    """A list of objects in a manifest."""
+    found = document.get(key) or []
+    if not isinstance(found, list) or not all(isinstance(entry, dict) for entry in found):
+        raise _malformed(reference, f"its '{key}' is no list of objects")
     return found
+
+
+def _named_digest(entry: Any, reference: Reference) -> str:
+    """The digest that an object of a manifest names."""
+    digest = entry.get("digest") if isinstance(entry, dict) else None
+    if not is_digest(digest):
+        raise _malformed(reference, "it names something otherwise than by its sha256")
+    return str(digest)
+
+
+def _size(entry: Mapping[str, Any]) -> int:
+    size = entry.get("size")
+    return size if isinstance(size, int) and 0 <= size < 1 << 50 else 0
+
+
+def _malformed(reference: Reference, why: str) -> ConfigError:
+    return ConfigError(f"the registry's answer is no manifest: {why}", str(reference), "publish it again")
 
 
 def _object(reference: Reference, kind: str, name: str, fetch: Fetch) -> tuple[bytes, str]:
     """A manifest or blob; one that is named by its hash comes from this machine where it was read before."""
     kept = None
-    if name.startswith("sha256:"):
+    if ":" in name:  # no tag has one
+        if not is_digest(name):
+            raise _malformed(reference, "it names something otherwise than by its sha256")
         home = cache_home("manifests")
         kept = home / name.removeprefix("sha256:")
         if kept.is_file() and _digest(content := kept.read_bytes()) == name:
@@ -185,7 +229,7 @@ def _digest(content: bytes) -> str:
 def _json(content: bytes, reference: Reference) -> dict[str, Any]:
     try:
         found = json.loads(content)
-    except ValueError:
+    except (ValueError, RecursionError):
         found = None
     if not isinstance(found, dict):
         raise ConfigError("the registry's answer is no manifest", str(reference), "is that the address of a registry?")

@@ -10,13 +10,14 @@ from typing import Any
 import pytest
 
 from canaryctl.config.reference import Reference, parse_reference
-from canaryctl.deliver.distribution import parse_challenges
+from canaryctl.deliver.distribution import parse_challenges, parse_token
 from canaryctl.deliver.pull import refused
 from canaryctl.deliver.registry import resolve
 from canaryctl.errors import ConfigError
 from canaryctl.plan.release import ImageFact
 
 REF = parse_reference("registry.test/web:1")
+LAYERS = (f"sha256:{'1' * 64}", f"sha256:{'2' * 64}")
 INDEX = "application/vnd.oci.image.index.v1+json"
 MANIFEST = "application/vnd.oci.image.manifest.v1+json"
 
@@ -35,7 +36,7 @@ class Shelf:
         self.objects[digest] = content
         return digest
 
-    def image(self, architecture: str, layers: tuple[str, ...] = ("sha256:l1", "sha256:l2")) -> tuple[str, str]:
+    def image(self, architecture: str, layers: tuple[str, ...] = LAYERS) -> tuple[str, str]:
         """(manifest digest, config digest)."""
         config = self.put({"os": "linux", "architecture": architecture, "rootfs": {"diff_ids": list(layers)}})
         sizes = [{"size": 100 * number} for number in range(1, len(layers) + 1)]
@@ -64,7 +65,7 @@ def test_a_single_image(shelf: Shelf) -> None:
     shelf.tags["1"], config = shelf.image("amd64")
     found = resolve(REF, "linux/amd64", shelf.fetch)
     assert (found.id, found.reference) == (config, f"registry.test/web@{shelf.tags['1']}")
-    assert (found.layers, found.sizes, found.platform) == (("sha256:l1", "sha256:l2"), (100, 200), "linux/amd64")
+    assert (found.layers, found.sizes, found.platform) == (LAYERS, (100, 200), "linux/amd64")
 
 
 def test_an_index_gives_the_image_of_the_platform_asked_for(shelf: Shelf) -> None:
@@ -99,7 +100,7 @@ def test_a_kept_object_that_was_damaged_is_asked_for_again(shelf: Shelf, tmp_pat
     resolve(REF, "linux/amd64", shelf.fetch)
     for kept in (tmp_path / "canaryctl/manifests").iterdir():
         kept.write_bytes(b"{}")
-    assert resolve(REF, "linux/amd64", shelf.fetch).layers == ("sha256:l1", "sha256:l2")
+    assert resolve(REF, "linux/amd64", shelf.fetch).layers == LAYERS
 
 
 @pytest.mark.parametrize("which", ["manifest", "config"])
@@ -130,6 +131,64 @@ def test_an_artifact_without_layers_is_refused(shelf: Shelf) -> None:
     shelf.tags["1"] = shelf.put({"mediaType": MANIFEST, "config": {"digest": config}, "layers": [{"size": 1}]})
     with pytest.raises(ConfigError, match="its layers are not told"):
         resolve(REF, "linux/amd64", shelf.fetch)
+
+
+@pytest.mark.parametrize(
+    "digest", ["evil", "", None, 5, "sha256:", f"sha256:{'a' * 64}\n", f"sha256:{'A' * 64}", "sha512:" + "a" * 128]
+)
+@pytest.mark.parametrize("which", ["entry", "config", "layer"])
+def test_what_is_not_named_by_its_sha256_is_refused(shelf: Shelf, digest: Any, which: str) -> None:
+    manifest, config = shelf.image("amd64", (digest,) if which == "layer" else LAYERS)
+    if which == "entry":
+        entry = {"digest": digest, "platform": {"os": "linux", "architecture": "amd64"}}
+        manifest = shelf.put({"mediaType": INDEX, "manifests": [entry]})
+    elif which == "config":
+        manifest = shelf.put({"mediaType": MANIFEST, "config": {"digest": digest}, "layers": [{"size": 1}]})
+    shelf.tags["1"] = manifest
+    for name in (digest, str(digest)):
+        shelf.objects[name] = shelf.objects[config]
+    with pytest.raises(ConfigError) as raised:
+        resolve(REF, "linux/amd64", shelf.fetch)
+    assert raised.value.where == str(REF)
+
+
+@pytest.mark.parametrize(
+    "document",
+    [
+        {"mediaType": INDEX, "manifests": 5},
+        {"mediaType": INDEX, "manifests": [5]},
+        {"mediaType": INDEX, "manifests": [{"platform": []}]},
+        {"mediaType": INDEX, "manifests": [{"platform": {"os": [], "architecture": {}}}]},
+        {"mediaType": MANIFEST, "config": [], "layers": [{}]},
+        {"mediaType": MANIFEST, "config": {"digest": {}}, "layers": [{}]},
+        {"mediaType": MANIFEST, "config": {"digest": "x"}, "layers": {"x": 1}},
+        {"mediaType": [], "config": None, "layers": None},
+    ],
+)
+def test_a_malformed_manifest_is_an_error_with_a_place(shelf: Shelf, document: Any) -> None:
+    shelf.tags["1"] = shelf.put(document)
+    with pytest.raises(ConfigError) as raised:
+        resolve(REF, "linux/amd64", shelf.fetch)
+    assert raised.value.where == str(REF)
+
+
+@pytest.mark.parametrize(
+    ("content", "token"),
+    [
+        (b'{"token": "abc.def"}', "abc.def"),
+        (b'{"access_token": "abc"}', "abc"),
+        (b'{"token": "a\\r\\nX-Evil: 1"}', ""),
+        (b'{"token": "\\u00e9"}', ""),
+        (b'{"token": 5}', ""),
+        (b'{"token": []}', ""),
+        (b"{}", ""),
+        (b"[]", ""),
+        (b"nonsense", ""),
+        (b"[" * 100_000, ""),
+    ],
+)
+def test_a_token_is_what_may_stand_in_a_header(content: bytes, token: str) -> None:
+    assert parse_token(content) == token
 
 
 @pytest.mark.parametrize(
