@@ -136,7 +136,9 @@ class FromRecord:
         return read_tar_split(self.record, self.files)
 
 
-@pytest.mark.parametrize("content", [b"", b"\x1f\x8b\x08", gzip.compress(b'{"type": 2', mtime=0)[:-9], b"no gzip at all"])
+@pytest.mark.parametrize(
+    "content", [b"", b"\x1f\x8b\x08", gzip.compress(b'{"type": 2', mtime=0)[:-9], b"no gzip at all"]
+)
 def test_a_damaged_record_is_told_in_words(tmp_path: Path, content: bytes) -> None:
     record = tmp_path / "record"
     record.write_bytes(content)
