@@ -35,6 +35,7 @@ UgIES+az1x+aINYmw8E97hUSugY=
 =BaCN
 -----END PGP PUBLIC KEY BLOCK-----
 """
+ANOTHER_PRINT = "6CE9AF83E16ABB2846274DC2CD5611AE9E7058F5"
 SIGNED = ROOT / "tests" / "fixtures" / "apt"
 EXPIRED = {
     "nvidia_container_toolkit_repository_url": "file:/srv/expired",
@@ -283,6 +284,20 @@ def test_a_version_is_pinned_and_held_then_let_go(ready: Box, play: Play) -> Non
     assert ready.run("apt-mark showhold") == ""
 
 
+def test_a_key_is_fetched_where_its_fingerprint_is_pinned(ready: Box, play: Play, tmp_path: Path) -> None:
+    key = labs.require(LAB).directory / "simulator/key.asc"
+    argv = ["gpg", "--homedir", str(tmp_path), "--with-colons", "--show-keys", str(key)]
+    shown = subprocess.run(argv, capture_output=True, text=True, check=True).stdout
+    pinned = next(line.split(":")[9] for line in shown.splitlines() if line.startswith("fpr:"))
+    ready.run(f"cat >/srv/key.asc <<'E'\n{key.read_text()}E\n")
+    done = play(
+        TOOLKIT,
+        nvidia_container_toolkit_repository_key="file:///srv/key.asc",
+        nvidia_container_toolkit_repository_key_fingerprint=pinned,
+    )
+    assert (done.code, done.changed) == (0, 0), done.text[-3000:]
+
+
 def test_the_legacy_package_is_mentioned_then_removed_on_request(ready: Box, play: Play) -> None:
     ready.run("apt-get install -qy nvidia-docker2")
     assert "the legacy package nvidia-docker2 2.13.0-1" in play(TOOLKIT).message
@@ -299,6 +314,13 @@ def test_the_legacy_package_is_mentioned_then_removed_on_request(ready: Box, pla
             {"nvidia_container_toolkit_repository_key": ANOTHER_KEY},
             "look at nvidia_container_toolkit_repository_key",
             id="wrong repository key",
+        ),
+        pytest.param(
+            f"{KEEP} && cat >/srv/another.asc <<'E'\n{ANOTHER_KEY}E\n",
+            KEPT + " && rm /srv/another.asc",
+            {"nvidia_container_toolkit_repository_key": "file:///srv/another.asc"},
+            f"gives the key {ANOTHER_PRINT}, not the pinned C95B321B61E88C1809C4F759DDCAE044F796ECB0",
+            id="another key where it is fetched",
         ),
         pytest.param(
             KEEP + " && " + MIRROR,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import importlib.util
 import json
 import shutil
@@ -31,6 +32,7 @@ def load(path: Path, name: str) -> ModuleType:
 
 
 daemon = load(ROLES / "docker_engine" / "module_utils" / "daemon_options.py", "ansible.module_utils.daemon_options")
+signing = load(ROLES / "docker_engine" / "library" / "signing_key.py", "signing_key")
 host = load(TOOLKIT / "library" / "nvidia_host.py", "nvidia_host")
 
 
@@ -125,7 +127,8 @@ def render_repo(**variables: Any) -> str:
 def test_the_rpm_repository_is_checked_with_its_key() -> None:
     text = render_repo()
     assert "baseurl=https://mirror.example/rpm/$basearch\n" in text
-    assert "gpgkey=https://nvidia.github.io/libnvidia-container/gpgkey\n" in text
+    # the key was fetched before, and compared with its pinned fingerprint
+    assert "gpgkey=file:///etc/pki/rpm-gpg/RPM-GPG-KEY-nvidia-container-toolkit\n" in text
     assert "gpgcheck=1\nrepo_gpgcheck=1\n" in text
     assert "excludepkgs" not in text
 
@@ -137,6 +140,55 @@ def test_an_armoured_key_and_a_hold_are_written_for_rpm() -> None:
     )
     assert "gpgkey=file:///etc/pki/rpm-gpg/RPM-GPG-KEY-nvidia-container-toolkit\n" in text
     assert "excludepkgs=nvidia-container-toolkit,nvidia-container-toolkit-base" in text
+
+
+KEY = (Path(__file__).parents[1] / "fixtures/apt/expired-key.asc").read_text()
+PRINT = "1319D6F44E683C9824EF03AFC5E67877284586C2"  # gpg --show-keys
+
+
+def test_a_fetched_key_is_the_pinned_one_or_refused_by_name() -> None:
+    spaced = " ".join(PRINT[at : at + 4].lower() for at in range(0, 40, 4))
+    assert signing.fingerprints(KEY) == [PRINT]
+    assert signing.refusal(KEY, [PRINT], "https://x/key") == signing.refusal(KEY, ["0" * 40, spaced], "x") == ""
+    said = signing.refusal(KEY, ["0" * 40], "https://x/key")
+    assert "https://x/key" in said and PRINT in said and "0" * 40 in said
+    assert "no fingerprint says" in signing.refusal(KEY, [], "https://x/key")
+
+
+def test_a_second_key_beside_the_pinned_one_is_refused() -> None:
+    body = b"\x04" + bytes(20)
+    block = base64.b64encode(b"\x98" + bytes([len(body)]) + body).decode()
+    other = f"{signing.BEGIN}\n\n{block}\n{signing.END}\n"
+    assert len(signing.fingerprints(KEY + other)) == 2
+    assert "not the pinned" in signing.refusal(KEY + other, [PRINT], "x")
+    inner = base64.b64encode(signing.dearmoured(KEY) + b"\x98" + bytes([len(body)]) + body).decode()
+    assert "not the pinned" in signing.refusal(f"{signing.BEGIN}\n\n{inner}\n{signing.END}", [PRINT], "x")
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "<html>",
+        KEY.replace(signing.END, ""),
+        KEY.replace("=", "!"),
+        KEY[: len(KEY) // 2] + signing.END,
+        f"{signing.BEGIN}\n\n\n{signing.END}",
+        f"{signing.BEGIN}\n\nmDM=\n{signing.END}",
+        f"{signing.BEGIN}\n\nxv8=\n{signing.END}",
+    ],
+)
+def test_what_is_no_key_is_refused(text: str) -> None:
+    assert "gives no key" in signing.refusal(text, [PRINT], "https://x/key")
+
+
+def test_the_keys_of_docker_and_nvidia_are_pinned() -> None:
+    for role, pinned in {
+        "docker_engine": "9DC858229FC7DD38854AE2D88D81803C0EBFCD88",
+        "nvidia_container_toolkit": "C95B321B61E88C1809C4F759DDCAE044F796ECB0",
+    }.items():
+        defaults = yaml.safe_load((ROLES / role / "defaults/main.yml").read_text())
+        assert defaults[f"{role}_repository_key_fingerprint"] == pinned
 
 
 def role_asks_for(cuda: str) -> str:
