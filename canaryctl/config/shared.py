@@ -14,7 +14,7 @@ from canaryctl.errors import ConfigError
 # The parts of a policy that each host has for itself. Their variables are listed in docs/environments.md.
 PER_HOST = frozenset(
     (
-        *("provision", "delivery", "registries", "metrics", "gpu_devices", "gpu_driver", "busy", "busy_wait"),
+        *("provision", "delivery", "metrics", "gpu_devices", "gpu_driver", "busy", "busy_wait"),
         *("disposable", "audit_ignore"),
     )
 )

@@ -212,6 +212,18 @@ class HostFacts:
             for image in self.images
         )
 
+    def has_tagged(self, identity: str, tag: str, layers: Iterable[str] = ()) -> bool:
+        """Whether that very image carries the tag, which is what compose starts; with `layers` they must match too.
+
+        Where the store's ids are manifest digests, `identity` cannot be compared: the tag and the layers say it.
+        """
+        wanted = tuple(layers)
+        by_tag = self.docker is not None and self.docker.containerd_store
+        return any(
+            tag in image.tags and (by_tag or image.id == identity) and (not wanted or image.layers == wanted)
+            for image in self.images
+        )
+
     def runs_image(self, container: ContainerFacts, identity: str, tag: str) -> bool:
         """Whether a container's image is this one: by its tag where the store's ids are manifest digests."""
         by_tag = self.docker is not None and self.docker.containerd_store

@@ -51,11 +51,7 @@ class Step:
 
     def missing(self, facts: HostFacts) -> list[str]:
         """Names of the images that the host has not, whole, under their tags."""
-        return [
-            name
-            for name, image in self.images.items()
-            if not (facts.has_image(image["id"]) and any(image["tag"] in there.tags for there in facts.images))
-        ]
+        return [name for name, image in self.images.items() if not facts.has_tagged(image["id"], image["tag"])]
 
 
 @dataclass(frozen=True)

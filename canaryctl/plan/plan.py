@@ -14,7 +14,7 @@ from canaryctl.observe.facts import ContainerFacts, HostFacts
 from canaryctl.plan.gpus import Want, busy_problems, busy_with, gpu_lacks, gpu_problems, others_on, unchecked, wants_of
 from canaryctl.plan.mounts import mount_faults
 from canaryctl.plan.ports import taken_ports
-from canaryctl.plan.release import ImageFact, Release, content_tag
+from canaryctl.plan.release import ImageFact, Release, content_tag, tag_taken
 from canaryctl.plan.rendering import Rendering
 from canaryctl.plan.rotation import rotation_reason, secrets_reason
 
@@ -111,6 +111,7 @@ def make_plan(
         changes += found
         problems += _access(seen) + trouble
         changes += _push(host, release, target, seen, policies[host])
+        problems += _same_tags(host, release, seen)
         problems += _room(host, release, target, seen) + _platform(host, release, target, seen)
         changes += _render(host, target, seen)
         others = _other_projects(stack, target, seen)
@@ -207,7 +208,7 @@ def needed_images(release: Release, target: Target, facts: HostFacts) -> list[Im
 
 def _tagged(facts: HostFacts, image: ImageFact, tag: str) -> bool:
     """Whether the image is on the host, whole, under the tag that compose will use."""
-    return facts.has_image(image.id, image.layers) and any(tag in there.tags for there in facts.images)
+    return facts.has_tagged(image.id, tag, image.layers)
 
 
 def is_pulled(image: ImageFact, policy: Policy) -> bool:
@@ -224,6 +225,21 @@ def _push(host: str, release: Release, target: Target, facts: HostFacts, policy:
         origin = f", pulled from {image.source.partition('@')[0]}" if is_pulled(image, policy) else ""
         changes.append(Change(host, "push", f"{image.name} {tag} ({size}{origin})", reason))
     return changes
+
+
+def _same_tags(host: str, release: Release, facts: HostFacts) -> list[ApplyError]:
+    """A tag has 48 bits of an image's identity: whoever makes two images on purpose can have them share it."""
+    earlier = [there.release for there in facts.state.releases.values() if there.release]
+    return [
+        ApplyError(
+            f"image {name} ({image.id[:26]}) has the tag of another image of an earlier release ({other[:26]})",
+            hint="that does not happen by chance: ask who built it, and build it anew",
+            stage="push",
+            host=host,
+        )
+        for name, image in release.images.items()
+        if (other := tag_taken(release.stack, image, earlier))
+    ]
 
 
 def _room(host: str, release: Release, target: Target, facts: HostFacts) -> list[CanaryError]:

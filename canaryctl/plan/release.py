@@ -107,6 +107,13 @@ def content_tag(stack: str, image: ImageFact) -> str:
     return f"canaryctl/{stack}/{image.name.lower()}:sha256-{image.id.removeprefix('sha256:')[:SHORT]}"
 
 
+def tag_taken(stack: str, image: ImageFact, releases: Iterable[Mapping[str, Any]]) -> str:
+    """The identity of another image that has the same tag in one of these release.json, '' where none has."""
+    tag = content_tag(stack, image)
+    recorded = [one for release in releases for one in (release.get("images") or {}).values() if one.get("tag") == tag]
+    return next((str(one.get("id")) for one in recorded if one.get("id") != image.id), "")
+
+
 def make_release(stack: Stack, variant: str, images: Mapping[str, ImageFact], files: Mapping[str, bytes]) -> Release:
     """The release of a variant.
 

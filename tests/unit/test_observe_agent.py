@@ -140,6 +140,15 @@ def test_images_are_found_by_id_tag_and_layers() -> None:
     assert not foreign.has_image(identity)
 
 
+def test_a_tag_counts_only_on_the_image_that_is_meant() -> None:
+    identity, tag = "sha256:" + "a" * 64, "canaryctl/shop/web:sha256-aaaaaaaaaaaa"
+    moved = [{"id": identity, "tags": ["kept:1"]}, {"id": "sha256:other", "tags": [tag], "layers": ["l1"]}]
+    assert not facts_of(images=moved).has_tagged(identity, tag)
+    assert facts_of(images=[{"id": identity, "tags": [tag]}]).has_tagged(identity, tag)
+    store = facts_of(images=moved, docker={"running": True, "containerd_store": True})
+    assert store.has_tagged(identity, tag, ["l1"]) and not store.has_tagged(identity, tag, ["l2"])
+
+
 def test_the_service_container_is_neither_a_one_off_nor_a_stopped_twin() -> None:
     common = {"service": "web", "project": "shop-canary"}
     found = facts_of(
