@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from canaryctl.config.caches import cache_home
+from canaryctl.config.reference import is_digest
 from canaryctl.config.stack import Build, Stack
 from canaryctl.config.within import resolve_below
 from canaryctl.config.yamlfile import shown
@@ -84,7 +85,36 @@ def _inspect(references: list[str]) -> dict[str, dict[str, Any]]:
         )
     absent = {line.rsplit(": ", 1)[-1].strip() for line in lines}
     there = [reference for reference in references if reference not in absent]
-    return dict(zip(there, json.loads(done.stdout or "[]"), strict=True))
+    return parse_inspected(done.stdout or "[]", there)
+
+
+def parse_inspected(said: str, references: Sequence[str]) -> dict[str, dict[str, Any]]:
+    """What `docker image inspect` says of each reference: its `Id`, and what it tells besides in its right form.
+
+    Raises:
+        ConfigError: that is no answer to the question.
+    """
+    try:
+        found = json.loads(said)
+    except (ValueError, RecursionError):
+        found = None
+    if not isinstance(found, list) or len(found) != len(references) or not all(map(_is_inspected, found)):
+        raise ConfigError("its answer is no description of images", "docker image inspect", "see: canaryctl doctor")
+    return dict(zip(references, found, strict=True))
+
+
+def _is_inspected(document: Any) -> bool:
+    if not isinstance(document, dict) or not is_digest(document.get("Id")):
+        return False
+    rootfs, driver, size = (document.get(key) for key in ("RootFS", "GraphDriver", "Size"))
+    layers = rootfs.get("Layers") or [] if isinstance(rootfs, dict) else []
+    return (
+        isinstance(rootfs, dict | None)
+        and isinstance(driver, dict | None)
+        and isinstance(size, int | None)
+        and isinstance(layers, list)
+        and all(map(is_digest, layers))
+    )
 
 
 def _image_fact(name: str, reference: str, document: Mapping[str, Any]) -> ImageFact:
@@ -123,9 +153,9 @@ def _config_digest(image: str) -> str:
             manifest = next((archive.extractfile(m) for m in archive if m.name == "manifest.json"), None)
             config = json.loads(manifest.read())[0]["Config"] if manifest else ""
         save.kill()
-    if not config:
-        raise ConfigError(f"the identity of image {image} cannot be read", "", "docker save gives no manifest.json")
     digest = "sha256:" + config.rsplit("/", 1)[-1].removesuffix(".json")
+    if not is_digest(digest):
+        raise ConfigError("the identity of an image cannot be read", image, "docker save gives no manifest.json")
     cache.mkdir(parents=True, exist_ok=True)
     kept.write_text(digest)
     return digest

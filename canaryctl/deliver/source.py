@@ -124,8 +124,8 @@ def _entries(lines: gzip.GzipFile) -> Iterator[dict[str, Any]]:
             entry = json.loads(line)
             if not isinstance(entry, dict):
                 raise ValueError("an entry is no object")
-            size, name = entry.get("size") or 0, entry.get("name", entry.get("name_raw", ""))
-            if not isinstance(size, int) or size < 0 or not isinstance(name, str):
+            size, name = entry.get("size") or 0, entry.get("name", entry.get("name_raw"))
+            if not isinstance(size, int) or size < 0 or (size and not isinstance(name, str)):
                 raise ValueError("an entry has no size or name")
             if not isinstance(entry.get("payload") or "", str):
                 raise ValueError("an entry has no bytes")
