@@ -266,3 +266,28 @@ def test_the_image_in_place_of_a_published_one_is_pushed(toy: Toy, image: str) -
     done = toy.run("plan", "auto", "--image", "web=canaryctl-test-published:test", "--output", "json")
     found = done.document["release"]["images"]["web"]
     assert found["id"] == image and "source" not in found
+
+
+def test_an_earlier_release_comes_back_from_its_registry_and_from_no_other(
+    toy: Toy, registry: Registry, image: str
+) -> None:
+    host = toy.box(HOST)
+    assert toy.deploy("auto").code == 0
+    registry.publish(registry.build("second"), f"{registry.name}/{REPOSITORY}:2")
+    back = toy.edit("stack.yml", f"{REPOSITORY}:1", f"{REPOSITORY}:2")
+    forged = f"sed -i 's#{{}}/{REPOSITORY}@#{{}}/{REPOSITORY}@#' {toy.root}/releases/*/release.json"
+    try:
+        done = toy.deploy("auto")
+        assert done.code == 0, done.text[-3000:]
+        host.run(f"docker rmi {tag(image)}")
+        subprocess.run(["docker", "rmi", "-f", image], capture_output=True)  # else it would be sent from here
+        host.run(forged.format(registry.name, "evil.test"))
+        tells(toy.run("rollback", "auto", "--yes"), 6, "evil.test", "is no registry of this stack", "canary_registries")
+        host.run(forged.format("evil.test", registry.name))
+        done = toy.run("rollback", "auto", "--yes", "--output", "json")
+        assert done.code == 0, done.text[-3000:]
+        assert stage(done.document, "push")["pulled"]
+        assert host.run(f"docker image inspect {tag(image)} --format '{{{{.Id}}}}'").strip() == image
+    finally:
+        back()
+        subprocess.run(["docker", "rmi", "canaryctl-test-second:test"], capture_output=True)
