@@ -164,7 +164,7 @@ class Talk:
                 packing.wait()  # tight: guesses will not do
         if words := lack(disks, store, self._work.values(), self._there()):
             hint = "free space there (docker system df shows what Docker holds), then run this again"
-            raise ApplyError(words, hint=hint, stage="push")
+            raise ApplyError(words, hint=hint, stage="push", host=self._host)
 
     def _there(self) -> int:
         return sum(size for size, _ in self.staged.values())
@@ -192,6 +192,7 @@ class Talk:
                 f"layer {layer} of image {self._images[layer]} was damaged on its way there, and thrown away",
                 hint="push again; if it happens again, look for a failing disk or memory on either side",
                 stage="push",
+                host=self._host,
             )
 
     def _tell(self, layer: str, *, arrived: bool = False) -> None:

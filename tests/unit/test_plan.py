@@ -109,9 +109,9 @@ def brief(plan: Plan) -> list[tuple[str, str, str]]:
 
 def test_an_image_made_to_share_another_ones_tag_is_refused() -> None:
     other = {"id": "sha256:" + "a" * 12 + "0" * 52, "tag": WEB_TAG}
-    earlier = {"releases": {"x": {"release": {"id": "2" * 64, "images": {"web": other}}}}}
+    earlier = {"releases": {DIRECTORY: {"release": {"id": "2" * 64, "images": {"web": other}}}}}
     assert any("has the tag of another image" in problem.what for problem in plan_of(document(state=earlier)).problems)
-    same = {"releases": {"x": {"release": {"id": "2" * 64, "images": {"web": {**other, "id": WEB.id}}}}}}
+    same = {"releases": {DIRECTORY: {"release": {"id": "2" * 64, "images": {"web": {**other, "id": WEB.id}}}}}}
     assert not any("has the tag" in problem.what for problem in plan_of(document(state=same)).problems)
 
 
