@@ -69,7 +69,13 @@ def _both(work: Work, plan: Plan, candidate: Scene) -> dict[str, Sequence[Change
     """The changes of both. Those of the candidate are planned from the hosts as they are, then put in words."""
     candidate.settle_platform({facts.arch for facts in work.facts.values() if facts.arch})
     then = make_plan(
-        candidate.stack, candidate.release, candidate.targets(work.facts, work.nonce), work.facts, candidate.policies
+        candidate.stack,
+        candidate.release,
+        candidate.targets(work.facts, work.nonce),
+        work.facts,
+        candidate.policies,
+        candidate.known,
+        leave_data=candidate.request.leave_data,
     )
     demand_possible(then.problems)
     stages = ("push", "render", "migrate")

@@ -1,8 +1,10 @@
-"""Whether a host still has what its release put there: by the release's own word. Pure."""
+"""Whether a host still has, and runs, what its release put there: by the release's own word. Pure."""
 
 from __future__ import annotations
 
 from canaryctl.observe.facts import ContainerFacts, HostFacts
+from canaryctl.plan.definitions import other_definitions
+from canaryctl.plan.releasefiles import foreign_files
 from canaryctl.plan.rendering import rendering_suffix
 
 
@@ -18,12 +20,14 @@ def drift(facts: HostFacts, project: str) -> list[str]:
     if release is None:
         return ["the release's release.json cannot be read"]
     files = facts.state.releases[current].files
+    files = {path: digest for path, digest in files.items() if path not in foreign_files(release, files)}
     found = []
     if rendering_suffix(str(release.get("environment")), files) != current.rpartition("-")[2]:
         found.append("files of the release were changed")
     for container in facts.containers:
         if container.project == project and not container.oneoff:
             found += _image(container, release, facts)
+    found += [f"{service} {how}" for service, how in sorted(other_definitions(facts, project, current).items())]
     return found
 
 

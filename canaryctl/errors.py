@@ -70,6 +70,12 @@ class GateError(ApplyError):
     exit_code = 1
 
 
+class OtherReleaseError(CanaryError):
+    """Something else runs than the release that is judged (exit 1). `where` names the hosts."""
+
+    exit_code = 1
+
+
 class ContractError(CanaryError):
     """An image does not keep its contract (exit 1). `where` is the image."""
 

@@ -68,7 +68,7 @@ def _recorded(scene: Scene, command: str, listeners: Sequence[Listener], role: s
                 yield work
                 ended = outcome(ended_by(work))
                 unreachable = next(iter(work.failures.values()), None)
-                run.finish(ended.verdict, ended.exit_code, unreachable or waves.error_of(work))
+                run.finish(ended.verdict, ended.exit_code, unreachable or waves.error_of(work) or work.other_release)
             except Exception as error:
                 _after_error(work, error)
                 ended = outcome(ended_by(work, error))
@@ -189,6 +189,7 @@ def judge(work: Work, watching: Watching | None = None) -> None:
     evidence.read_migration(work)
     work.verdict = watch(work, watching) if watching else judging.probe(work)
     evidence.collect(work)
+    judging.require_running(work)
 
 
 def after_failure(work: Work, policy: str) -> None:

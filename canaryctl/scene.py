@@ -9,6 +9,7 @@ import copy
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -28,11 +29,15 @@ from canaryctl.errors import ConfigError
 from canaryctl.observe import HostFacts, secrets_mac
 from canaryctl.plan.files import StackFiles, read_stack_files
 from canaryctl.plan.gpus import Want, devices_for, wants_of
+from canaryctl.plan.leftdata import Known
 from canaryctl.plan.mounts import mounts_of
 from canaryctl.plan.plan import Target
 from canaryctl.plan.release import Release, make_release
 from canaryctl.plan.rendering import Rendering, place_services, render_host, template_names
 from canaryctl.record.scrub import remember_secrets
+from canaryctl.record.store import stored_runs
+
+LATELY = 10  # runs
 
 if TYPE_CHECKING:
     from canaryctl.config.probes import Probe, Selection
@@ -61,6 +66,7 @@ class Request:
     only: tuple[str, ...] = ()
     skip: tuple[str, ...] = ()
     restore_database: bool = False
+    leave_data: bool = False  # where a database's data would stay behind
     wait: bool = False  # for whoever holds the lock
     break_lock: bool = False
     force_reason: str | None = None
@@ -106,6 +112,16 @@ class Scene:
     def compose_project(self) -> str:
         """Name of the compose project on the hosts."""
         return f"{self.stack.stack}-{self.environment.name}"
+
+    @property
+    def known(self) -> Known:
+        """Names that data on hosts may go by."""
+        return Known(tuple(self.project.environments()), self._former_stacks)
+
+    def _former_stacks(self) -> set[str]:
+        """What this machine's last runs on the environment called the stack."""
+        runs = islice(stored_runs(self.project.runs, self.environment.name), LATELY)
+        return {str(run.document.get("stack") or "") for run in runs} - {"", self.stack.stack}
 
     @cached_property
     def files(self) -> StackFiles:

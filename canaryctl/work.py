@@ -47,6 +47,7 @@ class Work:
         self.failures: dict[str, HostError] = {}
         self.start_failures: dict[str, CanaryError] = {}  # hosts that the deploy went on without
         self.crossing: dict[tuple[str, str], Any] = {}  # operations begun before the deploy, by probe and host
+        self.other_release: CanaryError | None = None  # what runs is not what was judged: see judging.require_running
         self.held_back: tuple[str, ...] = ()  # hosts whose wave has not come
         self.lock: RunLock | None = None  # see steps/locking.py
         self.connections = Connections(scene.hosts, scene.request.become_password)
@@ -136,7 +137,16 @@ class Work:
     def plan(self) -> Plan:
         """The changes the observed hosts need."""
         self.targets = self.scene.targets(self.facts, self.nonce)
-        return make_plan(self.scene.stack, self.scene.release, self.targets, self.facts, self.scene.policies)
+        scene = self.scene
+        return make_plan(
+            scene.stack,
+            scene.release,
+            self.targets,
+            self.facts,
+            scene.policies,
+            scene.known,
+            leave_data=scene.request.leave_data,
+        )
 
     def record_plan(self, plan: Plan, *, earlier: bool = False) -> None:
         """Put the plan and what it leads to into the record; `earlier` keeps the changes made so far."""

@@ -13,7 +13,7 @@ from typing import Any, Literal
 
 from canaryctl.apply import reasons
 from canaryctl.observe.names import plain_name
-from canaryctl.observe.typed import is_time
+from canaryctl.observe.typed import is_time, printable
 
 Status = Literal["ok", "changed", "skipped", "failed", "unreachable"]
 
@@ -23,7 +23,7 @@ class StageResult:
     """One stage on one host. `seconds` is the time its tasks took there; `detail` holds a failure's structured part.
 
     `gaps` has when each started service stopped serving (`from`; None: it did not serve) and when it served again
-    (`until`; None: not yet), epoch by the host's clock.
+    (`until`; None: not yet), epoch by the host's clock. `kept` is where files are now that were replaced.
     """
 
     stage: str
@@ -33,6 +33,7 @@ class StageResult:
     message: str = ""
     detail: dict[str, Any] | None = None
     gaps: dict[str, dict[str, float | None]] = field(default_factory=dict)
+    kept: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -80,6 +81,7 @@ class _HostTally:
     message: str = ""
     detail: dict[str, Any] | None = None
     gaps: dict[str, dict[str, float | None]] = field(default_factory=dict)
+    kept: list[str] = field(default_factory=list)
 
 
 def unified(diff: Any) -> str:
@@ -117,6 +119,11 @@ def gaps_of(told: Any) -> dict[str, dict[str, float | None]]:
         for service, gap in found.items()
         if plain_name(service) and isinstance(gap, Mapping)
     }
+
+
+def kept_of(told: Any) -> list[str]:
+    """Where files are now that somebody wrote into a release, as a module on the host tells."""
+    return [printable(path, 300) for path in told if isinstance(path, str)][:50] if isinstance(told, list) else []
 
 
 class Tally:
@@ -170,6 +177,7 @@ class Tally:
         tally = self._hosts.setdefault(host, _HostTally())
         tally.seconds += seconds
         tally.gaps |= gaps_of(result.get("canary_gaps"))
+        tally.kept += kept_of(result.get("canary_kept"))
         if shown := unified(result.get("diff")):
             self.diffs[host] = self.diffs.get(host, "") + shown
         if status == "unreachable":
@@ -212,6 +220,7 @@ class Tally:
                 tally.message or (left_out if tally.status == "skipped" else ""),
                 tally.detail,
                 tally.gaps,
+                tuple(tally.kept),
             )
             for host, tally in self._hosts.items()
         }

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     "no_contract",
     "allow_docker_restart",
     "restore_database",
+    "leave_data",
     "wait",
     "break_lock",
     "force",
@@ -68,7 +69,7 @@ def deploy(
         _run(output, lambda listeners: pipeline.deploy(request, listeners, _confirm(request.yes, output)))
 
 
-@takes("variant", "image", "diff", "force", "reason")
+@takes("variant", "image", "diff", "leave_data", "force", "reason")
 def plan(request: Request, output: Output) -> None:
     """Say what a deploy would change on which host, and why. Changes nothing, leaves no run."""
     _plan(request, output)
@@ -107,13 +108,13 @@ def render(request: Request, output: Output) -> None:
     _stage("render", request, output)
 
 
-@takes("runs", "variant", "image", "check", "diff", "yes", "force", "reason", "wait", "break_lock")
+@takes("runs", "variant", "image", "check", "diff", "yes", "leave_data", "force", "reason", "wait", "break_lock")
 def migrate(request: Request, output: Output) -> None:
     """Run the stack's migration with the worker's image, once."""
     _stage("migrate", request, output)
 
 
-@takes("runs", "variant", "image", "check", "diff", "yes", "force", "reason", "wait", "break_lock")
+@takes("runs", "variant", "image", "check", "diff", "yes", "leave_data", "force", "reason", "wait", "break_lock")
 def start(request: Request, output: Output) -> None:
     """Make the release current and wait until its services are healthy."""
     _stage("start", request, output)

@@ -113,6 +113,13 @@ _ON_REQUEST = {
         ],
         False,
     ),
+    "leave_data": (
+        Annotated[
+            bool,
+            typer.Option("--leave-data", help="Go on where a database would start without the data it had elsewhere."),
+        ],
+        False,
+    ),
     "force": (Annotated[bool, typer.Option("--force", help="Deploy what promotion refuses; needs --reason.")], False),
     "reason": (_text("--reason", "TEXT", "Why, for every report and the history; with --force."), None),
     "no_contract": (
@@ -194,6 +201,7 @@ def _request(
     reason: str | None = None,
     allow_docker_restart: bool = False,
     restore_database: bool = False,
+    leave_data: bool = False,
     wait: bool = False,
     break_lock: bool = False,
     verbose: int = 0,
@@ -224,6 +232,7 @@ def _request(
         force_reason=forced_for(force, reason),
         allow_docker_restart=allow_docker_restart,
         restore_database=restore_database,
+        leave_data=leave_data,
         wait=wait,
         break_lock=break_lock,
         verbosity=verbose,

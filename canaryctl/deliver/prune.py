@@ -13,11 +13,15 @@ from canaryctl.observe.told import PruneAnswer, believed
 
 @dataclass(frozen=True)
 class Pruned:
-    """What one host got rid of, and why something stayed that should have gone."""
+    """What one host got rid of, and why something stayed that should have gone.
+
+    `kept` are release directories in which somebody has written, with some of the paths.
+    """
 
     images: tuple[str, ...] = ()
     releases: tuple[str, ...] = ()
     faults: dict[str, str] = field(default_factory=dict)
+    kept: dict[str, tuple[str, ...]] = field(default_factory=dict)
 
 
 def prune(
@@ -42,4 +46,4 @@ def prune(
     found = believed(host.name, PruneAnswer, answer)
     if found.lost is not None:
         raise lock_lost(host.name, next(iter(found.lost), None))
-    return Pruned(found.images, found.releases, found.faults)
+    return Pruned(found.images, found.releases, found.faults, found.kept)

@@ -21,7 +21,7 @@ PROGRAMS = {
     "collect": ("docker", "regular", "collect"),
     "receive": ("docker", "held", "content", "staging", "load", "receive"),
     "pull": ("docker", "held", "pull"),
-    "prune": ("docker", "held", "prune"),
+    "prune": ("docker", "held", "regular", "state", "prune"),
     "gpu": ("docker", "system", "gpuxml", "gpu", "gpuwatch"),
     "mounts": ("docker", "system", "mounts"),
     "lock": ("held", "lock"),

@@ -13,6 +13,7 @@ from canaryctl.observe.auditfacts import AuditFacts, MountFacts, parse_audit, pa
 from canaryctl.observe.gpufacts import GpuFacts, GpuHost, parse_gpu_host, parse_gpus
 from canaryctl.observe.lockfacts import LockFacts
 from canaryctl.observe.names import Odd, without_odd
+from canaryctl.observe.startedfacts import MountedFacts, StartedFacts
 from canaryctl.observe.typed import believing, longest, one, section
 
 
@@ -72,7 +73,10 @@ class PublishedPort:
 
 @dataclass(frozen=True)
 class ContainerFacts:
-    """Health, exit code, restarts and start are known for the stack's own projects only."""
+    """Health, exit code, restarts, start, hash and mounts are known for the stack's own projects only.
+
+    `config_hash` is what compose made of the service's definition that the container was created from.
+    """
 
     id: str = ""
     name: str = ""
@@ -89,6 +93,8 @@ class ContainerFacts:
     oneoff: bool = False
     ports: tuple[PublishedPort, ...] = ()
     config_files: str = ""
+    config_hash: str = ""
+    mounts: tuple[MountedFacts, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -121,6 +127,7 @@ class StateFacts:
     """What earlier deployments of the stack left. `secrets` is the keyed hash of secrets.env (see `secrets_mac`).
 
     `secret_macs` are the same of its lines by name; `secrets_unused` names those that services were not started with.
+    `started` is what compose last brought up here, to the end.
     """
 
     current: str | None = None
@@ -128,6 +135,7 @@ class StateFacts:
     secrets: str | None = None
     secret_macs: dict[str, str] = field(default_factory=dict)
     secrets_unused: tuple[str, ...] = ()
+    started: StartedFacts | None = None
     migrated: dict[str, Any] | None = None
     history: tuple[dict[str, Any], ...] = ()
     lock: LockFacts | None = None

@@ -12,6 +12,7 @@ from collections.abc import Iterable, Mapping
 from datetime import datetime
 from typing import Any
 
+from canaryctl.observe.startedfacts import parse_started
 from canaryctl.observe.typed import LATEST, LONGEST, listed, printable, section
 
 _DIRECTORY = re.compile(r"[0-9a-f]{64}-[0-9a-f]{8}")
@@ -146,6 +147,7 @@ def _state(state: Mapping[str, Any], odd: Odd) -> dict[str, Any]:
     if state.get("migrated") is not None and not migration_record(state["migrated"]):
         odd.add("its migrated.json:", state["migrated"])
         found["migrated"] = None
+    found["started"] = parse_started(state.get("started"))
     return found
 
 

@@ -130,10 +130,11 @@ class HeldSecrets:
 
 @dataclass(frozen=True)
 class PruneAnswer:
-    """What was removed, by tag and directory, and what could not be, with the reason."""
+    """What was removed, by tag and directory, what could not be and why, and what stays for the files of others."""
 
     images: tuple[str, ...] = ()
     releases: tuple[str, ...] = ()
+    kept: dict[str, tuple[str, ...]] = field(default_factory=dict)
     faults: dict[str, str] = field(default_factory=dict)
     lost: tuple[dict[str, Any] | None, ...] | None = None
 

@@ -317,6 +317,7 @@ def _created(was: HostFacts, seen: HostFacts, project: str) -> Created:
     volumes = {volume.name for volume in was.volumes}
     state = {
         "current": (was.state.current, seen.state.current),
+        "started.json": (was.state.started, seen.state.started),
         "secrets.env": (was.state.secrets, seen.state.secrets),
         "migrated.json": (was.state.migrated, seen.state.migrated),
     }

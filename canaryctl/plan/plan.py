@@ -11,10 +11,13 @@ from canaryctl.config.stack import Mount, Stack
 from canaryctl.errors import ApplyError, CanaryError, HostError
 from canaryctl.observe.auditfacts import MountFacts
 from canaryctl.observe.facts import ContainerFacts, HostFacts
+from canaryctl.plan.definitions import mounts_of_healed, other_definitions
 from canaryctl.plan.gpus import Want, busy_problems, busy_with, gpu_lacks, gpu_problems, others_on, unchecked, wants_of
+from canaryctl.plan.leftdata import Known, LeftDataError, data_problems, hidden_content, left_behind
 from canaryctl.plan.mounts import mount_faults
 from canaryctl.plan.ports import taken_ports
 from canaryctl.plan.release import ImageFact, Release, content_tag, tag_taken
+from canaryctl.plan.releasefiles import drifted_files, foreign_notes
 from canaryctl.plan.rendering import Rendering
 from canaryctl.plan.rotation import rotation_reason, secrets_reason
 
@@ -23,6 +26,7 @@ STAGES = ("provision", "push", "render", "migrate", "start")
 # one that the role docker_engine installs where there is an older one (docker_engine_compose_minimum).
 OLDEST_COMPOSE = (2, 20)
 HEADROOM = 1.2
+OTHER_IMAGE = "runs another image"
 GPU_WORK = "install the NVIDIA container toolkit"
 
 
@@ -82,7 +86,9 @@ class Plan:
         return [
             problem
             for problem in self.problems
-            if not (isinstance(problem, ApplyError) and STAGES.index(problem.stage) > STAGES.index(stage))
+            if not (
+                isinstance(problem, (ApplyError, LeftDataError)) and STAGES.index(problem.stage) > STAGES.index(stage)
+            )
         ]
 
 
@@ -92,12 +98,16 @@ def make_plan(
     targets: Mapping[str, Target],
     facts: Mapping[str, HostFacts],
     policies: Mapping[str, Policy],
+    known: Known = Known(),  # noqa: B008  frozen
+    *,
+    leave_data: bool = False,
 ) -> Plan:
     """Compare what is with what should be.
 
     Args:
         targets: by host; hosts without facts (unreachable, or left out by --limit) are not planned for.
         policies: by host.
+        leave_data: whether databases may start without the data that they had under another name.
     """
     changes: list[Change] = []
     problems: list[CanaryError] = []
@@ -118,6 +128,7 @@ def make_plan(
         if others:
             replaces[host] = others
         problems += _ports(host, target, seen, others) + mount_problems(host, target, seen.mounts)
+        notes += foreign_notes(seen, target.rendering.directory)
         problems += gpu_problems(seen, policies[host], wants)
         notes += [f"{host}: {one}" for one in seen.odd]
         notes += unchecked(seen, policies[host], wants)
@@ -126,6 +137,10 @@ def make_plan(
         started = _start(host, release, target, seen, others)
         problems += busy_problems(seen, policies[host], wants, stack.stack) if started else []
         changes += started
+        left = left_behind(stack, target.rendering, target.project, others, seen, known)
+        said, refused = data_problems(left, agreed=leave_data)
+        notes += said + hidden_content(target.rendering, target.project, seen, _renewed(started))
+        problems += refused
     changes += _migrate(stack, release, targets, facts)
     order = {host: index for index, host in enumerate(targets)}
     changes.sort(key=lambda change: (STAGES.index(change.stage), order[change.host]))
@@ -297,12 +312,7 @@ def _render(host: str, target: Target, facts: HostFacts) -> list[Change]:
     if there is None:
         reason = "not on the host" if facts.state.current else "nothing is deployed here yet"
         changes.append(Change(host, "render", f"release {short} with {', '.join(target.rendering.services)}", reason))
-    elif there.files != target.rendering.hashes:
-        paths = sorted(
-            path
-            for path in {*there.files, *target.rendering.hashes}
-            if there.files.get(path) != target.rendering.hashes.get(path)
-        )
+    elif paths := drifted_files(facts, target.rendering.directory, target.rendering.hashes):
         changes.append(Change(host, "render", f"release {short}", f"drift: {', '.join(paths[:5])} differ"))
     if target.secrets is not None and facts.state.secrets != target.secrets:
         reason = "not on the host" if facts.state.secrets is None else secrets_reason(target, facts)
@@ -326,10 +336,13 @@ def _start(host: str, release: Release, target: Target, facts: HostFacts, others
     if facts.state.current != target.rendering.directory:
         reason = f"{facts.state.current[:12]} is current" if facts.state.current else "nothing is current"
         changes.append(Change(host, "start", f"make {target.rendering.directory[:12]} current", reason))
+    older, healed = _not_as_released(target, facts)
     for service in target.rendering.services:
         container = facts.container(service, target.project)
         reason = _why_start(container, release.services[service], release.tag(service), facts)
-        reason = reason or rotation_reason(service, target, facts)
+        reason = reason or rotation_reason(service, target, facts) or older.get(service, "")
+        if not reason and service in healed:
+            reason = f"mounts {healed[service]}, which is put back"
         if reason:
             changes.append(Change(host, "start", service, reason))
     strays = sorted(
@@ -341,11 +354,32 @@ def _start(host: str, release: Release, target: Target, facts: HostFacts, others
     return changes
 
 
+def _not_as_released(target: Target, facts: HostFacts) -> tuple[dict[str, str], dict[str, str]]:
+    """What runs another definition than the current release's, and what mounts files that are or were put back.
+
+    Where another release is current, that one changes the hosts anyway, and compose sees what of it is new.
+    """
+    directory = target.rendering.directory
+    if facts.state.current != directory:
+        return {}, {}
+    drifted = drifted_files(facts, directory, target.rendering.hashes)
+    paths = {*drifted, *(facts.state.started.healed if facts.state.started else ())}
+    return (
+        other_definitions(facts, target.project, directory, target.rendering.services),
+        mounts_of_healed(facts, target.project, directory, sorted(paths)),
+    )
+
+
+def _renewed(started: Sequence[Change]) -> set[str]:
+    """Services that get another image."""
+    return {change.what for change in started if change.reason == OTHER_IMAGE}
+
+
 def _why_start(container: ContainerFacts | None, image: ImageFact, tag: str, facts: HostFacts) -> str:
     if container is None:
         return "is not there"
     if container.image_id != image.id and not (container.image == tag and _tagged(facts, image, tag)):
-        return "runs another image"
+        return OTHER_IMAGE
     if container.state != "running":
         return f"is {container.state}" + (f" (exit code {container.exit_code})" if container.exit_code else "")
     if container.health not in ("", "healthy"):

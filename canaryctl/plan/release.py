@@ -134,7 +134,7 @@ def make_release(stack: Stack, variant: str, images: Mapping[str, ImageFact], fi
 
 def canonical(value: Any) -> bytes:
     """JSON with sorted keys and no white space: the same bytes for the same value."""
-    return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode()
+    return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode("utf-8", "surrogatepass")
 
 
 def sha256(content: bytes) -> str:

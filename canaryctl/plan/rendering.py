@@ -11,8 +11,11 @@ import yaml
 
 from canaryctl.config.environment import Environment
 from canaryctl.config.stack import Stack
+from canaryctl.config.yamltext import ComposeLoader, YamlFault, read_yaml
 from canaryctl.errors import ConfigError
 from canaryctl.plan.composefile import compose_document, named_volumes, published_ports
+from canaryctl.plan.dataguard import require_data_outside
+from canaryctl.plan.mounting import Mounting, mountings
 from canaryctl.plan.release import Release, canonical, sha256
 from canaryctl.plan.secretuse import secret_use
 from canaryctl.sandbox import TemplateFault, render_template
@@ -24,7 +27,7 @@ class Rendering:
 
     `directory` is the name under `releases/`: the release's id and the first 8 of the rendering's hash. `volumes` has
     each service's named ones: their names where the file gives them, else their keys. `secrets` has the names of those
-    that each service uses.
+    that each service uses. `mounts` are their binds and volumes, these by the names that they have on hosts.
     """
 
     host: str
@@ -34,6 +37,7 @@ class Rendering:
     ports: tuple[tuple[str, int, str], ...]
     volumes: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     secrets: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    mounts: tuple[Mounting, ...] = ()
 
     @property
     def compose(self) -> str:
@@ -152,6 +156,7 @@ def render_host(
     files: dict[str, bytes] = {"compose.yml": text.encode()}
     files |= {f"assets/{path}": content for path, content in assets.items()}
     suffix = rendering_suffix(str(names["environment"]), {path: sha256(content) for path, content in files.items()})
+    require_data_outside(compose, stack.stack, where, secrets=stack.secrets, read=lambda path: _document(files, path))
     files["release.json"] = _release_json(release, str(names["environment"]), services)
     return Rendering(
         host=host,
@@ -161,6 +166,7 @@ def render_host(
         ports=published_ports(compose, where),
         volumes=named_volumes(compose),
         secrets=secret_use(compose, stack.secrets),
+        mounts=tuple(mountings(compose, f"{stack.stack}-{names['environment']}", stack.secrets)),
     )
 
 
@@ -168,6 +174,15 @@ def rendering_suffix(environment: str, hashes: Mapping[str, str]) -> str:
     """The end of a release directory's name: 8 hex digits over the environment and its files, release.json apart."""
     kept = {path: digest for path, digest in hashes.items() if path != "release.json"}
     return sha256(canonical({"environment": environment, **kept}))[:8]
+
+
+def _document(files: Mapping[str, bytes], path: str) -> Mapping[str, Any] | None:
+    """A YAML file of the release; None where there is none, which is compose's to tell."""
+    try:
+        found, _ = read_yaml(files[path].decode(), ComposeLoader)
+    except (KeyError, UnicodeDecodeError, YamlFault):
+        return None
+    return found if isinstance(found, dict) else None
 
 
 def _release_json(release: Release, environment: str, services: tuple[str, ...]) -> bytes:

@@ -138,6 +138,8 @@ def prune(work: Work) -> None:
                 f"{host.name}: removed what earlier releases left: {len(gone.images)} images "
                 f"({', '.join(gone.images) or 'none'}), {len(releases)} release folders"
             )
+        for name, paths in gone.kept.items():
+            work.run.note(f"{host.name}: release {name[:12]} stays, since somebody wrote into it: {', '.join(paths)}")
         for what, why in gone.faults.items():
             work.run.warn(f"{what} could not be removed: {why}", host.name, "it does no harm but takes room")
 

@@ -7,8 +7,9 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from canaryctl.config.yamlfile import shown
-from canaryctl.errors import CanaryError, HostError
+from canaryctl.errors import CanaryError, HostError, OtherReleaseError
 from canaryctl.observe import interpreter
+from canaryctl.plan.definitions import other_definitions
 from canaryctl.record.files import now
 from canaryctl.record.store import runs_under_way
 from canaryctl.steps import gpus
@@ -121,6 +122,34 @@ def proven(work: Work) -> str:
     if work.verdict == "passed" and left_out:
         work.run.note(f"this proves no release for promotion: {', '.join(left_out)}")
     return "partial" if work.verdict == "passed" and (left_out or work.run.document["partial"]) else work.verdict
+
+
+def require_running(work: Work) -> None:
+    """Let nothing pass that does not run: a service from another definition than the release's fails the verdict.
+
+    Looks at the facts that the collected evidence came with. A host that serves another environment has its own say.
+    """
+    said = []
+    for host, facts in work.facts.items():
+        current, release = facts.state.current, facts.state.current_release or {}
+        if host in work.held_back or host in work.start_failures or host in work.failures or current is None:
+            continue
+        wanted = work.targets[host].rendering.directory if host in work.targets else current
+        if current != wanted:
+            said.append(f"{host}: {current[:12]} is current, not {wanted[:12]}")
+        elif release.get("environment") == work.scene.environment.name:
+            found = other_definitions(facts, work.scene.compose_project, current)
+            said += [f"{host}: {service} {how}" for service, how in sorted(found.items())]
+    if not said:
+        return
+    hosts = ", ".join(dict.fromkeys(one.partition(":")[0] for one in said))
+    work.other_release = OtherReleaseError(
+        f"not everything runs what was to be judged: {'; '.join(said)}",
+        hosts,
+        "deploy again: what runs another definition is made anew",
+    )
+    work.verdict = "failed"
+    work.run.warn(work.other_release.what, hosts, work.other_release.hint)
 
 
 def _chosen(work: Work) -> tuple[Probe, ...]:

@@ -166,6 +166,8 @@ def _play(work: Work, stage: str, hosts: Sequence[str], variables: dict[str, Any
     for host, result in done.results.items():
         work.run.stage(stage, host, result.status, result.seconds, began, message=result.message, detail=result.detail)
         evidence.record_gaps(work, host, result.gaps)
+        if result.kept:
+            work.run.note(f"{host}: what somebody wrote into the release is kept: {', '.join(result.kept)}")
     if stage == "migrate":
         evidence.record_migration(work, done.stats.get("canary_migration_result") or {})
     return done

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import os
 import sys
 from pathlib import Path
 from types import ModuleType
@@ -25,6 +26,8 @@ def load(path: Path, name: str) -> ModuleType:
 # Ansible puts a role's module_utils below its own package; so do we, to import the modules as they are.
 cli = load(ROLE / "module_utils" / "compose_cli.py", "ansible.module_utils.compose_cli")
 load(ROLE / "module_utils" / "applied_secrets.py", "ansible.module_utils.applied_secrets")
+started = load(ROLE / "module_utils" / "started.py", "ansible.module_utils.started")
+files = load(ROLE / "module_utils" / "release_files.py", "ansible.module_utils.release_files")
 migrate = load(ROLE / "library" / "compose_migrate.py", "compose_migrate")
 up = load(ROLE / "library" / "compose_up.py", "compose_up")
 install = load(ROLE / "library" / "release_install.py", "release_install")
@@ -149,17 +152,44 @@ def test_packing_keeps_content_and_executability_only(tmp_path: Path) -> None:
     assert (target / "compose.yml").stat().st_mode & 0o777 == 0o644
 
 
-def test_mending_replaces_only_what_differs_and_keeps_the_directories(tmp_path: Path) -> None:
-    source, target = tmp_path / "source", tmp_path / "target"
-    for tree, files in ((source, {"a/1": "x", "b": "new"}), (target, {"a/1": "x", "b": "old", "a/extra": "?"})):
-        for name, text in files.items():
-            (tree / name).parent.mkdir(parents=True, exist_ok=True)
-            (tree / name).write_text(text)
+def trees(folder: Path, *files: dict[str, str]) -> list[Path]:
+    """A folder for each mapping of names to texts."""
+    found = []
+    for number, wanted in enumerate(files):
+        found.append(folder / str(number))
+        found[-1].mkdir()
+        for name, text in wanted.items():
+            (found[-1] / name).parent.mkdir(parents=True, exist_ok=True)
+            (found[-1] / name).write_text(text)
+    return found
+
+
+def differing(source: Path, target: Path) -> list[str]:
+    wanted, there = install.digests(source), install.digests(target)
+    return [path for path in sorted(wanted) if wanted[path] != there.get(path)]
+
+
+def test_mending_keeps_what_somebody_wrote_and_the_directories(tmp_path: Path) -> None:
+    source, target = trees(
+        tmp_path, {"a/1": "x", "b": "new", "c": "new"}, {"a/1": "x", "a/extra": "?", "b": "old", "b.drifted-T": "older"}
+    )
     kept = (target / "a").stat().st_ino, (target / "a" / "1").stat().st_ino
-    wanted = install.digests(source)
-    install.mend(source, wanted, target, install.digests(target))
-    assert install.digests(target) == wanted
+    assert install.mend(source, differing(source, target), target, "T") == ["b.drifted-T-2"]
+    read = {path: (target / path).read_text() for path in install.digests(target)}
+    assert read == {
+        "a/1": "x", "a/extra": "?", "b": "new", "b.drifted-T": "older", "b.drifted-T-2": "old", "c": "new"
+    }  # fmt: skip
     assert kept == ((target / "a").stat().st_ino, (target / "a" / "1").stat().st_ino)
+
+
+def test_mending_follows_no_link_and_opens_no_pipe(tmp_path: Path) -> None:
+    source, target, elsewhere = trees(tmp_path, {"a/1": "x", "b": "y", "d": "z"}, {"d/inside": "i"}, {"1": "theirs"})
+    (target / "a").symlink_to(elsewhere)
+    os.mkfifo(target / "b")
+    install.mend(source, differing(source, target), target, "T")
+    assert (elsewhere / "1").read_text() == "theirs"
+    assert (target / "a.drifted-T").readlink() == elsewhere
+    assert [(target / name).read_text() for name in ("a/1", "b", "d", "d.drifted-T/inside")] == ["x", "y", "z", "i"]
 
 
 def event(action: str, second: float, service: str = "web", oneoff: str = "False") -> dict[str, Any]:

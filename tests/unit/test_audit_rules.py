@@ -27,6 +27,7 @@ TAG = "canaryctl/shop/web:sha256-aaaaaaaaaaaa"
 IMAGE = f"sha256:{'a' * 64}"
 OTHER = f"sha256:{'b' * 64}"
 ANY = "0.0.0.0"  # noqa: S104  compared with, not bound
+OLDER = f"/opt/canaryctl/shop/releases/{'9' * 64}-00000000/compose.yml"
 GPU = {"index": 0, "name": "A100", "uuid": "GPU-1", "memory": 1, "driver": "550.54.15"}
 GPU_HOST: dict[str, Any] = {
     "state": "ok",
@@ -206,6 +207,7 @@ ON_HOST: dict[str, list[tuple[dict[str, Any], HostSetup]]] = {
         (deployed(id="2" * 64), MINE),
         ({"state": {"current": DIRECTORY, "releases": {}}}, MINE),
     ],
+    "drift-definition": [({"containers": [container(config_files=OLDER)]}, MINE)],
     "drift-image": [
         ({"containers": [container(image_id=OTHER)]}, MINE),
         ({"images": [{"id": OTHER, "tags": [TAG]}]}, MINE),

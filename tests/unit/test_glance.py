@@ -18,12 +18,19 @@ RELEASE = {
     "services": {"web": "site"},
     "images": {"site": {"id": "sha256:one", "tag": "canaryctl/shop/site:x"}},
 }
-WEB = ContainerFacts(service="web", project="shop-canary", image_id="sha256:one", state="running", health="healthy")
+CURRENT = f"{ID}-{rendering_suffix('canary', FILES)}"
+WEB = ContainerFacts(
+    service="web",
+    project="shop-canary",
+    image_id="sha256:one",
+    state="running",
+    health="healthy",
+    config_files=f"/opt/canaryctl/shop/releases/{CURRENT}/compose.yml",
+)
 
 
 def host(files: dict[str, str] | None = None, *containers: ContainerFacts) -> HostFacts:
-    current = f"{ID}-{rendering_suffix('canary', FILES)}"
-    state = StateFacts(current=current, releases={current: ReleaseFacts(RELEASE, files or FILES)})
+    state = StateFacts(current=CURRENT, releases={CURRENT: ReleaseFacts(RELEASE, files or FILES)})
     return HostFacts(host="one", state=state, containers=containers or (WEB,))
 
 

@@ -231,7 +231,31 @@ class TestRendering:
     def test_drift_names_the_files(self) -> None:
         releases = {DIRECTORY: {"release": {"environment": "prod"}, "files": {"compose.yml": "0", "more": "1"}}}
         (change,) = plan_of(document(**state(releases=releases))).changes
-        assert change.stage == "render" and change.reason == "drift: compose.yml, more differ"
+        assert change.stage == "render" and change.reason == "drift: compose.yml differ"
+
+    def test_files_that_a_service_or_a_person_wrote_are_no_drift_and_are_told(self) -> None:
+        files = {**make_rendering().hashes, "state/row": "1", "compose.yml.drifted-20260101T000000Z": "2"}
+        releases = {DIRECTORY: {"release": {"environment": "prod", "files": {}}, "files": files}}
+        plan = plan_of(document(**state(releases=releases)))
+        assert plan.changes == ()
+        assert "one: release 111111111111 holds files that are not of it, which stay: state/row" in plan.notes
+
+    def test_a_service_of_an_older_definition_is_started_again(self) -> None:
+        older = container("web", WEB, WEB_TAG, config_files=f"/opt/canaryctl/shop/releases/{'9' * 64}-00000000/c.yml")
+        plan = plan_of(document(containers=[older, container("db", DB, DB_TAG)]))
+        assert brief(plan) == [("start", "web", "runs an older definition, of release 999999999999")]
+
+    def test_what_mounts_a_file_that_is_put_back_is_started_again(self) -> None:
+        source = f"/opt/canaryctl/shop/releases/{DIRECTORY}/compose.yml"
+        web = container("web", WEB, WEB_TAG, mounts=[{"type": "bind", "source": source, "destination": "/c"}])
+        releases = {DIRECTORY: {"release": {"environment": "prod"}, "files": {"compose.yml": "0"}}}
+        seen = document(containers=[web, container("db", DB, DB_TAG)], **state(releases=releases))
+        assert brief(plan_of(seen))[1] == ("start", "web", "mounts compose.yml, which is put back")
+        whole = document(
+            containers=[web, container("db", DB, DB_TAG)],
+            **state(started={"healed": ["compose.yml"]}),
+        )
+        assert ("start", "web", "mounts compose.yml, which is put back") in brief(plan_of(whole))
 
     def test_another_release_is_rendered_and_made_current(self) -> None:
         target = replace(TARGET, rendering=make_rendering(name=f"{'2' * 64}-00000000"))

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import importlib.util
+import json
+from pathlib import Path
 from typing import Any
 
 import pytest
 
-from canaryctl.observe.agent.prune import kept_releases, prunable
+from canaryctl.observe.agent.prune import kept_releases, prunable, remove_directories
+from canaryctl.plan.release import sha256
+from canaryctl.plan.rendering import rendering_suffix
 
 
 def rid(letter: str) -> str:
@@ -154,3 +159,50 @@ def test_a_folder_of_another_name_is_not_ours_to_remove() -> None:
     there = look("f")
     there["releases"]["backup of monday"] = None
     assert prunable(**there) == ([], [])
+
+
+FILES = {"compose.yml": b"services: {}\n", "assets/conf/a.ini": b"a=1\n"}
+
+
+def installed(base: Path) -> tuple[str, dict[str, Any]]:
+    """A release as it is put on hosts: its directory's name, and its release.json."""
+    name = f"{rid('a')}-{rendering_suffix('canary', {path: sha256(content) for path, content in FILES.items()})}"
+    release = {"environment": "canary", "images": {}, "files": {"conf/a.ini": sha256(FILES["assets/conf/a.ini"])}}
+    for path, content in {**FILES, "release.json": json.dumps(release).encode()}.items():
+        (base / name / path).parent.mkdir(parents=True, exist_ok=True)
+        (base / name / path).write_bytes(content)
+    return name, release
+
+
+@pytest.mark.parametrize(
+    ("written", "kept"),
+    [
+        ({}, None),
+        ({"state/row": "precious"}, ["state/row"]),
+        ({"assets/conf/b.ini": "theirs"}, ["assets/conf/b.ini"]),
+        ({"assets/conf/a.ini": "edited"}, ["assets/conf/a.ini"]),
+        ({"compose.yml": "edited"}, ["compose.yml"]),
+        ({"compose.yml.drifted-20260101T000000Z": "edited"}, ["compose.yml.drifted-20260101T000000Z"]),
+    ],
+)
+def test_a_folder_that_somebody_wrote_into_stays_and_is_named(
+    tmp_path: Path, written: dict[str, str], kept: list[str] | None
+) -> None:
+    name, release = installed(tmp_path)
+    for path, text in written.items():
+        (tmp_path / name / path).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name / path).write_text(text)
+    answer: dict[str, Any] = {"releases": [], "kept": {}, "faults": {}}
+    remove_directories(str(tmp_path), [name], {name: release}, answer)
+    assert (tmp_path / name).exists() is (kept is not None)
+    assert answer == {"releases": [] if kept else [name], "kept": {name: kept} if kept else {}, "faults": {}}
+    assert others_files()(tmp_path / name) == (kept or [])  # what rollbacks go by
+
+
+def others_files() -> Any:
+    path = Path(__file__).parents[2] / "roles/stack_release/module_utils/release_files.py"
+    spec = importlib.util.spec_from_file_location("release_files", path)
+    assert spec and spec.loader
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module.others_files

@@ -52,6 +52,7 @@ class FakeWork:
         self.touched: dict[str, set[str]] = {}
         self.failures: dict[str, HostError] = {}
         self.start_failures: dict[str, CanaryError] = {}
+        self.other_release = None
         self.lock = None
 
     def __enter__(self) -> FakeWork:
@@ -135,6 +136,7 @@ def deployed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., t
         monkeypatch.setattr(evidence, "collect", step("collect", collect))
         monkeypatch.setattr(judging, "probe", step("probe", judge))
         monkeypatch.setattr(judging, "proven", lambda work: work.verdict)
+        monkeypatch.setattr(judging, "require_running", lambda work: None)
 
         def remember(work: FakeWork, what: str, verdict: str | None = None) -> None:
             step(f"remember {what} {verdict}")()

@@ -9,7 +9,9 @@ from typing import Any
 from canaryctl.audit.model import Found, HostSetup, Severity
 from canaryctl.audit.registry import Rule
 from canaryctl.observe.facts import ContainerFacts, HostFacts
+from canaryctl.plan.definitions import other_definitions
 from canaryctl.plan.release import sha256
+from canaryctl.plan.releasefiles import kept_by_healing
 from canaryctl.plan.rendering import rendering_suffix
 
 RESTARTS, RESTARTS_WITHIN = 3, 600.0  # so many, the last start so few seconds ago
@@ -27,6 +29,13 @@ DRIFT_IMAGE = Rule(
     title="A service runs, or its tag names, another image than the release's",
     why="What runs is not what was proven.",
     fix="Deploy again: canaryctl deploy ENV.",
+)
+DRIFT_DEFINITION = Rule(
+    "drift-definition",
+    Severity.ERROR,
+    title="A service runs an older definition than the release's",
+    why="After a power loss, or by hand, a container of another release serves: what was proven does not run.",
+    fix="Deploy again, which makes it anew: canaryctl deploy ENV.",
 )
 NO_RELEASE = Rule(
     "container-without-release",
@@ -77,10 +86,11 @@ def drift_file(facts: HostFacts, mine: HostSetup) -> Iterator[Found]:
         return
     if known.release.get("id") != current.rpartition("-")[0]:
         yield Found("release.json names another release than its directory", subject="release.json")
-    if rendering_suffix(str(known.release.get("environment")), known.files) == current.rpartition("-")[2]:
+    files = {path: digest for path, digest in known.files.items() if not kept_by_healing(path)}
+    if rendering_suffix(str(known.release.get("environment")), files) == current.rpartition("-")[2]:
         return
-    for path in _differing(known.release, known.files, mine if mine.directory == current else None) or ["compose.yml"]:
-        there = path in known.files
+    for path in _differing(known.release, files, mine if mine.directory == current else None) or ["compose.yml"]:
+        there = path in files
         what = f"current/{path} is not what was deployed" if there else f"current/{path} is missing"
         yield Found(what, subject=path, diff=_diff(facts, mine) if path == "compose.yml" else "")
 
@@ -131,6 +141,17 @@ def drift_image(facts: HostFacts, mine: HostSetup) -> Iterator[Found]:
         moved = [found for found in facts.images if tag in found.tags and found.id != wanted]
         if moved and not by_tag:
             yield Found(f"{tag} names another image ({moved[0].id[7:19]}) on the host", subject=tag)
+
+
+@DRIFT_DEFINITION.host
+def drift_definition(facts: HostFacts, mine: HostSetup) -> Iterator[Found]:
+    """By what compose left when the release came up."""
+    release, current = _served(facts, mine), facts.state.current
+    if not release or current is None:
+        return
+    placed = release.get("placed") or ()
+    for service, how in sorted(other_definitions(facts, mine.project, current, placed).items()):
+        yield Found(f"{service} {how}", subject=service)
 
 
 @NO_RELEASE.host

@@ -194,8 +194,20 @@ def about_container(daemon: Docker, stack: str, entry: dict[str, Any]) -> dict[s
             restarts=detail.get("RestartCount", 0),
             oom_killed=bool(state.get("OOMKilled")),
             started=epoch(state.get("StartedAt", "")),
+            config_hash=labels.get("com.docker.compose.config-hash", ""),
+            mounts=[about_mount(mount) for mount in detail.get("Mounts") or []],
         )
     return found
+
+
+def about_mount(mount: dict[str, Any]) -> dict[str, Any]:
+    """A container's mount; a volume's source is its name. As the role's module_utils/started.py notes them."""
+    return {
+        "type": mount.get("Type", ""),
+        "source": mount.get("Name") or mount.get("Source", ""),
+        "destination": mount.get("Destination", ""),
+        "rw": bool(mount.get("RW")),
+    }
 
 
 def about_volumes(daemon: Docker) -> list[dict[str, Any]]:

@@ -1,10 +1,12 @@
 """Remove what earlier releases left: images under our own tags, and release directories. Never anybody else's.
 
-Some releases stay: the current one, the one before, and the last three that passed. So does what a container uses.
+Some releases stay: the current one, the one before, and the last three that passed. So does what a container uses, and
+a directory in which somebody has written: only what was installed is ever removed.
 """
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import re
@@ -14,6 +16,7 @@ from typing import Any
 
 from canaryctl.observe.agent.docker import Docker, DockerError, open_docker
 from canaryctl.observe.agent.held import LockLost, require_locks
+from canaryctl.observe.agent.state import hash_files
 
 PASSED_KEPT = 3
 RELEASE_NAME = re.compile(r"([0-9a-f]{64})-[0-9a-f]{8}")
@@ -62,12 +65,14 @@ def prunable(
 
 def tags_of(release: dict[str, Any] | None) -> set[str]:
     """The tags of a release's images."""
-    return {image["tag"] for image in (release or {}).get("images", {}).values()}
+    images = (release or {}).get("images")
+    found = images.values() if isinstance(images, dict) else ()
+    return {image["tag"] for image in found if isinstance(image, dict) and isinstance(image.get("tag"), str)}
 
 
 def answer_prune(config: dict[str, Any]) -> None:
     """Prune one stack; the answer says what went, and why something did not."""
-    answer: dict[str, Any] = {"agent": 1, "images": [], "releases": [], "faults": {}}
+    answer: dict[str, Any] = {"agent": 1, "images": [], "releases": [], "kept": {}, "faults": {}}
     base = os.path.join(config["root"], config["stack"])
     try:
         daemon = open_docker()
@@ -79,7 +84,7 @@ def answer_prune(config: dict[str, Any]) -> None:
             require_locks(config["locks"])
             remove_tags(daemon, gone[0], answer)
             require_locks(config["locks"])
-            remove_directories(base + "/releases", gone[1], answer)
+            remove_directories(base + "/releases", gone[1], releases, answer)
     except LockLost as lost:
         answer["lost"] = [lost.holder]
     except (DockerError, OSError, ValueError, KeyError) as error:
@@ -133,10 +138,35 @@ def remove_tags(daemon: Docker, tags: list[str], answer: dict[str, Any]) -> None
             answer["faults"][tag] = str(error)
 
 
-def remove_directories(base: str, names: list[str], answer: dict[str, Any]) -> None:
+def remove_directories(
+    base: str, names: list[str], releases: dict[str, dict[str, Any] | None], answer: dict[str, Any]
+) -> None:
     for name in names:
         try:
+            written = written_by_others(os.path.join(base, name), releases[name])
+            if written:
+                answer["kept"][name] = written[:5]
+                continue
             shutil.rmtree(os.path.join(base, name))
             answer["releases"].append(name)
         except OSError as error:
             answer["faults"][name] = str(error)
+
+
+def written_by_others(directory: str, release: dict[str, Any] | None) -> list[str]:
+    """Paths in a release's directory that are not as they were installed: its name ends with a digest of its files."""
+    files = hash_files(directory)
+    if release is None:
+        return sorted(files)
+    files.pop("release.json", None)
+    if not files:
+        return []
+    said = json.dumps(
+        dict(files, environment=release.get("environment")), sort_keys=True, separators=(",", ":"), ensure_ascii=False
+    )
+    if hashlib.sha256(said.encode("utf-8", "surrogatepass")).hexdigest()[:8] == directory.rpartition("-")[2]:
+        return []
+    known = release.get("files")
+    installed = {f"assets/{path}": digest for path, digest in known.items()} if isinstance(known, dict) else {}
+    odd = sorted(path for path, digest in files.items() if path != "compose.yml" and installed.get(path) != digest)
+    return odd or ["compose.yml"]

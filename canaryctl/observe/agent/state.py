@@ -6,6 +6,7 @@ import hashlib
 import hmac
 import json
 import os
+import stat
 from typing import Any, Callable
 
 from canaryctl.observe.agent.held import about_lock
@@ -13,6 +14,7 @@ from canaryctl.observe.agent.regular import open_regular
 
 HISTORY_LINES = 50
 LARGEST_JSON = 4 << 20  # bytes
+LARGEST = 64 << 20  # bytes; no file of a release is as big
 RELEASES = 50  # the newest this many are listed
 
 
@@ -37,6 +39,7 @@ def about_state(config: dict[str, Any], errors: dict[str, str]) -> dict[str, Any
         "secrets": part("secrets", lambda: mac(config["nonce"], base + "/secrets.env"), None),
         "secret_macs": part("secret_macs", lambda: line_macs(config["nonce"], base), {}),
         "secrets_unused": part("secrets_unused", lambda: changed_since_start(base), []),
+        "started": part("started", lambda: load_json(base + "/started.json"), None),
         "migrated": part("migrated", lambda: load_dated(base + "/migrated.json"), None),
         "history": part("history", lambda: last_lines(base + "/history.jsonl"), []),
         "lock": part("lock", lambda: about_lock(base + "/lock"), None),
@@ -68,18 +71,19 @@ def list_releases(directory: str, wanted: set[str | None], errors: dict[str, str
 
 def hash_files(directory: str) -> dict[str, str]:
     found = {}
-    for parent, _, names in os.walk(directory):
-        for name in names:
+    for parent, folders, names in os.walk(directory):
+        for name in names + [folder for folder in folders if os.path.islink(os.path.join(parent, folder))]:
             path = os.path.join(parent, name)
             found[os.path.relpath(path, directory)] = hash_file(path)
     return found
 
 
 def hash_file(path: str) -> str:
-    if os.path.islink(path):
+    status = os.lstat(path)
+    if stat.S_ISLNK(status.st_mode):
         return "link:" + os.readlink(path)
-    if not os.path.isfile(path):
-        return "special:"  # a pipe or socket that a service made: no file of a release
+    if not stat.S_ISREG(status.st_mode) or status.st_size > LARGEST:
+        return "other:" + str(status.st_size)  # a pipe would not even let itself be opened
     digest = hashlib.sha256()
     with open_regular(path) as file:
         for block in iter(lambda: file.read(1 << 20), b""):

@@ -11,6 +11,7 @@ from pathlib import Path
 from ansible.module_utils.applied_secrets import remember_secrets
 from ansible.module_utils.basic import AnsibleModule
 from ansible.module_utils.compose_cli import Abandoned, complaint, compose, inspect, run, service_of
+from ansible.module_utils.started import healed_before, mounts_one_of, remember_started
 
 DOCUMENTATION = r"""
 ---
@@ -70,6 +71,7 @@ canary_failure:
 
 
 LOG_LINES = 40
+HALF_MADE = re.compile(r"[0-9a-f]{12}_(.+)")
 NOISE = re.compile(r"driver failed programming external connectivity on endpoint \S+ \([0-9a-f]+\): ")
 
 
@@ -92,6 +94,9 @@ def main() -> None:
             module.exit_json(**foresee(base, wanted))
         before = {c["Id"]: c["State"]["StartedAt"] for c in inspect(wanted["project"])}
         began = time.time()
+        settle_half_made(inspect(wanted["project"]))
+        if wanted["recreate"]:
+            remake_stale(base, wanted["directory"], inspect(wanted["project"]))
         argv = [*base, "up", "--detach", "--wait", "--wait-timeout", str(wanted["wait_timeout"])]
         argv += ["--no-build", "--pull", "never"]
         argv += ["--remove-orphans"] if wanted["recreate"] else ["--no-recreate"]
@@ -106,11 +111,39 @@ def main() -> None:
             module.fail_json(msg=summary(failure), changed=changed, canary_failure=failure, canary_gaps=down)
         if wanted["recreate"] and not wanted["services"]:
             remember_secrets(wanted["env_file"])
+            remember_started(wanted["directory"], wanted["project"], after)
     except Abandoned:
         module.fail_json(msg="interrupted: the connection to this host was closed")
     except OSError as error:
         module.fail_json(msg=f"Docker does not answer: {error}")
     module.exit_json(changed=changed, canary_gaps=down)
+
+
+def settle_half_made(containers: list[dict]) -> None:
+    """Finish what a compose that was cut off began: it makes a successor as `<12 hex digits>_<name>`, then removes the
+    container, then renames the successor. The next `up` would fail over its name.
+    """
+    names = {c["Name"].lstrip("/") for c in containers}
+    for container in containers:
+        match = HALF_MADE.fullmatch(container["Name"].lstrip("/"))
+        if match is None or container["State"]["Status"] != "created":
+            continue
+        if match[1] in names:
+            run(["docker", "rm", container["Id"]], 60)
+        else:  # it has the volumes without a name of the one that is gone
+            run(["docker", "rename", container["Id"], match[1]], 60)
+
+
+def remake_stale(base: list[str], directory: str, containers: list[dict]) -> None:
+    """Replace containers that mount a file which was put back in the release: they would go on seeing the other one.
+
+    What goes wrong here goes wrong again in the `up` that follows, which tells it.
+    """
+    healed = healed_before(directory)
+    stale = sorted({service_of(c) for c in containers if healed and mounts_one_of(c, directory, healed)})
+    if stale:
+        argv = [*base, "up", "--detach", "--no-deps", "--force-recreate", "--no-build", "--pull", "never"]
+        run([*argv, *stale], 300)
 
 
 def events_since(began: float, project: str) -> list[dict]:

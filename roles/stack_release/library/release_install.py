@@ -5,16 +5,18 @@ from __future__ import annotations
 
 import base64
 import errno
-import hashlib
 import io
 import os
 import shutil
 import tarfile
 import tempfile
+import time
 from pathlib import Path
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible.module_utils.compose_cli import Abandoned, complaint, compose, run
+from ansible.module_utils.release_files import digests
+from ansible.module_utils.started import remember_healed
 
 DOCUMENTATION = r"""
 ---
@@ -23,7 +25,8 @@ short_description: Install a rendered release and its secrets
 description:
   - Unpacks the release beside the others, lets compose validate it with its secrets, and only then puts both in place.
   - A release that is there already with the same content is left alone; one that differs is mended in place, so that
-    directories mounted into containers stay the same.
+    directories mounted into containers stay the same. What is replaced there stays beside it as
+    C(NAME.drifted-TIME); files that are not of the release are left alone.
   - The action plugin of the same name packs I(source) and reads I(secrets_source) on the machine that runs Ansible.
 options:
   source:
@@ -72,6 +75,10 @@ files:
   description: Paths that are new, changed or gone, compared with the release in use.
   returned: always
   type: dict
+canary_kept:
+  description: Paths of what was replaced in a release that is there already, where it is now.
+  returned: always
+  type: list
 secrets_changed:
   description: Whether the secrets differ from those on the host.
   returned: always
@@ -152,13 +159,15 @@ def install(module: AnsibleModule, root: Path, place: Workplace) -> dict:
 
     target, current = root / "releases" / module.params["release"], root / "current"
     wanted, there, in_use = digests(place.tree), digests(target), digests(current)
+    differs = [path for path in sorted(wanted) if wanted[path] != there.get(path)]
     result = {
-        "changed": wanted != there or secrets_changed,
+        "changed": bool(differs) or secrets_changed,
+        "canary_kept": [],
         "secrets_changed": secrets_changed,
         "files": {
             "new": sorted(wanted.keys() - in_use.keys()),
             "changed": sorted(p for p in wanted.keys() & in_use.keys() if wanted[p] != in_use[p]),
-            "gone": sorted(in_use.keys() - wanted.keys()),
+            "gone": sorted(in_use.keys() - wanted.keys()) if target.resolve() != current.resolve() else [],
         },
     }
     if module._diff:
@@ -166,8 +175,9 @@ def install(module: AnsibleModule, root: Path, place: Workplace) -> dict:
     if not module.check_mode:
         if not target.is_dir():
             place.tree.rename(target)
-        elif wanted != there:
-            mend(place.tree, wanted, target, there)
+        elif differs:
+            remember_healed(root, differs)  # first: cut off in between, the next start still knows
+            result["canary_kept"] = mend(place.tree, differs, target, time.strftime("%Y%m%dT%H%M%SZ", time.gmtime()))
         if secrets_changed:
             place.secrets.replace(secrets_file)
     return result
@@ -184,21 +194,33 @@ def unpack(module: AnsibleModule, directory: Path) -> None:
         archive.extractall(directory)  # noqa: S202  checked above
 
 
-def digests(directory: Path) -> dict[str, str]:
-    """sha256 of every file below a directory, by relative path; empty where there is none."""
-    return {
-        str(path.relative_to(directory)): hashlib.sha256(path.read_bytes()).hexdigest()
-        for path in directory.glob("**/*")
-        if path.is_file()
-    }
+def mend(source: Path, differs: list[str], target: Path, moment: str) -> list[str]:
+    """Put files back where they differ; whatever is in their way is kept beside them. Returns what was kept, and where.
 
-
-def mend(source: Path, wanted: dict[str, str], target: Path, there: dict[str, str]) -> None:
-    for path in there.keys() - wanted.keys():
-        (target / path).unlink()
-    for path in (p for p in wanted if wanted[p] != there.get(p)):
-        (target / path).parent.mkdir(parents=True, exist_ok=True)
+    No link is followed: one in the place of a folder would lead out of the release.
+    """
+    kept = []
+    for path in differs:
+        parts = path.split("/")
+        for depth in range(1, len(parts) + 1):
+            place = target.joinpath(*parts[:depth])
+            last = depth == len(parts)
+            if os.path.lexists(place) and (last or place.is_symlink() or not place.is_dir()):
+                kept.append(str(set_aside(place, moment).relative_to(target)))
+            if not last and not place.is_dir():
+                place.mkdir()
         (source / path).replace(target / path)
+    return kept
+
+
+def set_aside(place: Path, moment: str) -> Path:
+    """Rename what somebody wrote so that nothing else is overwritten; its new path."""
+    beside, number = place.with_name(f"{place.name}.drifted-{moment}"), 1
+    while os.path.lexists(beside):
+        number += 1
+        beside = place.with_name(f"{place.name}.drifted-{moment}-{number}")
+    place.rename(beside)
+    return beside
 
 
 def differences(current: Path, in_use: dict[str, str], new: Path, wanted: dict[str, str]) -> list[dict[str, str]]:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible.module_utils.compose_cli import Abandoned, complaint, run
+from ansible.module_utils.release_files import others_files
 
 DOCUMENTATION = r"""
 ---
@@ -16,6 +17,7 @@ short_description: Remove what a failed first release created
 description:
   - Removes containers by id, volumes by name and files below the stack's directory, as they were recorded, then the
     project's networks that nothing uses any more. What is gone already is left out of the answer.
+  - A release in which somebody has written stays, and no link is followed.
 options:
   root:
     description: Directory of the stack on the host.
@@ -54,6 +56,10 @@ EXAMPLES = r"""
 """
 
 RETURN = r"""
+canary_kept:
+  description: Files that somebody wrote, for whose sake their release stays.
+  returned: always
+  type: list
 removed:
   description: What was removed, in words.
   returned: always
@@ -78,22 +84,24 @@ def main() -> None:
     if outside:
         module.fail_json(msg=f"'{outside[0]}' does not lie below {root}")
     if module.check_mode:
-        module.exit_json(changed=True, removed=[])
-    removed, faults = [], []
+        module.exit_json(changed=True, removed=[], canary_kept=[])
+    removed, faults, kept = [], [], []
     try:
         remove("container", ["rm", "--force"], wanted["containers"], removed, faults)
         remove("network", ["network", "rm"], networks(wanted["project"]), removed, faults)
         remove("volume", ["volume", "rm"], wanted["volumes"], removed, faults)
         for name in wanted["files"]:
-            if unlink(root / name):
+            written = others_files(root / name)
+            kept += [f"{name}/{path}" for path in written]
+            if not written and unlink(root, name):
                 removed.append(name)
     except Abandoned:
         module.fail_json(msg="interrupted: the connection to this host was closed")
     except OSError as error:
         faults.append(str(error))
     if faults:
-        module.fail_json(msg="; ".join(faults), removed=removed, changed=bool(removed))
-    module.exit_json(changed=bool(removed), removed=removed)
+        module.fail_json(msg="; ".join(faults), removed=removed, changed=bool(removed), canary_kept=kept)
+    module.exit_json(changed=bool(removed), removed=removed, canary_kept=kept)
 
 
 def remove(kind: str, command: list[str], names: list[str], removed: list[str], faults: list[str]) -> None:
@@ -117,7 +125,11 @@ def networks(project: str) -> list[str]:
     return unused
 
 
-def unlink(path: Path) -> bool:
+def unlink(root: Path, name: str) -> bool:
+    """Remove what lies below the stack's directory; a link on the way to it would lead out."""
+    path = root / name
+    if path.parent.exists() and path.parent.resolve() != root.resolve() / Path(name).parent:
+        raise OSError(f"{path} was not removed: {path.parent} is a link")
     if path.is_dir() and not path.is_symlink():
         shutil.rmtree(path)
         return True

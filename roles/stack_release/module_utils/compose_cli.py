@@ -70,12 +70,14 @@ def _end(child: subprocess.Popen) -> None:
 
 
 def compose(project: str, directory: str, env_file: str) -> list[str]:
-    """The beginning of a compose command for the release in `directory`; no env file where there is none."""
+    """The beginning of a compose command for the release in `directory`.
+
+    Where there is no env file an empty one is named: compose would look for `.env` beside compose.yml otherwise, which
+    no release has and somebody may have written.
+    """
     argv = ["docker", "compose", "--ansi", "never", "--project-name", project]
     argv += ["--file", str(Path(directory) / "compose.yml")]
-    if env_file and Path(env_file).exists():
-        argv += ["--env-file", env_file]
-    return argv
+    return [*argv, "--env-file", env_file if env_file and Path(env_file).exists() else os.devnull]
 
 
 def complaint(stderr: str, lines: int = 8) -> str:

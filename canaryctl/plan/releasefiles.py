@@ -1,0 +1,47 @@
+"""Files of a release's directory on a host: which are the release's, which differ, which somebody else wrote. Pure."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Any
+
+from canaryctl.observe.facts import HostFacts
+
+SHORT, SHOWN = 12, 5
+_KEPT = re.compile(r"\.drifted-\d{8}T\d{6}Z(-\d+)?")
+
+
+def kept_by_healing(path: str) -> bool:
+    """Whether a file is one that healing has kept beside what it put back."""
+    return _KEPT.search(path) is not None
+
+
+def drifted_files(facts: HostFacts, directory: str, hashes: Mapping[str, str]) -> list[str]:
+    """Files of a release that is on a host, and that are not as they were installed."""
+    there = facts.state.releases.get(directory)
+    return sorted(path for path in hashes if there.files.get(path) != hashes[path]) if there else []
+
+
+def foreign_files(release: Mapping[str, Any] | None, files: Mapping[str, str]) -> list[str]:
+    """Paths in a release's directory that are not of the release: services or people wrote them, or healing kept them.
+
+    A release.json that cannot be read tells of none.
+    """
+    known = release.get("files") if release else None
+    if not isinstance(known, Mapping):
+        return []
+    mine = {"compose.yml", "release.json", *(f"assets/{path}" for path in known)}
+    return sorted(path for path in files if path not in mine)
+
+
+def foreign_notes(facts: HostFacts, directory: str) -> list[str]:
+    """What services or people have written into a release's directory, in words; what healing kept was told then."""
+    there = facts.state.releases.get(directory)
+    found = foreign_files(there.release, there.files) if there else []
+    found = [path for path in found if not kept_by_healing(path)]
+    if not found:
+        return []
+    more = f" and {len(found) - SHOWN} more" if len(found) > SHOWN else ""
+    said = f"release {directory[:SHORT]} holds files that are not of it, which stay"
+    return [f"{facts.host}: {said}: {', '.join(found[:SHOWN])}{more}"]

@@ -1,0 +1,131 @@
+"""What a service may write into a release is refused, however compose lets one say it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import pytest
+import yaml
+
+from canaryctl.errors import ConfigError
+from canaryctl.plan.dataguard import require_data_outside
+from canaryctl.plan.mounting import Mounting, interpolated, mountings
+
+BOUND = {"driver_opts": {"type": "none", "o": "bind", "device": "./state"}}
+
+
+def check(entry: Any, volumes: Mapping[str, Any] | None = None, **more: Any) -> None:
+    compose = {"services": {"web": {"volumes": [entry]}}, "volumes": volumes or {}}
+    require_data_outside(compose, "shop", "compose.yml", **more)
+
+
+@pytest.mark.parametrize(
+    "entry",
+    [
+        "./state:/state",
+        "./state:/state:rw",
+        "./state:/state:z",
+        ".:/all",
+        "..:/releases",
+        "../..:/stack",
+        "../../current/state:/state",
+        "../other/state:/state",
+        "../../data/../releases/x:/state",
+        "./assets/rules:/rules",
+        "${STATE:-./state}:/state",
+        "${STATE-./state}:/state",
+        "${A:-${B:-./state}}:/state",
+        "./${NAME:-state}:/state",
+        "${DB_DIR}/x:/state",
+        "/opt/canaryctl/shop/current/state:/state",
+        "/srv/canary/shop/releases/abc/state:/state",
+        "/srv/../opt/canaryctl/shop//current:/state",
+        {"type": "bind", "source": "./state", "target": "/state"},
+        {"type": "bind", "src": "./state", "target": "/state", "read_only": False},
+        {"type": "bind", "source": "./state", "target": "/state", "read_only": "${RO:-false}"},
+    ],
+)
+def test_a_source_in_a_release_is_refused_with_what_to_write(entry: Any) -> None:
+    with pytest.raises(ConfigError) as caught:
+        check(entry, secrets=["DB_DIR"])
+    assert caught.value.exit_code == 2 and caught.value.where == "compose.yml"
+    assert "service web may write to" in caught.value.what and "named volume" in caught.value.hint
+
+
+@pytest.mark.parametrize(
+    "entry",
+    [
+        "data:/data",
+        "/data",
+        "./assets/rules:/rules:ro",
+        "./assets/rules:/rules:z,ro",
+        "../../data:/data",
+        "/srv/shop/data:/data",
+        "/opt/canaryctl/other/current:/x",
+        "/opt/canaryctl/shop/releases:/releases:ro",
+        "${UNSET}/srv:/data",
+        "~/data:/data",
+        {"type": "bind", "source": "./assets", "target": "/a", "read_only": True},
+        {"type": "tmpfs", "target": "/tmp"},
+        {"type": "volume", "source": "data", "target": "/data"},
+        None,
+        3,
+        {"type": ["bind"], "source": {}},
+    ],
+)
+def test_what_lies_elsewhere_or_is_only_read_is_not(entry: Any) -> None:
+    check(entry)
+
+
+def test_a_volume_that_is_bound_to_a_folder_of_the_release_is_refused() -> None:
+    with pytest.raises(ConfigError, match=r"\./state"):
+        check("state:/state", {"state": BOUND})
+    check("state:/state:ro", {"state": BOUND})
+    check("state:/state", {"state": {"driver_opts": {**BOUND["driver_opts"], "o": "bind,ro"}}})
+    check("state:/state", {"state": {"driver_opts": {**BOUND["driver_opts"], "device": "/srv/state"}}})
+    check("state:/state", {"state": {"driver_opts": {"type": "nfs", "device": ":/state"}}})
+
+
+def test_files_that_services_are_taken_from_are_looked_into() -> None:
+    files = {
+        "assets/base.yml": {"services": {"base": {"volumes": ["./here:/x"]}}},
+        "assets/up.yml": {"services": {"base": {"volumes": ["../../../data:/x"]}}, "include": ["up.yml"]},
+    }
+    extending = {"services": {"web": {"extends": {"file": "assets/base.yml", "service": "base"}}}}
+    with pytest.raises(ConfigError, match=r"\./here"):
+        require_data_outside(extending, "shop", "compose.yml", read=files.get)
+    for include in ("assets/base.yml", {"path": "./assets/base.yml"}, {"path": ["assets/up.yml", "assets/base.yml"]}):
+        with pytest.raises(ConfigError, match=r"\./here"):
+            require_data_outside({"services": {}, "include": [include]}, "shop", "compose.yml", read=files.get)
+    require_data_outside({"services": {}, "include": ["assets/up.yml"]}, "shop", "compose.yml", read=files.get)
+
+
+@pytest.mark.parametrize(
+    ("text", "made"),
+    [
+        ("a", "a"),
+        ("$$a ${A} $A", "$a  "),
+        ("${A:-x}${A-y}${A:+z}${A:?}", "xy"),
+        ("${S:-x} $S", "${S} ${S}"),
+        ("${A:-${B:-${S}}}", "${S}"),
+        ("${", "${"),
+        ("$", "$"),
+    ],
+)
+def test_variables_are_those_of_the_env_file(text: str, made: str) -> None:
+    assert interpolated(text, frozenset({"S"})) == made
+
+
+def test_volumes_have_the_names_they_get_on_hosts() -> None:
+    text = """
+services:
+  web: {volumes: ["aa:/a", "bb:/b:ro", {type: volume, source: cc, target: /c}, /d, "ee:/e", "/srv/x:/x"]}
+  db: {volumes: "no list"}
+volumes: {aa: {}, bb: {name: shared}, cc: {external: true}, ee: null}
+"""
+    found = mountings(yaml.safe_load(text), "shop-box")
+    assert [(one.source, one.target) for one in found] == [
+        ("shop-box_aa", "/a"), ("shared", "/b"), ("cc", "/c"), ("", "/d"), ("shop-box_ee", "/e"), ("/srv/x", "/x"),
+    ]  # fmt: skip
+    assert found[1] == Mounting("web", "volume", "shared", "/b", read_only=True)
