@@ -39,9 +39,6 @@ with tarfile.open(fileobj=io.BytesIO(made)) as real, tarfile.open(fileobj=sys.st
 ANOTHER = """
 os.execv("/usr/bin/docker", ["docker", "save", "IMAGE"])
 """
-ENDLESS = """
-os.execv("/bin/cat", ["cat", "/dev/zero"])
-"""
 IMAGE, OTHER = "promo-web:test", "promo-other:test"
 NEXT = {"all": {"canary_promotes_from": "first"}}
 
@@ -170,7 +167,7 @@ def test_an_image_that_is_not_here_any_more_comes_from_the_host_that_ran_it(
 
 @pytest.mark.parametrize(
     ("lie", "said"),
-    [(ALSO_NAMES, "it also names"), (ANOTHER, "something else than the image"), (ENDLESS, "too much for that image")],
+    [(ALSO_NAMES, "it also names"), (ANOTHER, "something else than the image")],
 )
 def test_a_host_that_sends_another_archive_changes_nothing_here(
     toy: Toy, proven: str, box: Callable[[str], Box], lie: str, said: str

@@ -6,14 +6,19 @@ import gzip
 import hashlib
 import io
 import json
+import os
 import tarfile
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
 import zstandard
 
+from canaryctl.deliver import fetch
 from canaryctl.deliver.archive import read_members, read_saved, write_saved
+from canaryctl.errors import HostError
+from canaryctl.observe.process import LocalConnection
 
 TAG = "canaryctl/shop/web:sha256-0123456789ab"
 LAYERS = (b"first layer" * 200, b"second layer" * 200)
@@ -181,3 +186,26 @@ def test_a_member_that_does_not_end_within_the_archive_is_refused() -> None:
         list(read_members(io.BytesIO(content)))
     with pytest.raises(ValueError, match="no tar"):
         list(read_members(io.BytesIO(b"x" * 1024)))
+
+
+@pytest.mark.parametrize(
+    ("answer", "said"),
+    [
+        ("exec cat /dev/zero", "too much for that image"),
+        ("echo nonsense", "something else"),
+        ("exit 3", "failed there"),
+    ],
+)
+def test_what_a_host_sends_is_bounded_and_leaves_nothing_behind(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, answer: str, said: str
+) -> None:
+    docker = tmp_path / "bin" / "docker"  # the host's; this machine's is not reached
+    docker.parent.mkdir()
+    docker.write_text(f'#!/bin/sh\n[ "$*" = "save -- {TAG}" ] && {answer}\n')
+    docker.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{docker.parent}:{os.environ['PATH']}")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    monkeypatch.setattr(fetch, "_SPARE", 1 << 20)
+    with pytest.raises(HostError, match=said) as raised:
+        fetch.fetch_image(LocalConnection("alpha"), TAG, ID, 1 << 20)
+    assert raised.value.where == "alpha" and list((tmp_path / "canaryctl/incoming").iterdir()) == []
