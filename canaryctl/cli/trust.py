@@ -87,7 +87,7 @@ def signers(
     to = Printer(sys.stdout)
     if output is Output.TEXT:
         for line in listing.lines(found):
-            to.line(line)
+            to.line(field(line))
         to.stream.flush()
     if found.added:
         _demand_agreement(f"add {len(found.added)} keys to {shown(found.path)}?", request.yes, "nothing was added")

@@ -23,6 +23,13 @@ def test_a_deploy_brings_home_what_reports_are_made_of(ctl: Ctl, canary: Result)
     assert backend["lines"]
 
 
+def test_nobody_else_reads_the_evidence_of_a_real_deploy(canary: Result) -> None:
+    run = Path(ROOT, canary.document["directory"])
+    files = [run, *run.rglob("*")]
+    assert any("ansible" in path.parts for path in files) and any("logs" in path.parts for path in files)
+    assert not [path for path in files if path.lstat().st_mode & 0o077]
+
+
 def test_the_report_of_a_real_deploy_stays_small_and_says_all_of_it(ctl: Ctl, canary: Result) -> None:
     page = ctl("runs", "export", canary.document["id"], "--format", "html").out
     assert len(page.encode()) < LIMIT
