@@ -141,7 +141,7 @@ def passed_releases(facts: Mapping[str, HostFacts], environment: str, trust: Tru
         if found.release in seen_before:
             continue
         seen_before.add(found.release)
-        if bad := histories.against(found):
+        if bad := histories.against(found, trust):
             yield f"release {found.release[:SHORT]} passed, but its newest verdict is {bad.line['verdict']}"
         elif isinstance(document := find_release(found, witnesses, trust), str):
             yield f"release {found.release[:SHORT]} passed, but {document}"

@@ -100,10 +100,19 @@ class Histories:
     lines: tuple[Verdict, ...] = ()
     doubts: tuple[str, ...] = ()
 
-    def against(self, passed: Verdict) -> Verdict | None:
-        """The newest bad verdict of a release since it passed."""
+    def against(self, passed: Verdict, trust: Trust | None = None) -> Verdict | None:
+        """The newest bad verdict of a release since it passed.
+
+        Args:
+            trust: count only what is signed, where there are signatures: for a choice between releases, which one host
+                could else steer to an old one by speaking against all others.
+        """
         later = [v for v in self.lines if v.release == passed.release and v.time > passed.time]
-        return next((v for v in reversed(later) if v.line["verdict"] in BAD), None)
+        bad = [v for v in reversed(later) if v.line["verdict"] in BAD]
+        check = trust.check if trust else None
+        if check is None:
+            return next(iter(bad), None)
+        return next((v for v in bad[:MOST] if v.line.get("signature") and isinstance(check(v), Signed)), None)
 
 
 def signed_content(line: Line, stack: str) -> bytes:

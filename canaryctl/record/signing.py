@@ -172,9 +172,11 @@ def standing(line: Any, environment: Environment, stack: str) -> dict[str, Any]:
     Neither for other lines, lines of other environments, and where nobody signs and nobody is listed who may.
     """
     found, allowed = parse_line(line), allowed_of(environment)
-    if found is None or found.line["what"] not in PROVING or found.line["environment"] != environment.name:
+    if found is None or found.line["environment"] != environment.name:
         return {}
     signature, signing = str(found.line.get("signature") or ""), Signing(allowed, required=True)
+    if not signature and found.line["what"] not in PROVING:
+        return {}
     if not signing.listed:
         return {"unsigned": "it is signed, and nobody is listed who may sign"} if signature else {}
     if not signature:

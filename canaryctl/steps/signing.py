@@ -12,7 +12,7 @@ from typing import Any
 from canaryctl.config.signing import KEY_VARIABLE, Signing
 from canaryctl.config.yamlfile import shown
 from canaryctl.errors import ConfigError
-from canaryctl.plan.verdicts import PROVING, Signed, Trust, Verdict, signed_content
+from canaryctl.plan.verdicts import Signed, Trust, Verdict, signed_content
 from canaryctl.record import signing as openssh
 from canaryctl.work import Work
 
@@ -99,7 +99,7 @@ def announce(work: Work) -> None:
 
 def signature(work: Work, line: Mapping[str, Any]) -> dict[str, str]:
     """The `signature` and `signer` (fingerprint) of a verdict's line; {} where nobody signs it, which is then said."""
-    if line["what"] not in PROVING or not line["verdict"]:
+    if not line["verdict"]:
         return {}
     try:
         signer = work.scene.signer

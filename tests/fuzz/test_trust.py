@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import json
 import tempfile
 from pathlib import Path
 from typing import Any
@@ -97,6 +98,7 @@ def test_release_json(document: Any) -> None:
 
 @fuzzed(mutations([LINE, BAD]))
 def test_history_shown(lines: Any) -> None:
+    lines = json.loads(json.dumps(lines))  # what came as JSON has texts for keys
     given = [line for line in lines if isinstance(line, dict)] if isinstance(lines, list) else []
     history_lines({"stack": "shop", "environment": "canary", "lines": merge({"canary-1": given})})
 

@@ -10,7 +10,7 @@ import pytest
 from canaryctl.errors import ConfigError, HostError
 from canaryctl.observe.facts import ContainerFacts, HostFacts, ImageFacts, ReleaseFacts, StateFacts, VolumeFacts
 from canaryctl.plan.back import Created, back_from, back_to, choose_release
-from canaryctl.plan.verdicts import Trust
+from canaryctl.plan.verdicts import Signed, Trust, Verdict
 
 NOW = datetime(2026, 11, 25, tzinfo=UTC).timestamp()
 A, B, C = "a" * 64, "b" * 64, "c" * 64
@@ -86,6 +86,25 @@ def test_a_release_whose_newest_verdict_is_bad_is_passed_over(verdict: str) -> N
     lines = (line(A, "passed", 1), line(B, "passed", 2), line(B, verdict, 3, what="deploy"))
     found = choose_release({"h": host("h", C, lines)}, "prod", None, Trust(NOW))
     assert found.release == A and f"its newest verdict is {verdict}" in found.doubts[0]
+
+
+def test_with_signers_one_host_cannot_rule_out_a_release_unsigned() -> None:
+    def proves(to: str, verdict: str, time: int, **more: Any) -> dict[str, Any]:
+        images = {"web": f"sha256:{to}", "other": f"sha256:{B}"}
+        return line(to, verdict, time, images=images, variant="only", signature="good", **more)
+
+    def check(verdict: Verdict) -> Signed | str:
+        return Signed("ann", "SHA256:x") if verdict.line["signature"] == "good" else "altered"
+
+    trust, passed = Trust(NOW, check=check), (proves(A, "passed", 1), proves(B, "passed", 2))
+    for against in ({"signature": None}, {"signature": "bad"}):
+        lines = (*passed, proves(B, "failed", 3) | against)
+        assert choose_release({"h": host("h", C, lines), "i": host("i", C, passed)}, "prod", None, trust).release == B
+    lines = (*passed, proves(B, "failed", 3))
+    assert choose_release({"h": host("h", C, lines), "i": host("i", C, passed)}, "prod", None, trust).release == A
+    unsigned = {"h": host("h", C, (line(A, "passed", 1),))}
+    with pytest.raises(ConfigError, match="it is not signed"):
+        choose_release(unsigned, "prod", None, trust)
 
 
 def test_a_host_with_another_release_json_is_named() -> None:
