@@ -137,12 +137,21 @@ def _follow_with_password(connection: Connection, command: str, feed: Callable[[
         while not over.wait(_ALIVE_EVERY):
             yield b"\n"
 
-    watched = f"exec 3<&0; (cat <&3; kill $$) >/dev/null 2>&1 & exec {command.removeprefix(PREFIX)} 3<&-"
-    asking, chunks = with_password(f"{PREFIX}sh -c {shlex.quote(watched)}", alive(), connection.sudo_password)
+    watched = shlex.quote(while_input_lasts(command.removeprefix(PREFIX)))
+    asking, chunks = with_password(f"{PREFIX}sh -c {watched}", alive(), connection.sudo_password)
     try:
         connection.execute(asking, chunks, feed, timeout=None)
     finally:
         over.set()
+
+
+def while_input_lasts(command: str) -> str:
+    """A line for a shell that runs `command` until it ends by itself, or standard input does."""
+    return (
+        f"exec 3<&0; {command} </dev/null 3<&- & child=$!; "
+        "(while read -r _; do :; done; kill $child) <&3 >/dev/null 2>&1 & watcher=$!; "
+        "exec 3<&-; wait $child; kill $watcher"
+    )
 
 
 def demand_service(scene: Scene, service: str | None) -> None:

@@ -13,7 +13,15 @@ from pathlib import Path
 
 from canaryctl import notify
 from canaryctl.config.evidencegroup import evidence_group
-from canaryctl.errors import ApplyError, CanaryError, ContractError, Interrupted, LockedError, UnjudgedError
+from canaryctl.errors import (
+    ApplyError,
+    CanaryError,
+    ConfigError,
+    ContractError,
+    Interrupted,
+    LockedError,
+    UnjudgedError,
+)
 from canaryctl.plan.back import Back
 from canaryctl.plan.outcome import Ended, outcome
 from canaryctl.record.document import error_object
@@ -53,13 +61,22 @@ def recorded(command: str, request: Request, listeners: Sequence[Listener], role
 
 
 @contextmanager
-def _recorded(scene: Scene, command: str, listeners: Sequence[Listener], role: str | None = None) -> Iterator[Work]:
+def _recorded(
+    scene: Scene, command: str, listeners: Sequence[Listener], role: str | None = None, spare: Path | None = None
+) -> Iterator[Work]:
+    """As `recorded`, for a scene. `spare` is where the record goes if it cannot be kept where it belongs."""
     request = scene.request
     with ExitStack() as leaving:
         runs = scene.project.runs
         if request.check:  # changes nothing, so leaves no run
             runs = Path(leaving.enter_context(tempfile.TemporaryDirectory(prefix="canaryctl-")))
-        run = _open(scene, command, listeners, runs, role)
+        try:
+            run = _open(scene, command, listeners, runs, role)
+        except ConfigError as full:
+            if spare is None:
+                raise
+            run = _open(scene, command, listeners, spare, role)
+            run.warn(f"this run's evidence is thrown away: {full.what}", full.where, full.hint)
         leaving.callback(notify.tell, scene, run, listeners)
         work = leaving.enter_context(Work(scene, run))
         work.listeners = listeners
@@ -235,7 +252,8 @@ def roll_back(work: Work) -> None:
             work.run.warn(f"not rolled back: {stop.what}", stop.where, stop.hint)
             return
     request = replace(work.scene.request, only=(), skip=(), images={}, variant=None, contracts=True, force_reason=None)
-    with _recorded(work.scene.again(request), "rollback", work.listeners) as again:
+    # Where the disk is full, what serves is more than what is known of it.
+    with _recorded(work.scene.again(request), "rollback", work.listeners, spare=work.scratch) as again:
         again.lock = work.lock
         again.gone = {(gap["host"], gap["service"]): gap["from"] for gap in work.run.document["gaps"]}
         evidence.know_secrets(again, needed=False)

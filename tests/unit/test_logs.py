@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import io
+import subprocess
 
 import pytest
 
 from canaryctl.cli.coloured import LogPrinter
 from canaryctl.cli.output import Printer
-from canaryctl.logs import LONGEST, Lines, LogLine, by_time, parse
+from canaryctl.logs import LONGEST, Lines, LogLine, by_time, parse, while_input_lasts
 
 T = "2026-11-24T10:00:0{}.000000000Z"
 
@@ -85,3 +86,27 @@ def test_a_line_without_end_comes_in_pieces() -> None:
     assert {len(piece) for piece in said} == {LONGEST} and len(lines.rest) <= LONGEST
     assert b"".join([*said, lines.rest]) == b"x" * 1_000_000
     assert list(lines.feed(b"\nshort\n\n"))[1:] == [b"short", b""] and lines.rest == b""
+
+
+def watched(command: str) -> subprocess.Popen[bytes]:
+    line = while_input_lasts(command)
+    pipe = subprocess.PIPE
+    return subprocess.Popen(["sh", "-c", line], bufsize=0, stdin=pipe, stdout=pipe, start_new_session=True)
+
+
+def test_following_ends_with_its_command() -> None:
+    child = watched("echo one; sh -c 'echo two' 2>&1")
+    assert child.stdin and child.stdout
+    child.stdin.write(b"\n")
+    assert child.stdout.read() == b"one\ntwo\n"  # which nobody holds open any more
+    child.wait(10)
+    child.stdin.close()
+
+
+def test_following_ends_with_its_input() -> None:
+    child = watched("sh -c 'echo began; exec sleep 60'")
+    assert child.stdin and child.stdout
+    assert child.stdout.readline() == b"began\n"
+    child.stdin.close()
+    child.wait(10)
+    assert child.stdout.read() == b""

@@ -15,7 +15,7 @@ import pytest
 
 from canaryctl import pipeline, recording
 from canaryctl.config.signing import Signing
-from canaryctl.errors import ApplyError, CanaryError, HostError
+from canaryctl.errors import ApplyError, CanaryError, ConfigError, HostError
 from canaryctl.record.run import Run
 from canaryctl.steps import (
     contracts,
@@ -214,3 +214,24 @@ def test_an_interruption_is_remembered_and_nothing_else_is_done(deployed: Any) -
     work, document = deployed({"probe": KeyboardInterrupt()})
     assert work.done[-2:] == ["remember  interrupted", "closed"] and document["exit_code"] == 130
     assert "roll_back" not in work.done
+
+
+def test_a_rollback_needs_no_room_for_its_evidence(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "runs").write_text("a file where the evidence would go")
+    scene: Any = SimpleNamespace(
+        request=SimpleNamespace(check=False),
+        project=SimpleNamespace(runs=tmp_path / "runs", root=tmp_path),
+        environment=SimpleNamespace(name="prod", vars={}, directory=tmp_path, hosts={}),
+        stack=SimpleNamespace(stack="shop"),
+        variant="only",
+        passwords={},
+        policy=SimpleNamespace(on_failure="rollback"),
+    )
+    monkeypatch.setattr(recording, "Work", FakeWork)
+    monkeypatch.setattr(recording.notify, "tell", lambda *_: None)
+    with pytest.raises(ConfigError, match="evidence cannot be written"), recording._recorded(scene, "rollback", ()):
+        pass
+    with recording._recorded(scene, "rollback", (), spare=tmp_path / "spare") as work:
+        assert "thrown away" in work.run.document["warnings"][0]["what"]
+    assert work.run.document["verdict"] == "passed"
+    assert list((tmp_path / "spare").glob("prod/*/run.json"))
