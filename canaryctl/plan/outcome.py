@@ -81,6 +81,8 @@ def outcome(ended: Ended) -> Outcome:
     if isinstance(error, KeyboardInterrupt):
         return Outcome("interrupted", _INTERRUPTED_EXIT, remember="interrupted" if ended.touched else None)
     verdict, code = _verdict_of(error)
+    if code == ConfigError.exit_code and ended.touched:  # which promises that nothing was touched
+        code = ApplyError.exit_code
     collect = not _says_nothing_of_hosts(ended)
     if not ended.changed:
         return Outcome(verdict, code, collect)

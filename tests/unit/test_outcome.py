@@ -59,7 +59,7 @@ TABLE: dict[str, tuple[dict[str, Any], str, int, dict[str, Any]]] = {
     "gate": (SERVES | {"error": GATE}, "failed", 1, ROLLED_BACK),
     "host": (SERVES | {"error": HOST}, "error", 3, ROLLED_BACK),
     "host, before": ({"error": HOST}, "error", 3, {"collect": True}),
-    "configuration": (SERVES | {"error": CONFIG}, "error", 2, ROLLED_BACK),
+    "configuration, found too late": (SERVES | {"error": CONFIG}, "error", 6, ROLLED_BACK),
     "configuration, after images alone": ({"changed": True, "error": CONFIG}, "error", 2, NOTHING_BUT_HOOK),
     "configuration, before": ({"error": CONFIG}, "error", 2, {"collect": True}),
     "contract": (SERVES | {"error": CONTRACT}, "failed", 1, {**NOTHING_BUT_HOOK, "remember": "failed"}),
