@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import binascii
 import fnmatch
 import hashlib
 import hmac
@@ -47,7 +46,7 @@ def parse(text: str, name: str, path: str) -> list[KnownKey]:
             continue
         try:
             blob = base64.b64decode(words[2], validate=True)
-        except binascii.Error:
+        except ValueError:  # binascii.Error is one
             continue  # OpenSSH ignores damaged lines as well; the key then counts as unknown
         found.append(KnownKey(f"{path}:{number}", marker, words[1], blob))
     return found
@@ -59,7 +58,7 @@ def _names(field: str, name: str) -> bool:
         try:
             made = hmac.new(base64.b64decode(salt), name.encode(), hashlib.sha1).digest()
             return hmac.compare_digest(made, base64.b64decode(digest))
-        except binascii.Error:
+        except ValueError:
             return False
     matched = False
     for pattern in field.lower().split(","):

@@ -25,10 +25,11 @@ from canaryctl.observe.names import migration_record
 from canaryctl.observe.target import parse as parse_ssh
 from canaryctl.observe.told import HeldSecrets, LockAnswer, PruneAnswer, believed, collected, watched
 from canaryctl.past import made_current, merge
-from canaryctl.plan.back import back_from, back_to, choose_release, known_releases, passed_releases
+from canaryctl.plan.back import Back, back_from, back_to, choose_release, known_releases, passed_releases
 from canaryctl.plan.plan import Target, make_plan, plan_provision, readiness
 from canaryctl.plan.release import ImageFact, Release
 from canaryctl.plan.rendering import Rendering
+from canaryctl.plan.verdicts import Trust
 from canaryctl.steps import backups
 from canaryctl.steps.stages import last_words
 
@@ -60,6 +61,8 @@ TARGET = Target(
     secret_macs={"DB_PASSWORD": "1"},
 )
 
+TRUST = Trust(4e9)
+
 
 def decide(facts: HostFacts) -> None:
     """Everything that is decided by one host's facts."""
@@ -72,20 +75,20 @@ def decide(facts: HostFacts) -> None:
     drift(facts, "ktrdr-canary")
     made_current(RECORDED["id"], facts.state.history)
     merge({"one": facts.state.history, "two": facts.state.history})
-    passed_releases([facts], "canary")
+    list(passed_releases(hosts, "canary", TRUST))
     known_releases([facts], "canary")
     if facts.state.lock:
         json.dumps([facts.state.lock.as_dict(), facts.state.lock.words()])
     for decided in (
-        lambda: choose_release(hosts, "canary", None),
-        lambda: choose_release(hosts, "canary", RECORDED["id"][:8]),
+        lambda: choose_release(hosts, "canary", None, TRUST),
+        lambda: choose_release(hosts, "canary", RECORDED["id"][:8], TRUST),
         lambda: back_to(RECORDED["id"], hosts, "canary", "ktrdr"),
-        lambda: back_from(hosts, hosts, ["one"], "canary", "ktrdr"),
-        lambda: back_from({"one": parse("one", {})}, hosts, ["one"], "canary", "ktrdr"),
+        lambda: back_from(hosts, hosts, ["one"], "canary", "ktrdr", TRUST),
+        lambda: back_from({"one": parse("one", {})}, hosts, ["one"], "canary", "ktrdr", TRUST),
     ):
         try:
             found = decided()
-            if not isinstance(found, str):
+            if isinstance(found, Back):
                 found.changes({"one": facts.state.current})
                 _ = [step.missing(facts) for step in found.steps.values()]
         except CanaryError as error:
