@@ -197,7 +197,8 @@ def _release(work: Work, proof: Proof, source: _Source, *, fetch: bool) -> tuple
 
 def _published(scene: Scene, proof: Proof) -> dict[str, ImageFact]:
     """Images that hosts pull, as they were published when they passed."""
-    recorded = {name: {**image, "id": proof.images[name]} for name, image in proof.document["images"].items()}
+    images = proof.document["images"]
+    recorded = {name: {**images[name], "id": identity} for name, identity in proof.images.items() if name in images}
     deliveries = {scene.policies[host].delivery for host in scene.placed}
     return recorded_images(
         scene.stack,
