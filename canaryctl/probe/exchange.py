@@ -49,11 +49,11 @@ def ask(
         Unusable: the request cannot be made as it is written.
     """
     ends = scope.ends(timeout) if ends is None else ends
-    sent = request.body or ("" if request.json_body is None else json.dumps(request.json_body, ensure_ascii=False))
+    sent = _sent(request)
     url, host = request.url, scope.host
     began = time.monotonic()
     allowed = show_duration(max(ends - began, 0.001))
-    message = _message(request)
+    message = _message(scope, request)
     own = elsewhere.origins | (set() if foreign or request.url in scope.foreign else {origin_of(message.url)})
     try:
         with Tunnel(_dialling(scope, own), ends) as tunnel:
@@ -77,7 +77,7 @@ def ask(
     except httpcore.ConnectError as error:
         reason, lost = f"{error}: {url} from {host}", False
     except httpcore.LocalProtocolError as error:
-        raise Unusable(f"the request cannot be sent: {error}") from None
+        raise scope.blamed(Unusable(f"the request cannot be sent: {error}")) from None
     except httpcore.RemoteProtocolError as error:
         reason, lost = f"{url} closed the connection or does not speak HTTP: {error}", False
     except (httpcore.NetworkError, OSError) as error:
@@ -86,7 +86,11 @@ def ask(
     raise Unanswered(scope.context.scrub(reason), lost=lost)
 
 
-def _message(request: Request) -> httpx.Request:
+def _sent(request: Request) -> str:
+    return request.body or ("" if request.json_body is None else json.dumps(request.json_body, ensure_ascii=False))
+
+
+def _message(scope: Scope, request: Request) -> httpx.Request:
     headers = {**USUAL, **{name.lower(): value for name, value in request.headers.items()}}
     try:
         message = httpx.Request(
@@ -97,9 +101,9 @@ def _message(request: Request) -> httpx.Request:
             content=None if request.body is None else request.body.encode(),
         )
     except (httpx.InvalidURL, ValueError, TypeError) as error:
-        raise Unusable(f"the request to '{request.url}' cannot be made: {error}") from None
+        raise scope.blamed(Unusable(f"the request to '{request.url}' cannot be made: {error}")) from None
     if message.url.scheme not in ("http", "https") or not is_host_name(message.url.raw_host.decode("ascii", "replace")):
-        raise Unusable(f"'{request.url}' is no http or https URL")
+        raise scope.blamed(Unusable(f"'{request.url}' is no http or https URL"))
     if message.url.userinfo and "authorization" not in message.headers:
         next(httpx.BasicAuth(message.url.username, message.url.password).auth_flow(message))
     return message

@@ -14,7 +14,7 @@ from canaryctl.config.probes import Retried
 from canaryctl.errors import CanaryError
 from canaryctl.probe.context import Connection, ProbeContext
 from canaryctl.probe.results import Exchange, Outcome, Unanswered, Unusable, failed, unjudged
-from canaryctl.probe.templates import is_moved, rendered
+from canaryctl.probe.templates import is_moved, rendered, uses_any
 
 KEPT = 64 * 1024  # characters of one body that evidence keeps
 KEPT_IN_ALL = 1024 * 1024  # of all bodies of one probe on one host; a long poll keeps excerpts after that
@@ -32,7 +32,8 @@ class Scope:
 
     `noticed` is told of every failed attempt that another follows. `stage_of` another probe: '' before it has begun,
     `running`, or its verdict. `found` is what the kind measured, for the record. `told` are the names whose values an
-    application gave, beside what is saved; `foreign` the rendered URLs and addresses whose host such a value decided.
+    application gave, beside what is saved, and `depends` whether one is in what was rendered last; `foreign` the
+    rendered URLs and addresses whose host such a value decided.
     """
 
     context: ProbeContext
@@ -48,6 +49,7 @@ class Scope:
     exchanges: list[Exchange] = field(default_factory=list)
     found: dict[str, Any] = field(default_factory=dict)
     lost: bool = False
+    depends: bool = False
     told: frozenset[str] = frozenset()
     foreign: set[str] = field(default_factory=set)
     latencies: deque[float] = field(default_factory=lambda: deque(maxlen=TIMED))
@@ -60,12 +62,21 @@ class Scope:
     def render_with(self, value: T, names: dict[str, Any]) -> T:
         """The same with names of its own before all others, whose values an application gave."""
         every = {**self.names, **self.saved, **names}
-        whole = rendered(value, every)
+        told = {*self.told, *self.saved, *names}
+        self.depends = uses_any(value, told)
+        try:
+            whole = rendered(value, every)
+        except Unusable as error:
+            raise self.blamed(error) from None
         for key in ("url", "address"):
             place = getattr(value, key, None)
-            if isinstance(place, str) and is_moved(place, every, {*self.told, *self.saved, *names}):
+            if isinstance(place, str) and is_moved(place, every, told):
                 self.foreign.add(getattr(whole, key))
         return whole
+
+    def blamed(self, error: Unusable) -> Unusable | Unanswered:
+        """What a request that cannot be made is: the probe's fault, or the application's where its values went in."""
+        return Unanswered(f"what the application gave cannot be used: {error}") if self.depends else error
 
     def connection(self) -> Connection:
         """The SSH connection to this host."""

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from collections.abc import Set as AbstractSet
+from functools import lru_cache
 from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
-from jinja2 import StrictUndefined
+from jinja2 import StrictUndefined, meta
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 from pydantic import BaseModel
 
@@ -61,6 +62,16 @@ class _Anything(str):
 
     def __getitem__(self, key: Any) -> _Anything:
         return self
+
+
+@lru_cache(maxsize=512)
+def _names_in(text: str) -> frozenset[str]:
+    return frozenset(meta.find_undeclared_variables(JINJA.parse(text)))
+
+
+def uses_any(value: Any, names: AbstractSet[str]) -> bool:
+    """Whether any template in a part of a probe uses one of the names."""
+    return bool(names) and any(is_template(text) and names & _names_in(text) for _, text in texts_of(value, _PLAIN))
 
 
 def is_moved(place: str, names: Mapping[str, Any], told: AbstractSet[str]) -> bool:

@@ -107,6 +107,18 @@ def test_odd_registrations_fail_in_words(run: Any, app: App, told: str, said: st
     assert row.verdict == "failed" and said in row.reason, row.reason
 
 
+@pytest.mark.parametrize("told", [r'{"a": "x\ny"}', r'{"a": "\ud800"}', '{"a": [1]}', r'{"a": "\u0000"}'])
+def test_a_value_that_cannot_be_used_is_the_applications_fault(run: Any, app: App, told: str) -> None:
+    app.told = told
+    _, row = run(
+        """
+- {name: saves, kind: http, on: core, url: "{{ base }}/told", save: {a: a}}
+- {name: p, kind: http, on: core, needs: saves, url: "{{ base }}/health", headers: {x: "{{ a + '' }}"}, timeout: 2s}
+"""
+    )
+    assert (row.verdict, row.blame) == ("failed", "system"), row.reason
+
+
 def test_what_breaks_a_probe_is_its_answer_and_the_others_go_on(run: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     def breaks(probe: Any, scope: Any) -> Any:
         raise ZeroDivisionError("division\nby zero")
