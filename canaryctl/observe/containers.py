@@ -6,6 +6,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
+from canaryctl.observe.told import Config, Health, Inspected, State
+from canaryctl.observe.typed import one
+
 _NEVER = "0001-"
 
 
@@ -18,28 +21,30 @@ def describe(
     """Rows of run.json's `containers`, one a container.
 
     Args:
-        inspected: `docker inspect` documents.
+        inspected: `docker inspect` documents, as `collect` has checked them.
         memory: bytes by container id.
         became_healthy: by container id, epochs of Docker's own "healthy" events, where it remembers them.
     """
     rows = []
     for found in inspected:
-        state, config = found.get("State") or {}, found.get("Config") or {}
-        started = _epoch(state.get("StartedAt", ""))
+        known = one(Inspected, found)
+        state, config = known.State or State(), known.Config or Config()
+        health = state.Health or Health()
+        started = _epoch(state.StartedAt)
         rows.append(
             {
                 "host": host,
-                "service": (config.get("Labels") or {}).get("com.docker.compose.service") or name_of(found),
+                "service": config.Labels.get("com.docker.compose.service") or name_of(found),
                 "name": name_of(found),
-                "image": config.get("Image", ""),
-                "image_id": found.get("Image", ""),
-                "state": state.get("Status", ""),
-                "health": (state.get("Health") or {}).get("Status", "").replace("none", "") or None,
-                "started": None if started is None else state["StartedAt"],
-                "healthy_seconds": _healthy_after(state, started, became_healthy.get(found.get("Id", ""), ())),
-                "restarts": found.get("RestartCount", 0),
-                "memory_bytes": memory.get(found.get("Id", "")),
-                "oom_killed": bool(state.get("OOMKilled")),
+                "image": config.Image,
+                "image_id": known.Image,
+                "state": state.Status,
+                "health": health.Status.replace("none", "") or None,
+                "started": None if started is None else state.StartedAt,
+                "healthy_seconds": _healthy_after(health, started, became_healthy.get(known.Id, ())),
+                "restarts": known.RestartCount,
+                "memory_bytes": memory.get(known.Id),
+                "oom_killed": state.OOMKilled,
             }
         )
     return sorted(rows, key=lambda row: (row["service"], row["name"]))
@@ -47,10 +52,10 @@ def describe(
 
 def name_of(inspected: Mapping[str, Any]) -> str:
     """A container's name without Docker's slash."""
-    return str(inspected.get("Name", "")).lstrip("/")
+    return str(inspected.get("Name") or "").lstrip("/")
 
 
-def _healthy_after(state: Mapping[str, Any], started: float | None, events: Sequence[float]) -> float | None:
+def _healthy_after(health: Health, started: float | None, events: Sequence[float]) -> float | None:
     """Seconds from the start to the first healthy check, None where nobody remembers it.
 
     Docker keeps the last five checks: the first healthy one is known when a failed one precedes it, or when there are
@@ -61,12 +66,12 @@ def _healthy_after(state: Mapping[str, Any], started: float | None, events: Sequ
     since_start = [event for event in events if event >= started]
     if since_start:
         return round(min(since_start) - started, 3)
-    log = (state.get("Health") or {}).get("Log") or []
-    healthy = [check.get("ExitCode") == 0 for check in log]
+    log = health.Log
+    healthy = [check.ExitCode == 0 for check in log]
     if True not in healthy:
         return None
     first = healthy.index(True)
-    ended = _epoch(log[first].get("End", ""))
+    ended = _epoch(log[first].End)
     if ended is None or ended < started or (first == 0 and len(log) >= 5):
         return None
     return round(ended - started, 3)
