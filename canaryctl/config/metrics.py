@@ -59,7 +59,7 @@ def parse_labels(text: str) -> dict[str, str] | None:
 def _jmespath(text: str) -> str:
     try:
         jmespath.compile(text)
-    except JMESPathError as error:
+    except (JMESPathError, RecursionError, ValueError) as error:
         raise ValueError(f"bad JMESPath '{text}': {' '.join(str(error).split())}") from None
     return text
 
@@ -129,6 +129,8 @@ def load_metrics(value: Any, where: str) -> tuple[Metric, ...]:
     entries = [{"on" if str(key) == "True" else key: item for key, item in entry.items()} for entry in value]
     try:
         metrics = _ADAPTER.validate_python(entries)
+    except UnicodeError:  # half of a pair of surrogates, as "\\ud800" in YAML
+        raise ConfigError("canary_metrics holds a character that is none", where, "mend the entry") from None
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
         index, *key = first["loc"]

@@ -67,7 +67,7 @@ def search(expression: str, data: Any) -> Any:
     """The value of a JMESPath; raises like `Answer.find`."""
     try:
         compiled = jmespath.compile(expression)
-    except JMESPathError as error:
+    except (JMESPathError, RecursionError, ValueError) as error:
         raise Unusable(f"bad JMESPath '{expression}': {' '.join(str(error).split())}") from None
     try:
         return compiled.search(data)

@@ -12,16 +12,17 @@ from faultyapp import App, prober, serving
 
 from canaryctl.config.metrics import Metric, Selector, load_metrics
 from canaryctl.config.probes import Fresh
+from canaryctl.config.probes.parts import check_jmespath
 from canaryctl.errors import ConfigError
 from canaryctl.jsontext import parse_json
 from canaryctl.probe import kinds
-from canaryctl.probe.expect import Answer
+from canaryctl.probe.expect import Answer, search
 from canaryctl.probe.logs import read_scan
 from canaryctl.probe.measure import _number
 from canaryctl.probe.metrics import Samples, judge_metric
 from canaryctl.probe.prometheus import read_value
 from canaryctl.probe.registered import fresh_faults
-from canaryctl.probe.results import Unanswered
+from canaryctl.probe.results import Unanswered, Unusable
 from canaryctl.probe.sql import parse_rows
 
 
@@ -257,3 +258,14 @@ def test_a_log_was_searched_for_every_pattern_or_not_at_all(change: dict[str, An
 def test_an_application_that_dates_its_answer_ahead_makes_nothing_fresh(seen: float, faulty: bool) -> None:
     found = fresh_faults(Fresh.model_validate({"field": "t", "within": "1h"}), [{"t": seen}], 5000.0, 1000.0)
     assert any("is in the future" in fault for fault in found) == faulty
+
+
+@pytest.mark.parametrize("expression", ["[" * 400, "(" * 5000, "a[" + "9" * 5000 + "]", "\ud800", '"\\u00'])
+def test_an_expression_that_breaks_its_reader_is_a_bad_one(expression: str) -> None:
+    entry = {"name": "m", "statistic": "p95", "url": "http://x", "on": "x", "jmespath": expression, "at_most": 1}
+    with pytest.raises(ConfigError, match=r"bad JMESPath|a character that is none"):
+        load_metrics([entry], "inventories/lab")
+    with pytest.raises(Unusable, match="bad JMESPath"):
+        search(expression, {})
+    with pytest.raises(ValueError, match="bad JMESPath"):
+        check_jmespath(expression)

@@ -23,7 +23,7 @@ def check_jmespath(text: str) -> str:
     if not is_template(text):
         try:
             jmespath.compile(text)
-        except JMESPathError as error:
+        except (JMESPathError, RecursionError, ValueError) as error:
             raise ValueError(f"bad JMESPath '{text}': {' '.join(str(error).split())}") from None
     return text
 
@@ -33,7 +33,7 @@ def check_regex(text: str) -> str:
     if not is_template(text):
         try:
             re.compile(text)
-        except re.error as error:
+        except (re.error, RecursionError, OverflowError) as error:
             raise ValueError(f"bad regular expression '{text}': {error}") from None
     return text
 
