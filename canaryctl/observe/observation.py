@@ -16,7 +16,7 @@ from canaryctl.observe.facts import HostFacts, parse
 from canaryctl.observe.names import Odd, history_lines
 from canaryctl.observe.ssh import Connections
 from canaryctl.observe.told import collected, watched
-from canaryctl.observe.typed import believing, printable
+from canaryctl.observe.typed import Unbelievable, believing, printable
 
 DEFAULT_ROOT = "/opt/canaryctl"
 _EVIDENCE = 64 << 20  # bytes: the agent's own bound on what it collects, and room for the rest
@@ -59,6 +59,9 @@ def observe(
         document = ask(connection, host, "audit" if audit else "facts", config, become_password=become_password)
         # Sent early in the round trip, so the truth lies between; less than the trip itself is no skew.
         facts, now = parse(host.name, document), time.time()
+        if not facts.time:
+            with believing(host.name):
+                raise Unbelievable("time", "is missing")
         early, late = facts.time - now, facts.time - asked
         return replace(facts, clock_skew=0 if early <= 0 <= late else min(early, late, key=abs))
 
