@@ -84,7 +84,7 @@ COMMANDS = ("plan", "status", "history", "audit", "lock status", "deploy --yes",
 
 @pytest.fixture(scope="module")
 def toy(tmp_path_factory: pytest.TempPathFactory, ctl: Ctl, box: Callable[[str], Box]) -> Iterator[Toy]:
-    made = Toy(tmp_path_factory.mktemp("liar"), "toyliar", 18871, ctl, box)
+    made = Toy(tmp_path_factory.mktemp("liar"), "toyliar", 18993, ctl, box)
     place = {"ansible_python_interpreter": f"{PLACE}/python3"}
     made.environment("pair", LIAR, HONEST, variables={LIAR: place, "all": {"canary_provision": "never"}})
     there = box(LIAR)
