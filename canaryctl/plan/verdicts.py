@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections import Counter
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
@@ -17,7 +18,7 @@ from typing import Any
 from canaryctl.plan.release import canonical
 
 SLACK = 60.0  # seconds that a line may be ahead of a clock
-MOST = 50  # lines that are looked at for a proof, the newest
+MOST = 50  # signatures of each host that are looked at for a proof, the newest
 PROVING = ("verdict", "rollback")
 BAD = ("failed", "inconclusive")
 # What promotion and rollback rely on, and so what a signature is over, beside the stack. Grow it only with a new
@@ -112,7 +113,9 @@ class Histories:
         check = trust.check if trust else None
         if check is None:
             return next(iter(bad), None)
-        return next((v for v in bad[:MOST] if v.line.get("signature") and isinstance(check(v), Signed)), None)
+        return next(
+            (v for v in _looked_at(v for v in bad if v.line.get("signature")) if isinstance(check(v), Signed)), None
+        )
 
 
 def signed_content(line: Line, stack: str) -> bytes:
@@ -204,7 +207,8 @@ def read_histories(witnesses: Sequence[Witness], environment: str, trust: Trust)
     """The verdicts that hosts have of an environment, baselines apart; a line from the future is left out and said.
 
     A line on several hosts is one: with signatures where it is the same to the last byte, else in all but its time,
-    which each host used to be told apart. Of several times the earliest counts, and for a bad verdict the latest.
+    which each host used to be told apart, within a minute. Of several times the earliest counts, and for a bad verdict
+    the latest.
     """
     groups: dict[tuple[bytes, str], list[tuple[str, Verdict]]] = {}
     doubts: dict[str, None] = {}
@@ -220,11 +224,22 @@ def read_histories(witnesses: Sequence[Witness], environment: str, trust: Trust)
                 continue
             groups.setdefault(_same(found, trust), []).append((witness.host, found))
     merged = []
-    for members in groups.values():
+    for members in (near for group in groups.values() for near in _near(group)):
         latest = members[0][1].line["verdict"] in BAD
         chosen = (max if latest else min)((found for _, found in members), key=lambda found: found.time)
         merged.append(replace(chosen, hosts=tuple(dict.fromkeys(host for host, _ in members))))
     return Histories(tuple(sorted(merged, key=lambda found: found.time)), tuple(doubts))
+
+
+def _near(members: Sequence[tuple[str, Verdict]]) -> Iterator[list[tuple[str, Verdict]]]:
+    """Those at about the same time: else a host that dates a line of all back would change which is the newest."""
+    near: list[tuple[str, Verdict]] = []
+    for member in sorted(members, key=lambda member: member[1].time):
+        if near and member[1].time > near[0][1].time + SLACK:
+            yield near
+            near = []
+        near.append(member)
+    yield near
 
 
 def _same(found: Verdict, trust: Trust) -> tuple[bytes, str]:
@@ -239,10 +254,25 @@ def proofs(histories: Histories, trust: Trust) -> Iterator[Verdict | str]:
     Lines are looked at as they are asked for, for each takes a process where there are signatures.
     """
     claims = [v for v in reversed(histories.lines) if v.line["verdict"] == "passed" and v.line["what"] in PROVING]
-    for claim in claims[:MOST]:
-        yield _weigh(claim, trust)
-    if len(claims) > MOST:
-        yield f"{len(claims) - MOST} older lines were not looked at"
+    if trust.check is None:
+        yield from (_weigh(claim, trust) for claim in claims)
+        return
+    signed = [claim for claim in claims if claim.line.get("signature")]
+    looked_at = {id(claim) for claim in _looked_at(signed)}
+    for claim in claims:
+        if not claim.line.get("signature") or id(claim) in looked_at:
+            yield _weigh(claim, trust)
+    if len(signed) > len(looked_at):
+        yield f"{len(signed) - len(looked_at)} older lines were not looked at"
+
+
+def _looked_at(lines: Iterable[Verdict]) -> Iterator[Verdict]:
+    """Of lines with signatures, the first `MOST` of each host: a host that has many crowds out no other's."""
+    seen: Counter[str] = Counter()
+    for found in lines:
+        if any(seen[host] < MOST for host in found.hosts):
+            seen.update(found.hosts)
+            yield found
 
 
 def _weigh(claim: Verdict, trust: Trust) -> Verdict | str:

@@ -14,7 +14,7 @@ from canaryctl.cli.options import forced_for
 from canaryctl.config.stack import Stack, load_stack
 from canaryctl.errors import ConfigError
 from canaryctl.plan.release import ImageFact, make_release
-from canaryctl.plan.verdicts import Signed, Trust, Verdict, Witness
+from canaryctl.plan.verdicts import Signed, Trust, Verdict, Witness, proofs, read_histories
 from canaryctl.promotion import Choice, Rules, Wanted, choose, demand_chain, lines_of
 from canaryctl.record.history import history_line
 from canaryctl.record.page import render_html
@@ -388,3 +388,33 @@ def test_reports_tell_what_was_promoted_and_what_was_forced(
     assert "Forced" not in text
     text = render(candidate() | {"forced": {"reason": "on fire", "overrides": ["no release has passed"]}})
     assert "Forced" in text and "on fire" in text and "no release has passed" in text
+
+
+def test_a_host_with_many_lines_crowds_out_no_other(shop: Stack) -> None:
+    release, images = document(shop)["id"], {"images": {"web": WEB, "db": DB}}
+    passed = line(release, "passed", "10T10:00:00", signature="good", **images)
+    failed = line(release, "failed", "10T10:30:00", signature="good", **images)
+    for signature in ("bad", None):
+        flood = [
+            line(release, verdict, f"10T11:{n:02}:00", signature=signature, **images) | {"run": f"{verdict}-{n}"}
+            for n in range(60)
+            for verdict in ("passed", "failed")
+        ]
+        liar = Witness("canary-1", [passed, *flood], [document(shop)], NOW)
+        trust = Trust(NOW, check=lambda v: Signed("ann", "k") if v.line["signature"] == "good" else "altered")
+        found = believed(shop, liar, Witness("canary-2", [passed], [], NOW), signed=True)
+        assert found.proof and found.proof.line == passed
+        histories = read_histories([liar, Witness("canary-2", [passed, failed], [], NOW)], "canary", trust)
+        proven = next(one for one in proofs(histories, trust) if not isinstance(one, str))
+        against = histories.against(proven, trust)
+        assert against and against.line == failed, "what honest hosts say against it counts as well"
+
+
+def test_unsigned_a_line_at_another_time_is_another_line(shop: Stack) -> None:
+    passed = line(document(shop)["id"], "passed", "10T11:00:00")
+    told_apart = [
+        Witness(f"canary-{n}", [passed | {"time": f"2026-03-10T11:00:{n}0Z"}], [document(shop)], NOW) for n in (1, 2)
+    ]
+    assert not believed(shop, *told_apart).refusals
+    back = Witness("canary-2", [passed | {"time": "2026-03-10T10:00:00Z"}], [document(shop)], NOW)
+    assert "has no such line" in believed(shop, told_apart[0], back).refusals[0]
