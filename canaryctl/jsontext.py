@@ -6,7 +6,8 @@ import json
 import math
 from typing import Any
 
-DEEPEST = 100  # arrays and objects inside one another; what prints or searches a document calls itself for each
+DEEPEST = 64  # arrays and objects inside one another; what prints or searches a document calls itself for each
+# An unsigned word: some of the kernel's and Docker's counters.
 _SMALLEST, _LARGEST = -(2**63), 2**64 - 1
 
 
@@ -23,36 +24,32 @@ def parse_json(text: str | bytes) -> Any:
         document = json.loads(text, parse_constant=_refuse, parse_float=_finite, parse_int=_bounded)
     except RecursionError:
         raise ValueError("it is nested too deeply") from None
-    _check_depth(document)
+    _require_shallow(document)
     return document
 
 
 def _refuse(name: str) -> Any:
-    raise ValueError(f"{name} is no JSON")
+    raise ValueError(f"it holds {name}")
 
 
 def _finite(digits: str) -> float:
     value = float(digits)
     if not math.isfinite(value):
-        raise ValueError(f"the number {digits[:20]} is too large")
+        raise ValueError(f"it holds a number that is too large: {digits[:20]}")
     return value
 
 
 def _bounded(digits: str) -> int:
     if len(digits) > 20 or not _SMALLEST <= int(digits) <= _LARGEST:
-        raise ValueError(f"the number {digits[:20]}... has more than 64 bits")
+        raise ValueError(f"it holds a number that is too large, of more than 64 bits: {digits[:20]}")
     return int(digits)
 
 
-def _check_depth(document: Any) -> None:
-    level, depth = [document], 0
-    while level := [item for value in level for item in _inside(value)]:
-        depth += 1
-        if depth > DEEPEST:
-            raise ValueError("it is nested too deeply")
-
-
-def _inside(value: Any) -> Any:
-    if isinstance(value, dict):
-        return value.values()
-    return value if isinstance(value, list) else ()
+def _require_shallow(document: Any) -> None:
+    level = [document] if isinstance(document, (dict, list)) else []
+    for _ in range(DEEPEST):
+        inner = (holder.values() if isinstance(holder, dict) else holder for holder in level)
+        level = [value for values in inner for value in values if isinstance(value, (dict, list))]
+        if not level:
+            return
+    raise ValueError("it is nested too deeply")

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Any, NoReturn
 
 from canaryctl.errors import HostError
+from canaryctl.jsontext import parse_json
 
 _LONGEST = 4 << 20  # bytes of a line; the longest there is names each layer once, in about 200 bytes
 _MOST_WORDS = 2000  # characters of a reason
@@ -51,8 +51,8 @@ class Lines:
 
     def _parsed(self, line: bytes) -> dict[str, Any]:
         try:
-            found: dict[str, Any] = json.loads(line)
-        except (ValueError, RecursionError):
+            found: dict[str, Any] = parse_json(line)
+        except ValueError:
             unbelievable(self.host, "a line that is no JSON")
         return found
 

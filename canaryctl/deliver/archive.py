@@ -22,6 +22,7 @@ from typing import IO, Any
 
 from canaryctl.config.reference import is_digest
 from canaryctl.deliver.source import PIECE, unpacked
+from canaryctl.jsontext import parse_json
 from canaryctl.observe.agent.load import header, layer_path, padding
 
 _BLOCK = tarfile.BLOCKSIZE
@@ -177,8 +178,8 @@ def _names(document: Any, where: str) -> set[str]:
 
 def _parsed(content: bytes, what: str) -> Any:
     try:
-        return json.loads(content)
-    except (ValueError, RecursionError):
+        return parse_json(content)
+    except ValueError:
         raise ValueError(f"its {what} is no JSON") from None
 
 

@@ -6,7 +6,6 @@ Sources: github.com/opencontainers/distribution-spec; for tokens, distribution.g
 from __future__ import annotations
 
 import base64
-import json
 import re
 import ssl
 import time
@@ -18,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 from canaryctl.config.reference import DOCKER_HUB, Reference, is_loopback
 from canaryctl.deliver.credentials import Credential
 from canaryctl.errors import ConfigError
+from canaryctl.jsontext import parse_json
 
 if TYPE_CHECKING:  # an HTTP client takes longer to import than most commands take
     import httpx
@@ -215,8 +215,8 @@ class RegistryClient:
 def parse_token(content: bytes) -> str:
     """The token in a token server's answer, '' where there is none that could stand in a header."""
     try:
-        document = json.loads(content)
-    except (ValueError, RecursionError):
+        document = parse_json(content)
+    except ValueError:
         return ""
     found = (document.get("token") or document.get("access_token")) if isinstance(document, dict) else None
     return found if isinstance(found, str) and _TOKEN.fullmatch(found) else ""
@@ -249,8 +249,8 @@ def _trust(context: ssl.SSLContext, file: Path) -> None:
 
 def _words(answer: _Answer) -> str:
     try:
-        document = json.loads(answer.content)
-    except (ValueError, RecursionError):
+        document = parse_json(answer.content)
+    except ValueError:
         return answer.content.decode("utf-8", "replace").strip()[:200] or "no reason given"
     errors = document.get("errors") if isinstance(document, dict) else None
     listed = [error for error in errors if isinstance(error, dict)] if isinstance(errors, list) else []

@@ -7,7 +7,6 @@ specification (index, manifest, configuration), and Docker's older names for the
 from __future__ import annotations
 
 import hashlib
-import json
 import os
 import re
 from collections.abc import Callable, Iterable, Mapping
@@ -21,6 +20,7 @@ from canaryctl.config.reference import Reference, is_digest
 from canaryctl.deliver.credentials import Credential, find_credential
 from canaryctl.deliver.distribution import INDEXES, RegistryClient, UnreachableError
 from canaryctl.errors import ConfigError
+from canaryctl.jsontext import parse_json
 
 _PLATFORM_PART = re.compile(r"[A-Za-z0-9_.-]{0,64}")
 
@@ -228,8 +228,8 @@ def _digest(content: bytes) -> str:
 
 def _json(content: bytes, reference: Reference) -> dict[str, Any]:
     try:
-        found = json.loads(content)
-    except (ValueError, RecursionError):
+        found = parse_json(content)
+    except ValueError:
         found = None
     if not isinstance(found, dict):
         raise ConfigError("the registry's answer is no manifest", str(reference), "is that the address of a registry?")

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import shlex
 import time
 from collections.abc import Mapping
 from typing import Any
 
 from canaryctl.config.probes import Container
+from canaryctl.jsontext import parse_json
 from canaryctl.probe.expect import start
 from canaryctl.probe.precondition import check_precondition
 from canaryctl.probe.results import Outcome, Unanswered, failed, passed
@@ -88,7 +88,7 @@ def _inspect(probe: Container, scope: Scope) -> tuple[list[dict[str, Any]], str]
     ran = run_script(scope, script, service=probe.on, shown="inspect", method="INSPECT", timeout=left)
     try:
         # A tag that is not there leaves an empty line of its own.
-        lines = [json.loads(line) for line in ran.stdout.decode("utf-8", "replace").splitlines() if line]
+        lines = [parse_json(line) for line in ran.stdout.decode("utf-8", "replace").splitlines() if line]
         found = [line for line in lines if isinstance(line, dict)]
         if ran.code or not found:
             raise ValueError(ran.complaint)
