@@ -28,7 +28,7 @@ from canaryctl.record.document import error_object
 from canaryctl.record.run import Listener, Run
 from canaryctl.record.scrub import Scrubber
 from canaryctl.scene import Request, Scene
-from canaryctl.steps import evidence, hooks, judging, promoting, rolling, stages, waves
+from canaryctl.steps import evidence, hooks, judging, promoting, rolling, signing, stages, waves
 from canaryctl.steps.backups import Backup
 from canaryctl.steps.watching import Watching, watch
 from canaryctl.work import Work
@@ -287,4 +287,5 @@ def return_to(work: Work, back: Back, backup: Backup | None) -> None:
         evidence.remember(work, "rollback")
         return
     judge(work)
-    evidence.remember(work, "rollback", judging.proven(work))
+    signing.settle_rollback(work, back.release)
+    evidence.remember(work, "rollback", judging.proven(work, serves=back.id))

@@ -31,6 +31,7 @@ class Work:
     def __init__(self, scene: Scene, run: Run) -> None:
         self.scene, self.run = scene, run
         self.verdict = "passed"
+        self.signs = True  # whether what it says of the release is known, and not only told by a host
         self.judged = False  # whether the verdict stands in the hosts' history
         self.collected = False
         self.policy_acted = False

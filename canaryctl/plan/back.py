@@ -10,11 +10,14 @@ from canaryctl.errors import ConfigError, HostError
 from canaryctl.observe.facts import HostFacts
 from canaryctl.plan.plan import Change
 from canaryctl.plan.verdicts import (
+    Histories,
     Trust,
     Verdict,
     Witness,
     differing_hosts,
     find_release,
+    is_of,
+    parse_release,
     proofs,
     read_histories,
     told,
@@ -153,6 +156,16 @@ def _witness(host: str, seen: HostFacts, environment: str) -> Witness:
     kept = [there.release for there in seen.state.releases.values() if there.release]
     mine = [document for document in kept if document.get("environment") == environment]
     return Witness(host, seen.state.history, mine, seen.time or float("inf"))
+
+
+def has_passed(document: Mapping[str, Any], facts: Mapping[str, HostFacts], environment: str, trust: Trust) -> bool:
+    """Whether what hosts' histories prove is of this release.json, whatever became of that release since."""
+    release = parse_release(document)
+    if release is None:
+        return False
+    histories = read_histories([_witness(host, seen, environment) for host, seen in facts.items()], environment, trust)
+    mine = Histories(tuple(found for found in histories.lines if found.release == release["id"]))
+    return any(not isinstance(found, str) and is_of(release, found, trust) for found in proofs(mine, trust))
 
 
 def known_releases(facts: Iterable[HostFacts], environment: str) -> set[str]:

@@ -304,7 +304,7 @@ def find_release(claim: Verdict, witnesses: Sequence[Witness], trust: Trust) -> 
     for witness in witnesses:
         documents = [parse_release(document) for document in witness.documents]
         mine = [document for document in documents if document and document["id"] == claim.release]
-        if fitting := next((document for document in mine if _is_of(document, claim, trust)), None):
+        if fitting := next((document for document in mine if is_of(document, claim, trust)), None):
             held[witness.host] = fitting
         elif mine and trust.check is None:
             return f"the release.json of {witness.host} is not of the images that its history names"
@@ -318,7 +318,8 @@ def find_release(claim: Verdict, witnesses: Sequence[Witness], trust: Trust) -> 
     return next(iter(held.values()))
 
 
-def _is_of(document: Mapping[str, Any], claim: Verdict, trust: Trust) -> bool:
+def is_of(document: Mapping[str, Any], claim: Verdict, trust: Trust) -> bool:
+    """Whether a release.json, parsed, has the images and the variant of the line."""
     images = {name: image["id"] for name, image in document["images"].items()}
     said, variant = claim.line.get("images"), claim.line.get("variant")
     if said is None and trust.check is None:  # of a version that recorded none

@@ -116,12 +116,27 @@ def record(work: Work, results: Sequence[ProbeResult], *, soaked: bool = False) 
     return judge(rows, metrics, policy).verdict
 
 
-def proven(work: Work) -> str:
-    """The verdict as the hosts' history has it: a pass of only a part is `partial`, and proves no release."""
+def proven(work: Work, serves: str | None = None) -> str:
+    """The verdict as the hosts' history has it: a pass of only a part is `partial`, and proves no release.
+
+    Args:
+        serves: the id of the release that all hosts with services must serve, where it is not the plan that saw to it.
+    """
     left_out = parts_left_out(work.scene)
+    left_out += [f"{host} was lost" for host in work.failures]
+    left_out += [f"{host} serves another release" for host in _others(work, serves)] if serves else []
     if work.verdict == "passed" and left_out:
         work.run.note(f"this proves no release for promotion: {', '.join(left_out)}")
     return "partial" if work.verdict == "passed" and (left_out or work.run.document["partial"]) else work.verdict
+
+
+def _others(work: Work, release: str) -> list[str]:
+    """Hosts that should have services and serve another release, or none."""
+    of = work.scene.environment.name
+    served = {
+        host: facts.state.current_release or {} for host, facts in work.facts.items() if host in work.scene.placed
+    }
+    return [host for host, found in served.items() if (found.get("id"), found.get("environment")) != (release, of)]
 
 
 def require_running(work: Work) -> None:

@@ -6,12 +6,14 @@ import json
 import re
 import time
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from canaryctl.config.signing import KEY_VARIABLE, Signing
 from canaryctl.config.yamlfile import shown
 from canaryctl.errors import ConfigError
+from canaryctl.plan.back import has_passed
 from canaryctl.plan.verdicts import Signed, Trust, Verdict, signed_content
 from canaryctl.record import signing as openssh
 from canaryctl.work import Work
@@ -97,9 +99,25 @@ def announce(work: Work) -> None:
     )
 
 
+def settle_rollback(work: Work, release: Mapping[str, Any]) -> None:
+    """Sign the verdict of a rollback only where a signed one says that this release.json passed.
+
+    What hosts go back to they tell themselves: whoever signs that would have one host choose what is promoted.
+    """
+    scene = work.scene
+    listed = replace(scene.signing, required=scene.signing.listed)
+    trust = trust_of(scene.environment.name, listed, scene.stack.stack, scene.project.runs)
+    work.signs = trust.check is not None and has_passed(release, work.facts, scene.environment.name, trust)
+    if trust.check is not None and not work.signs:
+        work.run.note(
+            f"the verdict of this rollback is not signed, and proves nothing: no signed verdict says that release "
+            f"{str(release.get('id'))[:12]} passed with these images"
+        )
+
+
 def signature(work: Work, line: Mapping[str, Any]) -> dict[str, str]:
     """The `signature` and `signer` (fingerprint) of a verdict's line; {} where nobody signs it, which is then said."""
-    if not line["verdict"]:
+    if not line["verdict"] or not work.signs:
         return {}
     try:
         signer = work.scene.signer

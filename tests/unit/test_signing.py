@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -17,9 +18,11 @@ import pytest
 from canaryctl.config.environment import Environment, Host
 from canaryctl.config.signing import Signing, load_signing
 from canaryctl.errors import ConfigError
+from canaryctl.observe.facts import HostFacts, ReleaseFacts, StateFacts
 from canaryctl.plan.verdicts import Signed, Verdict, parse_line
 from canaryctl.record import signing
 from canaryctl.record.history import history_line
+from canaryctl.record.run import Run
 from canaryctl.record.signing import (
     find_signer,
     parse_keys,
@@ -30,7 +33,7 @@ from canaryctl.record.signing import (
     standing_words,
 )
 from canaryctl.signers import Signer, Signers, add, lines, parse_signers
-from canaryctl.steps.signing import contradiction, trust_of
+from canaryctl.steps.signing import contradiction, settle_rollback, signature, trust_of
 
 NOW = time.time()
 RELEASE, WEB = "a" * 64, f"sha256:{'b' * 64}"
@@ -260,6 +263,42 @@ def test_this_machines_own_record_of_a_run_must_agree(tmp_path: Path) -> None:
     (tmp_path / str(line()["run"]) / "run.json").write_text("[")
     assert contradiction(typed(line()), tmp_path) == ""
     assert contradiction(typed(line() | {"run": "../../etc"}), tmp_path) == ""
+
+
+def test_a_rollback_signs_only_what_was_signed_before(tmp_path: Path, allowed: Path, key: Path) -> None:
+    def signs(history: list[dict[str, Any]], image: str = WEB, listed: bool = True) -> bool:
+        release = {
+            "id": RELEASE,
+            "environment": "canary",
+            "variant": "only",
+            "services": {"web": "web"},
+            "files": {},
+            "images": {"web": {"id": image, "tag": "t"}},
+        }
+        state = StateFacts(current="x", releases={"x": ReleaseFacts(release)}, history=tuple(history))
+        run = Run.start(tmp_path / "runs", command="rollback", environment="canary")
+        work = SimpleNamespace(
+            facts={"canary-1": HostFacts("canary-1", state=state)},
+            run=run,
+            signs=True,
+            scene=SimpleNamespace(
+                environment=SimpleNamespace(name="canary"),
+                stack=SimpleNamespace(stack="shop"),
+                project=SimpleNamespace(runs=tmp_path / "runs"),
+                signing=Signing(allowed if listed else tmp_path / "nobody", required=listed),
+                signer=key,
+            ),
+        )
+        settle_rollback(work, release)  # type: ignore[arg-type]
+        made = signature(work, {**line(), "what": "rollback"})  # type: ignore[arg-type]
+        assert bool(run.document["notes"]) == (listed and not made)
+        return bool(made)
+
+    assert signs([signed(key, line())])
+    assert not signs([line()]), "the host alone says so"
+    assert not signs([signed(key, line())], image=f"sha256:{'c' * 64}"), "the host says which images those were"
+    assert not signs([signed(key, line(environment="staging"))])
+    assert not signs([signed(key, line())], listed=False), "what is signed counts once somebody is listed"
 
 
 def environment(folder: Path, **variables: Any) -> Environment:

@@ -1,0 +1,58 @@
+"""What a run's verdict proves for the hosts' history: a release that passed everywhere, or a part."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from canaryctl.errors import HostError
+from canaryctl.observe.facts import HostFacts, ReleaseFacts, StateFacts
+from canaryctl.steps.judging import proven
+
+A, B = "a" * 64, "b" * 64
+
+
+def work(**served: tuple[str, str]) -> Any:
+    """Two hosts have services; `served` is release and environment by host."""
+    facts = {
+        host: HostFacts(
+            host, state=StateFacts(current="x", releases={"x": ReleaseFacts({"id": release, "environment": of})})
+        )
+        for host, (release, of) in served.items()
+    }
+    request = SimpleNamespace(only=(), skip=(), contracts=True)
+    hosts = [SimpleNamespace(name=host) for host in ("h", "i")]
+    scene = SimpleNamespace(
+        request=request,
+        placed={"h": ("web",), "i": ("web",)},
+        hosts=hosts,
+        environment=SimpleNamespace(name="prod"),
+        project=SimpleNamespace(probes=None),
+        stack=SimpleNamespace(probes_file=Path("probes.yml")),
+    )
+    run = SimpleNamespace(document={"partial": False}, note=lambda text: None)
+    return SimpleNamespace(scene=scene, facts=facts, failures={}, verdict="passed", run=run)
+
+
+@pytest.mark.parametrize(
+    ("served", "verdict"),
+    [
+        ({"h": (A, "prod"), "i": (A, "prod")}, "passed"),
+        ({"h": (A, "prod"), "i": (B, "prod")}, "partial"),
+        ({"h": (A, "prod"), "i": (A, "staging")}, "partial"),
+    ],
+)
+def test_a_rollback_proves_a_release_only_where_all_hosts_serve_it(
+    served: dict[str, tuple[str, str]], verdict: str
+) -> None:
+    assert proven(work(**served), serves=A) == verdict
+
+
+def test_a_run_that_lost_a_host_proves_no_release() -> None:
+    lost = work(h=(A, "prod"))
+    assert proven(lost) == "passed"
+    lost.failures = {"i": HostError("gone", "i")}
+    assert proven(lost) == "partial"
