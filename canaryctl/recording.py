@@ -261,7 +261,7 @@ def roll_back(work: Work) -> None:
         back = rolling.reachable(back, again)
         rolling.enter(again, back)
         again.run.note(f"follows the failed {work.run.document['command']} {work.run.id}")
-        return_to(again, back, backup)
+        return_to(again, back, backup, leave=True)
     done = again.run.document
     if done["verdict"] == "interrupted":
         raise KeyboardInterrupt
@@ -273,10 +273,14 @@ def roll_back(work: Work) -> None:
         work.run.warn(f"the rollback ended {done['verdict']}: {said['what']}", done["directory"], said["hint"])
 
 
-def return_to(work: Work, back: Back, backup: Backup | None) -> None:
-    """Make an earlier release serve again, and judge it where it is this environment's."""
+def return_to(work: Work, back: Back, backup: Backup | None, *, leave: bool = False) -> None:
+    """Make an earlier release serve again, and judge it where it is this environment's.
+
+    Args:
+        leave: where a host cannot have its images back, the others go back without it.
+    """
     with work.run.changing():
-        rolling.go(work, back, backup)
+        rolling.go(work, back, backup, leave=leave)
     if back.release.get("environment") != work.scene.environment.name:
         work.run.note(
             f"{back.release['environment']} serves again; its probes are its own"

@@ -41,7 +41,7 @@ class Step:
     """What one host goes back to: a release's `directory`, or nothing (None), where `created` is removed.
 
     `project` is the compose project that serves then; `replaces` are those that stop for it. `images` are those of the
-    services placed there: name, `id` and `tag` as in release.json.
+    services placed there: name, `id` and `tag` as in release.json, of which `release` is the whole.
     """
 
     host: str
@@ -51,6 +51,7 @@ class Step:
     replaces: tuple[str, ...] = ()
     images: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     created: Created = Created()
+    release: Mapping[str, Any] = field(default_factory=dict)
 
     def missing(self, facts: HostFacts) -> list[str]:
         """Names of the images that the host has not, whole, under their tags."""
@@ -317,6 +318,7 @@ def _step(host: str, directory: str, document: Mapping[str, Any], seen: HostFact
         services,
         replaces=tuple(other for other in seen.projects(stack) if other != project and _ours(seen, other, stack)),
         images={name: image for name, image in document["images"].items() if name in names},
+        release=document,
     )
 
 

@@ -8,10 +8,10 @@ from typing import Any
 
 from canaryctl.deliver.docker import images_by_id
 from canaryctl.deliver.images import recorded_images
-from canaryctl.errors import ApplyError, ConfigError
+from canaryctl.errors import ApplyError, CanaryError, ConfigError, LockedError
 from canaryctl.plan.back import Back, back_from
 from canaryctl.plan.plan import Plan, Target
-from canaryctl.plan.release import ImageFact, Release, recorded_image
+from canaryctl.plan.release import ImageFact, Release, canonical, recorded_image
 from canaryctl.plan.rendering import Rendering
 from canaryctl.steps import backups, signing, stages
 from canaryctl.steps import images as push_steps
@@ -63,16 +63,31 @@ def enter(work: Work, back: Back) -> Plan:
     return plan
 
 
-def find_images(work: Work, back: Back) -> Release | None:
-    """The release with those of its images that this machine has, where hosts lack some; None where they lack none.
+def find_images(work: Work, back: Back) -> None:
+    """See that the images that hosts lack are to be had.
 
     Raises:
         ApplyError: an image is neither on its host nor to be had: names it and the host.
     """
-    lacking = {host: missing for host, step in back.steps.items() if (missing := step.missing(work.facts[host]))}
-    if not lacking:
-        return None
-    recorded = back.release["images"]
+    for hosts in _lacking(work, back):
+        _found(work, back, hosts)
+
+
+def _lacking(work: Work, back: Back) -> list[list[str]]:
+    """Hosts that lack images, those together whose release.json name the same ones."""
+    alike: dict[bytes, list[str]] = {}
+    for host, step in back.steps.items():
+        if step.missing(work.facts[host]):
+            parts = {key: step.release.get(key) for key in ("id", "variant", "images", "services")}
+            alike.setdefault(canonical(parts), []).append(host)
+    return list(alike.values())
+
+
+def _found(work: Work, back: Back, hosts: Sequence[str]) -> Release:
+    """The release of hosts that lack images, with those of its images that this machine has. Raises ApplyError."""
+    lacking = {host: back.steps[host].missing(work.facts[host]) for host in hosts}
+    document = back.steps[hosts[0]].release
+    recorded = document["images"]
     wanted = sorted({name for names in lacking.values() for name in names})
     here = images_by_id({name: (recorded[name]["id"], (recorded[name]["tag"],)) for name in wanted})
     published = _published(work, {name: recorded[name] for name in wanted if name not in here}, list(lacking))
@@ -88,8 +103,8 @@ def find_images(work: Work, back: Back) -> Release | None:
         name: here.get(name) or published.get(name) or replace(recorded_image(name, image), local=False)
         for name, image in recorded.items()
     }
-    services = {service: found[name] for service, name in back.release["services"].items()}
-    return Release(str(back.id), work.scene.stack.stack, str(back.release["variant"]), services, {})
+    services = {service: found[name] for service, name in document["services"].items()}
+    return Release(str(document["id"]), work.scene.stack.stack, str(document["variant"]), services, {})
 
 
 def _published(work: Work, images: Mapping[str, Mapping[str, Any]], hosts: Sequence[str]) -> dict[str, ImageFact]:
@@ -110,15 +125,42 @@ def _published(work: Work, images: Mapping[str, Mapping[str, Any]], hosts: Seque
         ) from None
 
 
-def bring_images(work: Work, back: Back, release: Release) -> None:
-    """Send hosts the images that somebody removed there, or have them pull those."""
-    hosts = [host for host, step in back.steps.items() if step.missing(work.facts[host])]
+def bring_images(work: Work, back: Back, *, leave: bool = False) -> Back:
+    """Send hosts the images that somebody removed there, or have them pull those; the way back that is left.
+
+    Args:
+        leave: hosts that cannot have theirs stay as they are, and are named, as long as others can go back.
+    """
+    for alike in _lacking(work, back):
+        hosts = [host for host in alike if host in back.steps]
+        try:
+            _bring(work, back, hosts, _found(work, back, hosts))
+        except LockedError:
+            raise
+        except CanaryError as error:
+            if not leave:
+                raise
+            work.observe()
+            lacking = {host for host in hosts if host in work.facts and back.steps[host].missing(work.facts[host])}
+            lost = [host for host in back.steps if host in lacking or host not in work.facts]
+            back = replace(back, steps={host: step for host, step in back.steps.items() if host not in lost})
+            if not back.steps:
+                raise
+            for host in lost:
+                why = error if host in lacking else work.failures.get(host, error)
+                work.run.warn(f"not rolled back, it is left as it is: {why.what}", host, why.hint)
+    return back
+
+
+def _bring(work: Work, back: Back, hosts: Sequence[str], release: Release) -> None:
     work.targets = {
         host: Target(Rendering(host, str(step.directory), step.services, {}, ()), step.project, None)
         for host, step in back.steps.items()
     }
-    push_steps.push(work, hosts, release)
-    work.targets = {}
+    try:
+        push_steps.push(work, hosts, release)
+    finally:
+        work.targets = {}
 
 
 def settle_database(work: Work, back: Back, moved: tuple[str, str] | None = None) -> Backup | None:
@@ -160,14 +202,16 @@ def settle_database(work: Work, back: Back, moved: tuple[str, str] | None = None
     return found
 
 
-def go(work: Work, back: Back, backup: Backup | None) -> None:
+def go(work: Work, back: Back, backup: Backup | None, *, leave: bool = False) -> None:
     """Bring the images that hosts lack, restore the backup, if any, and make the change on all hosts at once.
+
+    Args:
+        leave: as for `bring_images`.
 
     Raises:
         ApplyError: what came back is not healthy, or something cannot be removed.
     """
-    if release := find_images(work, back):
-        bring_images(work, back, release)
+    back = bring_images(work, back, leave=leave)
     if backup:
         told = backups.restore(work, backup)
         lost = told["window"]
