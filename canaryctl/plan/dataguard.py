@@ -10,7 +10,7 @@ from canaryctl.errors import ConfigError
 from canaryctl.plan.mounting import Mounting, documents, mountings
 
 _RELEASE = "releases/RELEASE"  # where the compose file lies on hosts, below the stack's folder
-_DEPTH = 5  # files that take services from files
+_MOST = 100  # files that services are taken from
 
 
 def require_data_outside(
@@ -32,16 +32,21 @@ def require_data_outside(
     Raises:
         ConfigError: names the service, the mount, and what to write instead.
     """
-    waiting, names = [("compose.yml", compose, 0)], tuple(secrets)
+    waiting, names = [("", compose)], tuple(secrets)
+    seen: set[tuple[str, str]] = set()
     while waiting:
-        path, document, depth = waiting.pop()
-        folder = posixpath.dirname(path)
+        folder, document = waiting.pop()
         for mounting in mountings(document, secrets=names):
             _require_outside(mounting, folder, stack, where)
-        for other in documents(document):
+        for other, inside in documents(document):
             below = posixpath.normpath(posixpath.join(folder, other))
-            if depth < _DEPTH and (found := read(below)) is not None:
-                waiting.append((below, found, depth + 1))
+            meant = posixpath.dirname(below) if inside is None else posixpath.normpath(posixpath.join(folder, inside))
+            if (below, meant) in seen or (found := read(below)) is None:
+                continue
+            if len(seen) == _MOST:
+                raise ConfigError(f"services are taken from more than {_MOST} files", where, "put them into fewer")
+            seen.add((below, meant))
+            waiting.append((meant, found))
 
 
 def _require_outside(mounting: Mounting, folder: str, stack: str, where: str) -> None:

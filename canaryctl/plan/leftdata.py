@@ -161,6 +161,8 @@ def _is_same(mount: MountedFacts, then: Mounting | None) -> bool:
         return mount.anonymous
     if mount.type != then.type:
         return False
+    if "$" in then.source:  # a secret is part of it, which only the host knows
+        return True
     if mount.type == "volume":
         return mount.source == then.source or (mount.anonymous and not then.source)
     # What a relative path becomes on the host is not known here.
@@ -188,6 +190,7 @@ def _missing(rendering: Rendering, project: str, facts: HostFacts, databases: Co
         mount.source
         for mount in rendering.mounts
         if mount.service in databases and mount.type == "volume" and mount.source and not mount.read_only
+        if "$" not in mount.source
     } - there
 
 

@@ -6,9 +6,10 @@ its default.
 
 from __future__ import annotations
 
+import posixpath
 import re
-from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
 from typing import Any
 
 _VARIABLE = re.compile(
@@ -17,6 +18,8 @@ _VARIABLE = re.compile(
 )
 _SECRET = re.compile("\1([^\1\2]*)\2")
 _DEPTH = 8  # variables in defaults of variables
+_MOST = 50  # services that one has mounts of
+_PROJECT = "COMPOSE_PROJECT_NAME"  # compose gives it a value itself
 _DRIVE = re.compile(r"[A-Za-z]:")  # compose takes a single letter for one, on every system
 
 
@@ -34,24 +37,65 @@ class Mounting:
     device: str = ""
 
 
-def mountings(compose: Mapping[str, Any], project: str = "", secrets: Iterable[str] = ()) -> list[Mounting]:
+Read = Callable[[str], Mapping[str, Any] | None]
+
+
+def mountings(
+    compose: Mapping[str, Any], project: str = "", secrets: Iterable[str] = (), read: Read | None = None
+) -> list[Mounting]:
     """Every bind and volume of a compose document's services, in its order.
 
     Args:
         project: the compose project, which names volumes begin with.
         secrets: variables that have a value on hosts, which nobody knows here: they stay as written.
+        read: the document of another file of the release, by its path. Given, what a service has of others (`extends`,
+            `volumes_from`) is told before its own, which takes its place at the same target.
     """
-    known = frozenset(secrets)
+    known = frozenset({*secrets, _PROJECT})
     told = compose.get("volumes")
     volumes = told if isinstance(told, Mapping) else {}
     services = compose.get("services")
     found = []
-    for service, block in services.items() if isinstance(services, Mapping) else ():
-        entries = block.get("volumes") if isinstance(block, Mapping) else None
-        for entry in entries if isinstance(entries, list) else ():
+    for service in services if isinstance(services, Mapping) else ():
+        for entry in _entries(service, compose, read, "compose.yml", set()):
             if mounting := _mounting(str(service), entry, known):
-                found.append(_named(mounting, volumes, project, known))
+                found.append(_in_project(_named(mounting, volumes, project, known), project))
     return found
+
+
+def _entries(
+    service: Any, document: Mapping[str, Any], read: Read | None, path: str, seen: set[tuple[str, str]]
+) -> Iterator[Any]:
+    """A service's entries under `volumes`, after those that it has of others. `seen`: (file, service) told already."""
+    services = document.get("services")
+    block = services.get(service) if isinstance(services, Mapping) else None
+    if not isinstance(block, Mapping) or (path, str(service)) in seen or len(seen) == _MOST:
+        return
+    seen.add((path, str(service)))
+    if read is not None:
+        givers = block.get("volumes_from")
+        for giver in givers if isinstance(givers, list) else ():
+            yield from _entries(str(giver).partition(":")[0], document, read, path, seen)
+        extends = block.get("extends")
+        extends = extends if isinstance(extends, Mapping) else {"service": extends}
+        there, base = path, document
+        if isinstance(extends.get("file"), str):
+            there = posixpath.normpath(posixpath.join(posixpath.dirname(path), interpolated(extends["file"])))
+            base = read(there) or {}
+        if isinstance(extends.get("service"), str):
+            yield from _entries(extends["service"], base, read, there, seen)
+    entries = block.get("volumes")
+    yield from entries if isinstance(entries, list) else ()
+
+
+def _in_project(mounting: Mounting, project: str) -> Mounting:
+    """The same with the project's name, which compose gives a variable."""
+    known = {
+        key: text.replace(f"${{{_PROJECT}}}", project)
+        for key in ("source", "target", "device")
+        if "$" in (text := getattr(mounting, key))
+    }
+    return replace(mounting, **known) if project and known else mounting
 
 
 def interpolated(text: str, secrets: frozenset[str] = frozenset(), depth: int = _DEPTH) -> str:
@@ -63,6 +107,8 @@ def interpolated(text: str, secrets: frozenset[str] = frozenset(), depth: int = 
             return match[0]
         if name in secrets:
             return f"\1{name}\2"  # without braces, for what is around it
+        if name == "HOME":
+            return "~"  # compose has it from its environment, and takes one for the other
         return str(match["word"] or "") if (match["how"] or "").endswith("-") else ""
 
     # From the inside out: `${A:-${B:-x}}` has a default with a default.
@@ -93,8 +139,9 @@ def _short(service: str, text: str) -> Mounting | None:
     source, *rest = text[len(drive) :].split(":")
     if not rest:
         return Mounting(service, "volume", "", text)
-    modes = rest[1].split(",") if len(rest) > 1 else []
-    return Mounting(service, _kind(drive + source), drive + source, rest[0], "ro" in modes or "readonly" in modes)
+    # Of several the last counts, and what compose does not know (`readonly`) it passes over.
+    modes = [mode for mode in (rest[1].split(",") if len(rest) > 1 else ()) if mode in ("ro", "rw")]
+    return Mounting(service, _kind(drive + source), drive + source, rest[0], modes[-1:] == ["ro"])
 
 
 def _kind(source: str) -> str:
@@ -131,16 +178,22 @@ def _text(value: Any, secrets: frozenset[str]) -> str:
     return interpolated(str(value), secrets) if isinstance(value, (str, bool, int)) else ""
 
 
-def documents(compose: Mapping[str, Any]) -> Iterator[str]:
-    """Other files that a document takes services from: `extends: {file}` and `include`, as written."""
+def documents(compose: Mapping[str, Any]) -> Iterator[tuple[str, str | None]]:
+    """Other files that a document takes services from: `extends: {file}` and `include`, as written.
+
+    Each with the folder that relative paths in it are meant from; None for the file's own.
+    """
     services = compose.get("services")
     for block in services.values() if isinstance(services, Mapping) else ():
         extends = block.get("extends") if isinstance(block, Mapping) else None
         if isinstance(extends, Mapping) and isinstance(extends.get("file"), str):
-            yield interpolated(extends["file"])
+            yield interpolated(extends["file"]), None
     included = compose.get("include")
     for entry in included if isinstance(included, list) else ():
         paths = entry.get("path") if isinstance(entry, Mapping) else entry
-        for path in paths if isinstance(paths, list) else [paths]:
-            if isinstance(path, str):
-                yield interpolated(path)
+        folder = entry.get("project_directory") if isinstance(entry, Mapping) else None
+        paths = [
+            interpolated(path) for path in (paths if isinstance(paths, list) else [paths]) if isinstance(path, str)
+        ]
+        for path in paths:  # those after the first are laid over it
+            yield path, interpolated(folder) if isinstance(folder, str) and folder else posixpath.dirname(paths[0])

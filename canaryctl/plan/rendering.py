@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import yaml
@@ -156,7 +157,7 @@ def render_host(
     files: dict[str, bytes] = {"compose.yml": text.encode()}
     files |= {f"assets/{path}": content for path, content in assets.items()}
     suffix = rendering_suffix(str(names["environment"]), {path: sha256(content) for path, content in files.items()})
-    require_data_outside(compose, stack.stack, where, secrets=stack.secrets, read=lambda path: _document(files, path))
+    require_data_outside(compose, stack.stack, where, secrets=stack.secrets, read=partial(_document, files))
     files["release.json"] = _release_json(release, str(names["environment"]), services)
     return Rendering(
         host=host,
@@ -166,7 +167,9 @@ def render_host(
         ports=published_ports(compose, where),
         volumes=named_volumes(compose),
         secrets=secret_use(compose, stack.secrets),
-        mounts=tuple(mountings(compose, f"{stack.stack}-{names['environment']}", stack.secrets)),
+        mounts=tuple(
+            mountings(compose, f"{stack.stack}-{names['environment']}", stack.secrets, partial(_document, files))
+        ),
     )
 
 
@@ -177,11 +180,21 @@ def rendering_suffix(environment: str, hashes: Mapping[str, str]) -> str:
 
 
 def _document(files: Mapping[str, bytes], path: str) -> Mapping[str, Any] | None:
-    """A YAML file of the release; None where there is none, which is compose's to tell."""
+    """A YAML file of the release; None where there is none, which is compose's to tell.
+
+    Raises:
+        ConfigError: what services mount by it cannot be told.
+    """
+    if path not in files:
+        return None
     try:
         found, _ = read_yaml(files[path].decode(), ComposeLoader)
-    except (KeyError, UnicodeDecodeError, YamlFault):
-        return None
+    except (UnicodeDecodeError, YamlFault) as fault:
+        raise ConfigError(
+            f"a compose file that this one takes services from cannot be read: {fault}",
+            path.removeprefix("assets/"),
+            "correct it: one YAML document, without tags of its own",
+        ) from None
     return found if isinstance(found, dict) else None
 
 

@@ -26,6 +26,8 @@ def check(entry: Any, volumes: Mapping[str, Any] | None = None, **more: Any) -> 
         "./state:/state",
         "./state:/state:rw",
         "./state:/state:z",
+        "./state:/state:ro,rw",
+        "./state:/state:readonly",  # no word of compose's, which passes over it
         ".:/all",
         "..:/releases",
         "../..:/stack",
@@ -66,6 +68,8 @@ def test_a_source_in_a_release_is_refused_with_what_to_write(entry: Any) -> None
         "/opt/canaryctl/shop/releases:/releases:ro",
         "${UNSET}/srv:/data",
         "~/data:/data",
+        "${HOME}/data:/data",
+        "./assets/rules:/rules:rw,ro",
         {"type": "bind", "source": "./assets", "target": "/a", "read_only": True},
         {"type": "tmpfs", "target": "/tmp"},
         {"type": "volume", "source": "data", "target": "/data"},
@@ -99,6 +103,41 @@ def test_files_that_services_are_taken_from_are_looked_into() -> None:
         with pytest.raises(ConfigError, match=r"\./here"):
             require_data_outside({"services": {}, "include": [include]}, "shop", "compose.yml", read=files.get)
     require_data_outside({"services": {}, "include": ["assets/up.yml"]}, "shop", "compose.yml", read=files.get)
+
+
+def test_paths_of_an_included_file_are_meant_from_its_project_directory() -> None:
+    files = {"assets/a.yml": {"services": {"db": {"volumes": ["../../../state:/x"]}}}}
+    include = {"path": "assets/a.yml", "project_directory": "assets/one/two"}
+    with pytest.raises(ConfigError, match="state"):
+        require_data_outside({"services": {}, "include": [include]}, "shop", "compose.yml", read=files.get)
+    files["assets/deep/b.yml"] = {"services": {"db": {"volumes": ["../x:/x"]}}}
+    over = {"path": ["assets/a.yml", "assets/deep/b.yml"]}  # the first file's folder counts
+    with pytest.raises(ConfigError, match=r"\.\./x"):
+        require_data_outside({"services": {}, "include": [over]}, "shop", "compose.yml", read=files.get)
+
+
+def test_files_and_services_that_name_each_other_again_and_again_take_no_time() -> None:
+    files = {"assets/up.yml": {"services": {}, "include": ["up.yml"] * 1000}}
+    require_data_outside({"services": {}, "include": ["assets/up.yml"]}, "shop", "compose.yml", read=files.get)
+    names = [f"s{number}" for number in range(200)]
+    mountings({"services": {name: {"volumes_from": names, "volumes": ["data:/d"]} for name in names}}, read=files.get)
+
+
+def test_mounts_that_a_service_has_of_others_are_told_too() -> None:
+    files = {"assets/base.yml": {"services": {"pg": {"volumes": ["data:/db", "old:/logs"]}}}}
+    compose = yaml.safe_load("""
+services:
+  db: {extends: {file: assets/base.yml, service: pg}, volumes: ["logs:/logs"]}
+  copy: {volumes_from: ["db:ro"], extends: copy}
+volumes: {data: {name: "${COMPOSE_PROJECT_NAME}_pg"}, logs: {}, old: {}}
+""")
+    found = mountings(compose, "shop-box", (), files.get)
+    last = {(one.service, one.target): one.source for one in found}
+    assert last == {
+        (service, target): source
+        for service in ("db", "copy")
+        for target, source in (("/db", "shop-box_pg"), ("/logs", "shop-box_logs"))
+    }
 
 
 @pytest.mark.parametrize(

@@ -65,6 +65,10 @@ def test_what_stays_where_it_is_is_not_mentioned() -> None:
     assert found(host(container("web", release, "/files")), WEB) == []
     assert found(host(container("web", "shop-prod_conf", "/conf", rw=False)), WEB) == []
     assert found(host(container("db", ANONYMOUS, "/cache")), DB) == [], "compose keeps volumes without a name"
+    there = host(container("db", "acme_data", "/db"), volumes=("acme_data", "shop-prod_of-secret"))
+    assert found(there, replace(DB, source="${TENANT}_data")) == [], "only the host knows that secret"
+    bound = host(container("db", "/srv/acme/db", "/db"))
+    assert found(bound, replace(DB, type="bind", source="/srv/${TENANT}/db")) == []
 
 
 def test_a_mount_whose_source_changes_needs_agreement_where_it_is_a_databases() -> None:

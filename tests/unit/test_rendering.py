@@ -219,3 +219,16 @@ volumes: {data: {}, kept: {name: kept-for-ever}}
     from canaryctl.plan.composefile import compose_document, named_volumes
 
     assert named_volumes(compose_document(text, "f", "h")) == {"db": ("data", "kept-for-ever")}
+
+
+@pytest.mark.parametrize("text", ["services: {db: {volumes: [./x:/x]}}\n---\n{}\n", "services: !override {}\n"])
+def test_a_file_that_services_are_taken_from_and_that_cannot_be_read_is_refused(tmp_path: Path, text: str) -> None:
+    stack = make_stack(tmp_path)
+    content = text.encode()
+    template = "include: [assets/more.yml]\nservices: {web: {image: x}, db: {image: x}}\n"
+    release, environment = release_of(stack, **{"more.yml": content}), make_environment()
+    placed = place_services(stack, environment, "here")
+    names = template_names(stack, environment, placed, release=release.id, variant="lean", images={})
+    with pytest.raises(ConfigError, match="cannot be read") as caught:
+        render_host(stack, release, "one", names, template, {"more.yml": content}, "compose.yml.j2")
+    assert caught.value.where == "more.yml"
