@@ -112,7 +112,9 @@ def choose(source: str, witnesses: Sequence[Witness], wanted: Wanted, rules: Rul
         doubts.append(found)
     if passed is None:
         return Choice(None, (f"no release has passed on {source}{_instead(histories.lines)}{told(doubts)}",))
-    document = find_release(passed, witnesses, trust)
+    document = find_release(
+        passed, witnesses, trust, lambda there: not list(_stack(source, Proof(passed, there), wanted))
+    )
     if isinstance(document, str):
         return Choice(None, (f"{_named(passed)} passed on {source}, but {document}",), tuple(doubts))
     proof = Proof(passed, document)

@@ -295,10 +295,16 @@ def told(doubts: Sequence[str], most: int = 3) -> str:
     return "".join(f"; {doubt}" for doubt in doubts[:most]) + more
 
 
-def find_release(claim: Verdict, witnesses: Sequence[Witness], trust: Trust) -> Mapping[str, Any] | str:
+def find_release(
+    claim: Verdict,
+    witnesses: Sequence[Witness],
+    trust: Trust,
+    fits: Callable[[Mapping[str, Any]], bool] = lambda _: True,
+) -> Mapping[str, Any] | str:
     """The release.json of a release that passed; a text says why there is none to be believed.
 
     It must have the images and the variant of the line; without signatures every host with services must have the same.
+    Of several the first that `fits`, if any: a signature is not over all that a release.json says.
     """
     held: dict[str, Mapping[str, Any]] = {}
     for witness in witnesses:
@@ -315,7 +321,7 @@ def find_release(claim: Verdict, witnesses: Sequence[Witness], trust: Trust) -> 
             return f"its files are not on {', '.join(lacking)} any more"
         if differing := differing_hosts(held):
             return f"the hosts' release.json differ: {', '.join(differing)}"
-    return next(iter(held.values()))
+    return next(filter(fits, held.values()), next(iter(held.values())))
 
 
 def is_of(document: Mapping[str, Any], claim: Verdict, trust: Trust) -> bool:
@@ -328,12 +334,12 @@ def is_of(document: Mapping[str, Any], claim: Verdict, trust: Trust) -> bool:
 
 
 def differing_hosts(documents: Mapping[str, Mapping[str, Any]]) -> list[str]:
-    """Hosts whose release.json of one release is not what most hosts have; none where all agree."""
+    """Hosts whose release.json of one release is not what most have, all where no one is most; none where all agree."""
     made = {host: _substance(document) for host, document in documents.items()}
     if len(set(made.values())) < 2:
         return []
-    usual = max(made.values(), key=list(made.values()).count)
-    return sorted(host for host, content in made.items() if content != usual)
+    (usual, most), (_, next_most) = Counter(made.values()).most_common(2)
+    return sorted(host for host, content in made.items() if content != usual or most == next_most)
 
 
 def _substance(document: Mapping[str, Any]) -> str:

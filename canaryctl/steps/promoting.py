@@ -95,7 +95,8 @@ def _load_source(scene: Scene) -> Environment:
     loaded: dict[str, Environment] = {scene.environment.name: scene.environment}
 
     def before(name: str) -> str:
-        given = str(loaded[name].vars.get("canary_promotes_from") or "")
+        own = name == scene.environment.name  # whose hosts without services may say nothing of it
+        given = _source_name(scene) if own else str(loaded[name].vars.get("canary_promotes_from") or "")
         if given and given not in known:
             raise ConfigError(
                 f"canary_promotes_from of {name} names '{given}', which is no environment",

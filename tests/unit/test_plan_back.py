@@ -114,6 +114,9 @@ def test_a_host_with_another_release_json_is_named() -> None:
     with pytest.raises(HostError, match="not the same on all hosts") as raised:
         back_to(A, facts, "prod", "shop")
     assert raised.value.where == "z"
+    with pytest.raises(HostError) as raised:
+        back_to(A, {name: facts[name] for name in "xz"}, "prod", "shop")
+    assert raised.value.where == "x, z", "of two nobody knows which"
 
 
 def test_where_nothing_else_passed_the_known_ones_are_listed() -> None:

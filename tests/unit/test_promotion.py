@@ -5,12 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from documents import candidate
 
 from canaryctl.cli.options import forced_for
+from canaryctl.config.environment import Environment
+from canaryctl.config.policy import Policy
 from canaryctl.config.stack import Stack, load_stack
 from canaryctl.errors import ConfigError
 from canaryctl.plan.release import ImageFact, make_release
@@ -19,6 +22,7 @@ from canaryctl.promotion import Choice, Rules, Wanted, choose, demand_chain, lin
 from canaryctl.record.history import history_line
 from canaryctl.record.page import render_html
 from canaryctl.record.report import render_markdown
+from canaryctl.steps import promoting
 
 NOW = datetime(2026, 3, 10, 12, tzinfo=UTC).timestamp()
 WEB, DB, NEW = (f"sha256:{digit * 64}" for digit in "abc")
@@ -327,10 +331,35 @@ def test_a_release_json_of_other_images_than_were_signed_is_not_taken(shop: Stac
     assert len(refused) == 1 and "its files are on no host" in refused[0]
 
 
+def test_with_signers_one_hosts_altered_release_json_hides_no_other(shop: Stack) -> None:
+    images = {"images": {"web": WEB, "db": DB}}
+    passed = line(document(shop)["id"], "passed", "10T11:00:00", signature="good", **images)
+    for change in ({"files": {}}, {"services": {"web": "db", "db": "web"}}):
+        liar = Witness("canary-1", [passed], [document(shop) | change], NOW)
+        assert believed(shop, liar, signed=True).refusals
+        found = believed(shop, liar, Witness("canary-2", [passed], [document(shop)], NOW), signed=True)
+        assert found.refusals == () and found.proof and found.proof.document == document(shop)
+
+
 def test_a_host_whose_clock_is_behind_is_named(shop: Stack) -> None:
     passed = line(document(shop)["id"], "passed", "10T11:00:00", signature="good")
     found = believed(shop, Witness("canary-1", [passed], [document(shop)], NOW - 7200), signed=True)
     assert "canary-1" in found.refusals[0] and "its host's own clock" in found.refusals[0]
+
+
+def test_hosts_without_services_need_not_say_where_releases_come_from(monkeypatch: pytest.MonkeyPatch) -> None:
+    loaded = {name: Environment(name, Path(name), {}, {}) for name in ("staging", "canary")}
+    monkeypatch.setattr(promoting, "load_environment", lambda project, name, **_: loaded[name])
+    scene = SimpleNamespace(
+        project=SimpleNamespace(environments=lambda: list(loaded)),
+        request=SimpleNamespace(vault_password_file=None),
+        environment=loaded["staging"],
+        policy=Policy(promotes_from="canary"),
+    )
+    assert promoting._load_source(scene) is loaded["canary"]  # type: ignore[arg-type]
+    scene.policy = Policy(promotes_from="nowhere")
+    with pytest.raises(ConfigError, match="no environment"):
+        promoting._load_source(scene)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(
