@@ -160,7 +160,7 @@ def _judging(host: Host, where: str) -> dict[str, Any]:
 
         values["metrics"] = load_metrics(found["canary_metrics"], where)
     if "canary_disposable" in found:
-        values["disposable"] = _truth(host, "canary_disposable", where)
+        values["disposable"] = truth(host, "canary_disposable", where)
     if "canary_promotes_from" in found:
         if not isinstance(found["canary_promotes_from"], str) or not found["canary_promotes_from"]:
             raise ConfigError(f"canary_promotes_from of {host.name} names no environment", where, "for example canary")
@@ -172,7 +172,7 @@ def _judging(host: Host, where: str) -> dict[str, Any]:
     return values
 
 
-def _truth(host: Host, variable: str, where: str) -> bool:
+def truth(host: Host, variable: str, where: str) -> bool:
     """A boolean as Ansible's roles read it: INI inventories give strings. False where there is none."""
     value = host.vars.get(variable)
     text = "false" if value in (None, "") else str(value).lower()
@@ -183,7 +183,7 @@ def _truth(host: Host, variable: str, where: str) -> bool:
 
 def _gpus(host: Host, where: str) -> dict[str, Any]:
     """Which GPUs services may have, and whether the role that sets hosts up for them installs a driver."""
-    driver = {"gpu_driver": _truth(host, "nvidia_container_toolkit_install_driver", where)}
+    driver = {"gpu_driver": truth(host, "nvidia_container_toolkit_install_driver", where)}
     given = host.vars.get("canary_gpu_devices", "all")
     if given == "all" or (isinstance(given, int) and not isinstance(given, bool) and given > 0):
         return driver | {"gpu_devices": given}

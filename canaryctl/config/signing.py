@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from canaryctl.config.environment import Environment
+from canaryctl.config.policy import truth
 from canaryctl.config.yamlfile import shown
 from canaryctl.errors import ConfigError
 
@@ -52,9 +53,9 @@ def load_signing(environment: Environment) -> Signing:
         if len({repr(host.vars.get(variable)) for host in hosts}) > 1:
             raise ConfigError(f"{variable} differs from host to host", where, "set it for all, in group_vars/all")
     allowed = allowed_of(environment)
-    required = environment.vars.get("canary_require_signature")
-    if not isinstance(required, bool | None):
-        raise ConfigError("canary_require_signature is neither true nor false", where, "write true")
+    first = next(iter(hosts), None)
+    given = first is not None and first.vars.get("canary_require_signature") not in (None, "")
+    required = truth(first, "canary_require_signature", where) if first and given else None
     if required and not allowed.is_file():
         raise ConfigError(
             f"canary_require_signature is true, and {shown(allowed)} is not there",

@@ -163,7 +163,10 @@ def check(content: bytes, signature: str, allowed: Path, revoked: Path | None, a
     Args:
         at: epoch at which the key must have been valid (valid-after, valid-before). Revoked keys never are.
     """
-    return _check(content, signature, allowed, _stamp(allowed), revoked, _stamp(revoked), at)
+    try:
+        return _check(content, signature, allowed, _stamp(allowed), revoked, _stamp(revoked), at)
+    except OSError as fault:  # no room in /tmp, say
+        return f"it cannot be checked here: {fault}"
 
 
 def standing(line: Any, environment: Environment, stack: str) -> dict[str, Any]:

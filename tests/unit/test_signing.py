@@ -233,6 +233,19 @@ def test_a_key_with_a_passphrase_fails_and_asks_nothing(tmp_path: Path, monkeypa
     assert time.monotonic() - began < 10
 
 
+def test_no_room_for_a_signature_is_a_reason_and_no_fault(
+    allowed: Path, key: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    given = signed(key, line(NOW - 77))
+    monkeypatch.setattr(signing.tempfile, "tempdir", str(tmp_path / "gone"))
+    assert "cannot be checked here" in str(said(allowed, given))
+    warned: list[str] = []
+    run = SimpleNamespace(warn=lambda what, *_, **__: warned.append(what))
+    scene = SimpleNamespace(signer=key, stack=SimpleNamespace(stack="shop"))
+    assert signature(SimpleNamespace(run=run, scene=scene, signs=True), line()) == {}  # type: ignore[arg-type]
+    assert "could not be signed" in warned[0]
+
+
 def test_history_and_status_say_how_a_line_stands(allowed: Path, key: Path) -> None:
     environment = Environment("canary", allowed.parent, {}, {})
     told = standing(signed(key, line()), environment, "shop")
@@ -309,7 +322,8 @@ def environment(folder: Path, **variables: Any) -> Environment:
 class TestSettings:
     def test_the_list_makes_signatures_required_unless_the_policy_says_otherwise(self, allowed: Path) -> None:
         assert load_signing(environment(allowed.parent)).required
-        assert not load_signing(environment(allowed.parent, canary_require_signature=False)).required
+        for no in (False, "false", "no"):  # an INI inventory has texts
+            assert not load_signing(environment(allowed.parent, canary_require_signature=no)).required
         allowed.unlink()
         found = load_signing(environment(allowed.parent))
         assert (found.required, found.listed, found.key) == (False, False, None)
@@ -317,7 +331,8 @@ class TestSettings:
     @pytest.mark.parametrize(
         ("variables", "words"),
         [
-            ({"canary_require_signature": "false"}, "neither true nor false"),
+            ({"canary_require_signature": "maybe"}, "neither true nor false"),
+            ({"canary_require_signature": "True"}, "is not there"),
             ({"canary_require_signature": True}, "is not there"),
             ({"canary_signing_key": "nowhere"}, "no file"),
         ],
