@@ -11,7 +11,8 @@ import subprocess
 import sys
 
 LONGEST = 5.0  # seconds
-_SLOW = re.compile(r"[*+{]|\?.*\?.*\?.*\?")  # what takes no time on any text has none of these
+# What takes no time on any text has none of these: repetitions, and more than three choices.
+_SLOW = re.compile(r"[*+{]|[?|].*[?|].*[?|].*[?|]", re.DOTALL)
 _PROGRAM = """
 import json, re, sys
 pattern, text, flags, whole = json.load(sys.stdin)

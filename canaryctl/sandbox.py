@@ -157,16 +157,18 @@ def _serve(requests: int, answers: int) -> NoReturn:
 def _confine(requests: int, answers: int) -> None:
     """Leave the child nothing of its parent's: no files, locks, terminal or signals, and little memory."""
     signal.set_wakeup_fd(-1)
-    for number in (signal.SIGTERM, signal.SIGALRM, signal.SIGHUP):
-        signal.signal(number, signal.SIG_DFL)
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # a terminal sends it to all; the parent decides
+    signal.signal(signal.SIGALRM, signal.SIG_DFL)
+    # A terminal or a service manager sends these to all at once. The parent decides, and may have more to render.
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, signal.SIG_IGN)
     nothing = os.open(os.devnull, os.O_RDWR)
     for standard in (0, 1, 2):
         os.dup2(nothing, standard)
-    low, high = sorted((requests, answers))
-    os.closerange(3, low)
-    os.closerange(low + 1, high)
-    os.closerange(high + 1, max(high + 2, resource.getrlimit(resource.RLIMIT_NOFILE)[0]))
+    # By what is open, not by the limit: that is a billion in some containers, or none at all.
+    for handle in map(int, os.listdir("/dev/fd")):  # noqa: PTH208
+        if handle > 2 and handle not in (requests, answers):
+            with contextlib.suppress(OSError):  # the listing's own
+                os.close(handle)
     with contextlib.suppress(OSError, ValueError, IndexError):
         with open("/proc/self/statm") as file:  # noqa: PTH123
             present = int(file.read().split()[0]) * resource.getpagesize()

@@ -42,7 +42,7 @@ def _port(value: Any) -> str:
 def _pattern(text: str) -> str:
     try:
         re.compile(text)
-    except re.error as error:
+    except (re.error, RecursionError, OverflowError) as error:
         raise ValueError(f"'{text}' is not a regular expression: {error}") from None
     return text
 

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import fcntl
+import os
+import resource
+import signal
 import time
 from pathlib import Path
 
@@ -10,6 +14,7 @@ import pytest
 from canaryctl import sandbox
 from canaryctl.config.yamltext import BoundedLoader, ComposeLoader, parse_yaml
 from canaryctl.errors import ConfigError
+from canaryctl.patterns import matches
 from canaryctl.plan.composefile import compose_document, published_ports
 from canaryctl.plan.secretuse import secret_use
 from canaryctl.sandbox import TemplateFault, render_template
@@ -160,5 +165,35 @@ class TestTemplates:
             held = [entry.readlink().name for entry in Path(f"/proc/{sandbox._CHILD._process}/fd").iterdir()]
         assert "lock" not in held and len(held) <= 5
 
+    def test_nothing_is_left_open_either_where_the_limit_is_lower_than_what_is_open(self, tmp_path: Path) -> None:
+        limit = resource.getrlimit(resource.RLIMIT_NOFILE)
+        with (tmp_path / "lock").open("w") as file:
+            high = fcntl.fcntl(file, fcntl.F_DUPFD, 200)
+            sandbox._CHILD.end()
+            try:
+                resource.setrlimit(resource.RLIMIT_NOFILE, (150, limit[1]))
+                render_template("x", {})
+            finally:
+                resource.setrlimit(resource.RLIMIT_NOFILE, limit)
+                os.close(high)
+            held = [entry.readlink().name for entry in Path(f"/proc/{sandbox._CHILD._process}/fd").iterdir()]
+        assert "lock" not in held
+
+    @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP, signal.SIGINT])
+    def test_a_signal_that_all_processes_get_leaves_one_to_render(self, number: int) -> None:
+        render_template("x", {})
+        os.kill(sandbox._CHILD._process, number)
+        time.sleep(0.1)
+        assert render_template("y", {}) == "y"
+
     def test_what_values_hold_is_no_template(self) -> None:
         assert render_template("{{ x }}", {"x": "{{ 7 * 7 }}"}) == "{{ 7 * 7 }}"
+
+
+@pytest.mark.parametrize("pattern", ["(?:aa|a)" * 40 + "b", "(?x)" + "a?\n" * 40 + "b", "(?:aa|a.)" * 40 + "b"])
+def test_choices_alone_make_a_pattern_slow(pattern: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("canaryctl.patterns.LONGEST", 0.3)
+    began = time.monotonic()
+    with pytest.raises(TimeoutError):
+        matches(pattern, "a" * 200)
+    assert time.monotonic() - began < 3

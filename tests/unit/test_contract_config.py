@@ -55,6 +55,8 @@ def test_a_label_is_a_value_or_a_pattern() -> None:
         ({"platform": "amd64"}, "not a platform"),
         ({"ports": [70000]}, "not a port"),
         ({"labels": {"a": {"regex": "("}}}, "not a regular expression"),
+        ({"labels": {"a": {"regex": "a{99999999999}"}}}, "not a regular expression"),
+        ({"labels": {"a": {"regex": "(" * 5000}}}, "not a regular expression"),
         ({"commands": [""]}, "at least 1 character"),
         ({"commands": [{"run": "true", "timeout": 5}]}, "not a duration"),
         ({"memory": "1kB"}, "greater than or equal"),
