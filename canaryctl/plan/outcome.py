@@ -83,6 +83,8 @@ def outcome(ended: Ended) -> Outcome:
     verdict, code = _verdict_of(error)
     if code == ConfigError.exit_code and ended.touched:  # which promises that nothing was touched
         code = ApplyError.exit_code
+    if ended.lost and isinstance(error, CanaryError):
+        code = worst_exit({code, HostError.exit_code})
     collect = not _says_nothing_of_hosts(ended)
     if not ended.changed:
         return Outcome(verdict, code, collect)

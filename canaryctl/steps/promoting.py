@@ -222,27 +222,39 @@ def _here(scene: Scene, proof: Proof, names: list[str]) -> dict[str, ImageFact]:
 
 def _from_host(work: Work, proof: Proof, name: str, source: _Source, *, fetch: bool) -> tuple[str, ImageFact]:
     """An image that this machine lacks: the host it comes from, and the image."""
-    identity, seen = proof.images[name], source.seen
-    host = next((host for host, facts in seen.facts.items() if facts.has_image(identity)), None)
-    if host is None:
+    identity = proof.images[name]
+    hosts = [host for host, facts in source.seen.facts.items() if facts.has_image(identity)]
+    if not hosts:
         raise ConfigError(
             f"image {name} ({identity}) passed on {source.environment.name}, but is neither on this machine nor on its "
             f"hosts any more ({', '.join(source.environment.hosts)})",
             "",
             f"promote from the machine that has it, or deploy on {source.environment.name} again",
         )
-    described = _on_host(proof, name, seen.facts[host])
+    for host in hosts[:-1] if fetch else ():
+        try:
+            return _fetched(work, proof, name, source, host)
+        except HostError as error:  # another host may have what this one only claims to have
+            work.run.warn(error.what, error.where, error.hint)
     if not fetch:
-        return host, described
+        return hosts[0], _on_host(proof, name, source.seen.facts[hosts[0]])
+    return _fetched(work, proof, name, source, hosts[-1])
+
+
+def _fetched(work: Work, proof: Proof, name: str, source: _Source, host: str) -> tuple[str, ImageFact]:
+    """An image, brought from one host. Raises HostError where it gives another or none."""
+    identity, seen = proof.images[name], source.seen
+    described = _on_host(proof, name, seen.facts[host])
     work.run.event("stage.started", stage="fetch", hosts=[host])
     connection, sudo = source.connections.get(host), seen.facts[host].sudo
     fetch_image(connection, _tag(work.scene, proof, name), identity, described.size, sudo=sudo)
     image = _here(work.scene, proof, [name]).get(name)
     if image is None or (described.layers and image.layers != described.layers):
-        raise ConfigError(
+        raise HostError(
             f"image {name} came from {host} as another than the one that passed ({identity})",
             host,
             f"deploy on {source.environment.name} again: it verifies its images",
+            reason="agent",
         )
     work.run.note(f"image {name} was not on this machine: it was fetched from {host} of {source.environment.name}")
     return host, image

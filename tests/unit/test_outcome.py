@@ -51,6 +51,10 @@ TABLE: dict[str, tuple[dict[str, Any], str, int, dict[str, Any]]] = {
         {"policy": "rollback"},
     ),
     "an error beside failed probes": (SERVES | {"verdict": "failed", "error": APPLY}, "failed", 6, ROLLED_BACK),
+    "an error beside a lost host": (SERVES | {"lost": True, "error": APPLY}, "failed", 3, ROLLED_BACK),
+    "a gate beside a lost host": (SERVES | {"lost": True, "error": GATE}, "failed", 3, ROLLED_BACK),
+    "locked, and a host was lost": ({"lost": True, "error": LOCKED}, "error", 5, {}),
+    "configuration, before, and a host was lost": ({"lost": True, "error": CONFIG}, "error", 2, {"collect": True}),
     "a fault of ours beside a lost host": (SERVES | {"lost": True, "error": BUG}, "error", 1, ROLLED_BACK),
     # every error, before and after a change
     "apply": (SERVES | {"error": APPLY}, "failed", 6, ROLLED_BACK),

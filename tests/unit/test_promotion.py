@@ -15,7 +15,8 @@ from canaryctl.cli.options import forced_for
 from canaryctl.config.environment import Environment
 from canaryctl.config.policy import Policy
 from canaryctl.config.stack import Stack, load_stack
-from canaryctl.errors import ConfigError
+from canaryctl.errors import ConfigError, HostError
+from canaryctl.observe.facts import HostFacts, ImageFacts
 from canaryctl.plan.release import ImageFact, make_release
 from canaryctl.plan.verdicts import Signed, Trust, Verdict, Witness, proofs, read_histories
 from canaryctl.promotion import Choice, Rules, Wanted, choose, demand_chain, lines_of
@@ -345,6 +346,30 @@ def test_a_host_whose_clock_is_behind_is_named(shop: Stack) -> None:
     passed = line(document(shop)["id"], "passed", "10T11:00:00", signature="good")
     found = believed(shop, Witness("canary-1", [passed], [document(shop)], NOW - 7200), signed=True)
     assert "canary-1" in found.refusals[0] and "its host's own clock" in found.refusals[0]
+
+
+def test_an_image_is_taken_from_the_next_host_where_one_only_claims_to_have_it(
+    shop: Stack, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    proof = chosen(shop, line(document(shop)["id"], "passed")).proof
+    asked: list[str] = []
+
+    def fetched(work: Any, proof: Any, name: str, source: Any, host: str) -> tuple[str, ImageFact]:
+        asked.append(host)
+        if host == "liar":
+            raise HostError("gives something else", host)
+        return host, facts(web=WEB)[name]
+
+    monkeypatch.setattr(promoting, "_fetched", fetched)
+    has = {host: HostFacts(host, images=(ImageFacts(WEB, ("t",)),)) for host in ("liar", "honest")}
+    warned: list[str] = []
+    work: Any = SimpleNamespace(run=SimpleNamespace(warn=lambda what, where, hint: warned.append(where)))
+    source: Any = SimpleNamespace(seen=SimpleNamespace(facts=has))
+    assert proof and promoting._from_host(work, proof, "web", source, fetch=True)[0] == "honest"
+    assert asked == ["liar", "honest"] and warned == ["liar"]
+    del has["honest"]
+    with pytest.raises(HostError):
+        promoting._from_host(work, proof, "web", source, fetch=True)
 
 
 def test_hosts_without_services_need_not_say_where_releases_come_from(monkeypatch: pytest.MonkeyPatch) -> None:
