@@ -33,10 +33,13 @@ def require_own(path: Path) -> None:
             f"if you trust it: chown -R {_user(os.geteuid())} {shown(path)}; {_OTHERWISE}",
         )
     if seen.st_mode & stat.S_IWOTH:
+        # A folder that all share, as /tmp, is to stay so; a checkout without a umask has all its files like that.
+        shared = seen.st_mode & stat.S_ISVTX
+        remedy = "move the project into a folder of its own" if shared else f"chmod -R o-w {shown(path)}"
         raise ConfigError(
             f"every user may write it (it belongs to {_user(seen.st_uid)}), and what it says would run as you",
             shown(path),
-            f"if nobody else wrote there: chmod o-w {shown(path)}; {_OTHERWISE}",
+            f"if nobody else wrote there: {remedy}; {_OTHERWISE}",
         )
 
 

@@ -124,7 +124,9 @@ def _forms(value: str) -> Iterator[str]:
         yield escaped.translate(_GO_ESCAPES)
         yield escaped.replace("/", "\\/")
         yield json.dumps(escaped)[1:-1]
-    for quoted in (quote(raw, safe=""), quote(raw, safe="/"), quote_plus(raw)):
+    # What is left as it is: by Python, by JavaScript's encodeURIComponent and encodeURI, in a user's name by Go.
+    safe = ("", "/", "!'()*", ";,/?:@&=+$!'()*#", "$&+,;=")
+    for quoted in (*(quote(raw, safe=left) for left in safe), quote_plus(raw)):
         yield quoted
         yield re.sub(r"%[0-9A-F]{2}", lambda code: code[0].lower(), quoted)
     yield from (raw.hex(), raw.hex().upper())

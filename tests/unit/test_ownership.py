@@ -59,7 +59,13 @@ def test_what_belongs_to_another_user_is_refused_with_the_owner(project: Path, p
 @pytest.mark.parametrize("place", PLACES)
 def test_what_everyone_may_write_is_refused(project: Path, place: str) -> None:
     (project / place).chmod(0o777)
-    assert "chmod o-w" in refusal(project).hint
+    assert "chmod -R o-w" in refusal(project).hint
+
+
+def test_nobody_is_told_to_take_a_folder_from_all_that_share_it(project: Path) -> None:
+    project.chmod(0o1777)
+    error = refusal(project)
+    assert "every user" in error.what and "chmod" not in error.hint and "folder of its own" in error.hint
 
 
 @as_root
