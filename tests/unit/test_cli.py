@@ -16,6 +16,13 @@ from typer.testing import CliRunner
 from canaryctl.cli.main import app
 
 CTL = str(Path(sys.executable).with_name("canaryctl"))
+STACK = """\
+stack: shop
+images: {web: {tag: "shop-web:test"}}
+variants: {only: {web: web}}
+placement: {all: [web]}
+compose: compose.yml
+"""
 COMMANDS = [
     *("build", "plan", "provision", "push", "render", "migrate", "start", "probe", "collect", "deploy"),
     *("status", "history", "exec", "logs", "down", "runs", "lab", "doctor"),
@@ -63,6 +70,13 @@ def test_looking_at_runs_says_errors_as_json_too(tmp_path: Path, command: str) -
     assert "canaryctl.yml" in json.loads(done.stdout)["error"]["what"] and "error:" in done.stderr
 
 
+def test_a_pipe_in_the_place_of_a_file_is_refused_and_does_not_block(tmp_path: Path) -> None:
+    (tmp_path / "canaryctl.yml").write_text("")
+    os.mkfifo(tmp_path / "stack.yml")
+    done = run("plan", "canary", cwd=tmp_path)
+    assert done.returncode == 2 and "regular file" in done.stderr and "stack.yml" in done.stderr
+
+
 def test_a_malformed_image_option_says_how(tmp_path: Path) -> None:
     (tmp_path / "canaryctl.yml").write_text("")
     done = run("plan", "canary", "--image", "backend", cwd=tmp_path)
@@ -78,8 +92,11 @@ def test_an_empty_project_lists_no_runs(tmp_path: Path) -> None:
 def test_an_interrupt_is_heard_even_where_the_shell_ignores_it(tmp_path: Path) -> None:
     """As a background job of a script is started."""
     (tmp_path / "canaryctl.yml").write_text("")
-    fifo = tmp_path / "stack.yml"
-    os.mkfifo(fifo)  # reading the stack blocks, so that the interrupt comes in the middle
+    (tmp_path / "stack.yml").write_text(STACK)
+    (tmp_path / "compose.yml").write_text("services: {}\n")
+    fifo = tmp_path / "inventories/canary/hosts.yml"
+    fifo.parent.mkdir(parents=True)
+    os.mkfifo(fifo)  # reading the inventory blocks, so that the interrupt comes in the middle
     process = subprocess.Popen(
         [CTL, "plan", "canary"],
         cwd=tmp_path,
@@ -87,10 +104,17 @@ def test_an_interrupt_is_heard_even_where_the_shell_ignores_it(tmp_path: Path) -
         stderr=subprocess.DEVNULL,
         preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_IGN),
     )
-    with fifo.open("w"):  # opens once canaryctl reads
-        time.sleep(0.2)
-        process.send_signal(signal.SIGINT)
-        assert process.wait(timeout=20) == 130
+    ends, writer = time.monotonic() + 30, None
+    while writer is None:
+        assert process.poll() is None and time.monotonic() < ends
+        try:
+            writer = os.open(fifo, os.O_WRONLY | os.O_NONBLOCK)  # opens once canaryctl reads
+        except OSError:
+            time.sleep(0.05)
+    time.sleep(0.2)
+    process.send_signal(signal.SIGINT)
+    assert process.wait(timeout=20) == 130
+    os.close(writer)
 
 
 @pytest.mark.parametrize(
