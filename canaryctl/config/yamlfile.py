@@ -51,11 +51,12 @@ def load_yaml(path: Path) -> Document:
     """Read one YAML document.
 
     Raises:
-        ConfigError: the file is missing, no regular file, unreadable, too long, not UTF-8 or not YAML (with file and line).
+        ConfigError: the file is missing, no regular file, unreadable, too long, not UTF-8 or not YAML (with file and
+            line).
     """
     try:
         # A pipe that nobody writes into would be waited for without end.
-        with open(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), "rb") as file:
+        with os.fdopen(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), "rb") as file:
             if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
                 raise ConfigError("it is no regular file", shown(path), "replace it by a file")
             content = file.read(LARGEST + 1)
