@@ -9,6 +9,7 @@ from typing import Any
 from canaryctl.errors import ConfigError, HostError
 from canaryctl.observe.facts import HostFacts
 from canaryctl.plan.plan import Change
+from canaryctl.plan.release import canonical
 from canaryctl.plan.verdicts import (
     Histories,
     Trust,
@@ -161,11 +162,9 @@ def _witness(host: str, seen: HostFacts, environment: str) -> Witness:
 
 def has_passed(document: Mapping[str, Any], facts: Mapping[str, HostFacts], environment: str, trust: Trust) -> bool:
     """Whether what hosts' histories prove is of this release.json, whatever became of that release since."""
-    release = parse_release(document)
-    if release is None:
-        return False
+    release = parse_release(document) or {}
     histories = read_histories([_witness(host, seen, environment) for host, seen in facts.items()], environment, trust)
-    mine = Histories(tuple(found for found in histories.lines if found.release == release["id"]))
+    mine = Histories(tuple(found for found in histories.lines if found.release == release.get("id")))
     return any(not isinstance(found, str) and is_of(release, found, trust) for found in proofs(mine, trust))
 
 
@@ -244,7 +243,6 @@ def back_from(
     interrupted run may have left it. The newest release that passed on all of those hosts takes its place.
     """
     steps: dict[str, Step] = {}
-    document: Mapping[str, Any] = {}
     passed_over: list[str] = []
     for host in hosts:
         was, seen = before[host], now[host]
@@ -253,7 +251,6 @@ def back_from(
             if not _is_good(was, current, environment, failed, trust):
                 passed_over.append(host)
                 continue
-            document = current if current.get("environment") == environment or not document else document
             steps[host] = _step(host, was.state.current, current, seen, stack)
         elif was.state.current is None:  # else something served whose release.json cannot be read: it is left alone
             project = f"{stack}-{environment}"
@@ -261,11 +258,18 @@ def back_from(
     there = {host: _directories(now[host], environment) for host in passed_over}
     release = newest_passed({host: before[host] for host in passed_over}, there, environment, trust, failed)
     if release is None:
-        return Back(document, steps, tuple(passed_over))
+        return Back(_usual(steps, environment), steps, tuple(passed_over))
     for host in passed_over:
-        directory, document = there[host][release]
-        steps[host] = _step(host, directory, document, now[host], stack)
-    return Back(document, steps)
+        steps[host] = _step(host, *there[host][release], now[host], stack)
+    return Back(_usual(steps, environment), steps)
+
+
+def _usual(steps: Mapping[str, Step], environment: str) -> Mapping[str, Any]:
+    """The release.json that most hosts go back to, this environment's first; {} where none does."""
+    known = [step.release for step in steps.values() if step.release]
+    known = [release for release in known if release.get("environment") == environment] or known
+    made = [canonical({**release, "placed": None}) for release in known]
+    return known[made.index(max(made, key=made.count))] if made else {}
 
 
 def newest_passed(

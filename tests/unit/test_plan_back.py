@@ -241,6 +241,17 @@ def test_hosts_that_an_interruption_left_apart_come_back_together() -> None:
     assert {step.directory for step in back.steps.values()} == {f"{A}-00000000"}, "the newest that passed on both"
 
 
+def test_one_host_does_not_say_what_the_others_go_back_to() -> None:
+    passed = (line(A, "passed", 1), line(B, "passed", 2))
+    facts = {"x": host("x", A, passed), "y": host("y", A, passed), "z": host("z", B, passed)}
+    for order in ("xyz", "zyx", "yzx"):
+        back = back_from({h: facts[h] for h in order}, facts, list(order), "prod", "shop", Trust(NOW), C)
+        assert back.id == A and back.steps["z"].directory == f"{B}-00000000"
+    facts["z"] = host("z", A, passed)
+    facts["z"].state.releases[f"{A}-00000000"] = ReleaseFacts(release(A) | {"images": {"web": {"id": B, "tag": "t"}}})
+    assert back_from(facts, facts, ["z", "y", "x"], "prod", "shop", Trust(NOW), C).release == release(A)
+
+
 def test_another_environments_release_serves_again_where_it_passed() -> None:
     staging = release(B, "staging")
     history = (line(B, "passed", 1, environment="staging"),)
