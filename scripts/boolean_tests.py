@@ -66,12 +66,17 @@ def scalars(node: yaml.Node | None, key: str = "") -> Iterator[tuple[int, str, s
 def faults(root: Path) -> list[str]:
     """`path:line: what` of each bare test below a project's root."""
     booleans = declared_booleans(root) | USERS
-    return [
+    found = [
         f"{path.relative_to(root)}:{line}: {name} is tested without '| bool': the string 'false' would be true"
         for place in PLACES
         for path in sorted(root.glob(f"{place}/*.yml"))
         for line, key, text in scalars(yaml.compose(path.read_text("utf-8")))
         for name in bare_tests(text, booleans, condition=key in CONDITIONS)
+    ]
+    return found + [
+        f"{path.relative_to(root)}: {name} is tested without '| bool': the string 'false' would be true"
+        for path in sorted(root.glob("roles/*/templates/**/*.j2"))
+        for name in bare_tests(path.read_text("utf-8"), booleans)
     ]
 
 

@@ -49,8 +49,11 @@ def test_the_rule_finds_what_was_planted(tmp_path: Path) -> None:
         "- loop: \"{{ ['x'] if not (shop_purge | bool) else [] }}\"\n"
         "- assert: {that: not shop_purge}\n"
     )
+    (role / "templates").mkdir()
+    (role / "templates" / "shop.repo.j2").write_text("{% if shop_purge %}\n{% endif %}{{ shop_purge | bool }}\n")
     found = lint().faults(tmp_path)
-    assert [line.split(": ")[0] for line in found] == [f"roles/shop/tasks/main.yml:{n}" for n in (1, 6, 8)]
+    places = [f"roles/shop/tasks/main.yml:{n}" for n in (1, 6, 8)] + ["roles/shop/templates/shop.repo.j2"]
+    assert [line.split(": ")[0] for line in found] == places
 
 
 @pytest.mark.parametrize(
