@@ -38,8 +38,14 @@ def require_data_outside(
         folder, document = waiting.pop()
         for mounting in mountings(document, secrets=names):
             _require_outside(mounting, folder, stack, where)
-        for other, inside in documents(document):
+        for other, inside in documents(document, names):
             below = posixpath.normpath(posixpath.join(folder, other))
+            if ":" in other or "$" in other or below.startswith(("/", "..")):
+                raise ConfigError(
+                    f"services are taken from {other}, which is not part of the release: only hosts know what it holds",
+                    where,
+                    "put the file among the stack's assets and name it there (assets/NAME)",
+                )
             meant = posixpath.dirname(below) if inside is None else posixpath.normpath(posixpath.join(folder, inside))
             if (below, meant) in seen or (found := read(below)) is None:
                 continue

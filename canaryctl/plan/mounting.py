@@ -178,22 +178,28 @@ def _text(value: Any, secrets: frozenset[str]) -> str:
     return interpolated(str(value), secrets) if isinstance(value, (str, bool, int)) else ""
 
 
-def documents(compose: Mapping[str, Any]) -> Iterator[tuple[str, str | None]]:
+def documents(compose: Mapping[str, Any], secrets: Iterable[str] = ()) -> Iterator[tuple[str, str | None]]:
     """Other files that a document takes services from: `extends: {file}` and `include`, as written.
 
     Each with the folder that relative paths in it are meant from; None for the file's own.
     """
+    known = frozenset(secrets)
     services = compose.get("services")
     for block in services.values() if isinstance(services, Mapping) else ():
         extends = block.get("extends") if isinstance(block, Mapping) else None
         if isinstance(extends, Mapping) and isinstance(extends.get("file"), str):
-            yield interpolated(extends["file"]), None
+            yield interpolated(extends["file"], known), None
     included = compose.get("include")
     for entry in included if isinstance(included, list) else ():
         paths = entry.get("path") if isinstance(entry, Mapping) else entry
         folder = entry.get("project_directory") if isinstance(entry, Mapping) else None
         paths = [
-            interpolated(path) for path in (paths if isinstance(paths, list) else [paths]) if isinstance(path, str)
+            interpolated(path, known)
+            for path in (paths if isinstance(paths, list) else [paths])
+            if isinstance(path, str)
         ]
         for path in paths:  # those after the first are laid over it
-            yield path, interpolated(folder) if isinstance(folder, str) and folder else posixpath.dirname(paths[0])
+            yield (
+                path,
+                interpolated(folder, known) if isinstance(folder, str) and folder else posixpath.dirname(paths[0]),
+            )

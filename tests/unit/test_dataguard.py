@@ -116,6 +116,15 @@ def test_paths_of_an_included_file_are_meant_from_its_project_directory() -> Non
         require_data_outside({"services": {}, "include": [over]}, "shop", "compose.yml", read=files.get)
 
 
+@pytest.mark.parametrize(
+    "other", ["/srv/more.yml", "../more.yml", "oci://registry.example/more", "https://git.example/more.git", "${FILE}"]
+)
+def test_a_file_of_the_host_or_the_net_is_no_part_of_a_release(other: str) -> None:
+    for compose in ({"services": {}, "include": [other]}, {"services": {"web": {"extends": {"file": other}}}}):
+        with pytest.raises(ConfigError, match="not part of the release"):
+            require_data_outside(compose, "shop", "compose.yml", secrets=["FILE"])
+
+
 def test_files_and_services_that_name_each_other_again_and_again_take_no_time() -> None:
     files = {"assets/up.yml": {"services": {}, "include": ["up.yml"] * 1000}}
     require_data_outside({"services": {}, "include": ["assets/up.yml"]}, "shop", "compose.yml", read=files.get)
