@@ -90,7 +90,8 @@ def add(signers: Signers) -> None:
     before += "\n" if before and not before.endswith("\n") else ""
     partial = signers.path.with_name(f".{signers.path.name}.{os.getpid()}")
     try:
-        partial.write_text(before + "".join(f"{signer.line}\n" for signer in signers.added), encoding="utf-8")
+        text = before + "".join(f"{signer.line}\n" for signer in signers.added)
+        partial.write_text(text, encoding="utf-8", errors="surrogateescape")
         partial.chmod(0o644)
         partial.replace(signers.path)
     except OSError as error:

@@ -362,5 +362,9 @@ class TestListing:
         assert allowed.read_text() == f'{before}bob@desk namespaces="canaryctl" {other.text}\n'
         assert allowed.stat().st_mode & 0o777 == 0o644
         assert other.fingerprint in "\n".join(lines(found)) and found.as_dict()["added"] == [other.fingerprint]
+        odd = b"# Ren\xe9's, in another encoding\n"
+        allowed.write_bytes(odd)
+        add(Signers("canary", allowed, (), found.added))
+        assert allowed.read_bytes().startswith(odd)
         given = signed(tmp_path / "bob", line())
         assert said(allowed, given) == Signed("bob@desk", other.fingerprint)
