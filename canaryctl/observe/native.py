@@ -162,9 +162,12 @@ class NativeConnection(Connection):
                 raise PermissionError(f"sshd on {self.host} forbids port forwarding to {address}:{port}") from None
             raise ConnectionRefusedError(f"nothing answers at {address}:{port}, seen from {self.host}") from None
         except (paramiko.SSHException, OSError, EOFError) as error:
-            if self.alive:
+            if not self.alive:
+                raise lost(self.host, str(error)) from None
+            if str(error).startswith("Timeout"):
                 raise TimeoutError(f"no answer from {address}:{port} in {timeout:g} s, seen from {self.host}") from None
-            raise lost(self.host, str(error)) from None
+            # paramiko keeps one failure for all threads: another one's request took the word on this.
+            raise ConnectionRefusedError(f"nothing answers at {address}:{port}, seen from {self.host}") from None
 
 
 def _feed(channel: paramiko.Channel, chunks: Iterable[bytes], trouble: list[BaseException]) -> None:

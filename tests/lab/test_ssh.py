@@ -10,6 +10,7 @@ import subprocess
 import threading
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -137,6 +138,20 @@ def test_dialling_reaches_what_the_host_reaches(connection: Connection, lab_host
         connection.dial("127.0.0.1", 9)
     with pytest.raises(TimeoutError):
         connection.dial(nobody(lab_hosts), 80, timeout=0.5)
+
+
+def test_refused_connections_are_refused_however_many_are_made_at_once(connection: Connection) -> None:
+    """paramiko keeps one failure for all threads: what another took the word on was told as late."""
+
+    def dial(_: int) -> str:
+        try:
+            connection.dial("127.0.0.1", 9, timeout=20).close()
+        except OSError as error:
+            return type(error).__name__
+        return "answered"
+
+    with ThreadPoolExecutor(8) as pool:
+        assert set(pool.map(dial, range(64))) == {"ConnectionRefusedError"}
 
 
 def test_a_dialled_socket_can_be_half_closed(connection: Connection) -> None:
