@@ -85,14 +85,14 @@ class ComposeLoader(BoundedLoader):
     """YAML as compose reads it: `22:22` and `on` are texts, not a number in base sixty and a truth."""
 
     yaml_implicit_resolvers = {  # noqa: RUF012  as the base class has it
-        first: [entry for entry in entries if entry[0].rpartition(":")[2] in ("null", "merge", "value")]
+        first: [entry for entry in entries if entry[0].rpartition(":")[2] in ("null", "merge")]
         for first, entries in yaml.SafeLoader.yaml_implicit_resolvers.items()
     }
 
 
 for _kind, _pattern, _first in (
     ("bool", r"true|True|TRUE|false|False|FALSE", "tTfF"),
-    ("int", r"[-+]?[0-9]+|0x[0-9a-fA-F]+", "-+0123456789"),
+    ("int", r"[-+]?(0[0-7]*|[1-9][0-9]*)|0x[0-9a-fA-F]+", "-+0123456789"),
     ("float", r"[-+]?(\.[0-9]+|[0-9]+\.[0-9]*)([eE][-+]?[0-9]+)?", "-+.0123456789"),
 ):
     ComposeLoader.add_implicit_resolver(f"tag:yaml.org,2002:{_kind}", re.compile(f"^(?:{_pattern})$"), list(_first))

@@ -127,6 +127,12 @@ def test_more_ports_than_a_host_has_are_refused() -> None:
         ports(*['"1-65535:1-65535"'] * 50)
 
 
+@pytest.mark.parametrize("text", ["08", "-09", "="])
+def test_what_compose_takes_is_no_fault(text: str) -> None:
+    document = compose_document(f"services: {{web: {{environment: {{X: {text}}}}}}}", "f", "h")
+    assert document["services"]["web"]["environment"]["X"] == text
+
+
 def test_secrets_of_odd_entries() -> None:
     text = "services: {web: {secrets: [s]}}\nsecrets: {s: {environment: [A]}}\n"
     assert secret_use(compose_document(text, "f", "h"), ["A"]) == {"web": ("A",)}
