@@ -78,12 +78,13 @@ class Printer:
         return self.paint(field(word).ljust(width), _MOODS.get(word, "off"))
 
     def wrapped(self, text: Any, indent: int) -> None:
-        """Print a paragraph of foreign text, indented and wrapped."""
+        """Print foreign text, indented and wrapped; lines after its first go further in: none may pass for ours."""
         space = " " * indent
         for paragraph in clean(text).splitlines() or [""]:
             self.line(
                 textwrap.fill(paragraph, max(self.width, indent + 20), initial_indent=space, subsequent_indent=space)
             )
+            space = " " * (indent + 2)
 
 
 def clean(text: Any) -> str:
@@ -166,8 +167,8 @@ def print_error(error: CanaryError | Mapping[str, str], err: IO[str] | None = No
     fields = error.as_dict() if isinstance(error, CanaryError) else error
     first, *more = clean(fields.get("what") or "unknown error").splitlines()
     to.line(f"{to.paint('error:', 'bad')} {first}")
-    for line in more:
-        to.line(f"  {line}")
+    for line in more:  # further in than `where` and `help`, which are ours alone
+        to.line(f"    {line}")
     for label, key in (("where", "where"), ("help", "hint")):
         if fields.get(key):
             first, *more = clean(fields[key]).splitlines()

