@@ -171,9 +171,15 @@ def show_plan(request: Request, only: str | None = None) -> Document:
             "promotion": work.run.document["promotion"],
             "forced": work.run.document["forced"],
             "plan": {"changes": [change.as_dict() for change in plan.changes]},
-            "notes": [*plan.notes, *waves.foretold(work, plan)],
+            "notes": [*_said(work), *plan.notes, *waves.foretold(work, plan)],
             "diffs": [stages.diff_release(work, host) for host in plan.hosts("render")] if request.diff else [],
         }
+
+
+def _said(work: Work) -> list[str]:
+    """What a deploy would note and warn of before it plans: lines of a history that prove nothing, for example."""
+    told = work.run.document
+    return [*told["notes"], *(f"warning: {warning['what']}" for warning in told["warnings"])]
 
 
 def bytes_to_push(request: Request) -> tuple[dict[str, dict[str, Any]], list[HostError]]:

@@ -267,6 +267,8 @@ def test_what_a_host_forged_is_passed_over_and_named(toy: Toy, proven: str, chan
     done = toy.deploy("next")
     assert served(done) == proven and done.document["promotion"]["run"] != "forged"
     assert any("forged" in str(w) and words in str(w) and HOST in str(w) for w in done.document["warnings"]), done.text
+    planned = toy.run("plan", "next")
+    assert planned.code == 0 and "forged" in planned.text and words in planned.text, planned.text
     tells_history = toy.run("history", "first").out
     assert f"signed by lab-{LAB}" in tells_history
 
