@@ -64,6 +64,10 @@ class _Anything(str):
         return self
 
 
+# Values as good as any, one of them as the path that may follow a server's name.
+_OTHERS = (_Anything("canaryctl-anything"), _Anything("/canaryctl-anything"))
+
+
 @lru_cache(maxsize=512)
 def _names_in(text: str) -> frozenset[str]:
     return frozenset(meta.find_undeclared_variables(JINJA.parse(text)))
@@ -78,18 +82,24 @@ def is_moved(place: str, names: Mapping[str, Any], told: AbstractSet[str]) -> bo
     """Whether the values of the names in `told` decide which server a URL or address names."""
     if not is_template(place) or not told:
         return False
+    server = _server(place, names)
+    others = [_server(place, {**names, **dict.fromkeys(told, value)}) for value in _OTHERS]
+    return server is None or server not in others
+
+
+def _server(place: str, names: Mapping[str, Any]) -> tuple[Any, ...] | None:
+    """Which server a URL or address names once it is rendered; None where it names none."""
+    import httpx
+
     try:
-        other = rendered(place, {**names, **dict.fromkeys(told, _Anything("canaryctl-anything"))})
-        return _server(rendered(place, names)) != _server(other)
-    except (Unusable, ValueError):  # another value makes it no URL at all: take it to decide
-        return True
-
-
-def _server(place: str) -> tuple[str, ...]:
-    if "://" not in place:
-        return (place,)
-    parts = urlsplit(place.replace("\\", "/"))
-    return parts.scheme, parts.netloc
+        text = rendered(place, names)
+        if "://" not in text:
+            return (text,)
+        # As the request is made, and as others read it: a value must please both.
+        url, parts = httpx.URL(text), urlsplit(text.replace("\\", "/"))
+        return (parts.scheme, parts.netloc, url.scheme, url.raw_host, url.port, url.userinfo) if url.raw_host else None
+    except (Unusable, ValueError, TypeError, httpx.InvalidURL):
+        return None
 
 
 def templates_of(probe: Probe) -> Texts:

@@ -193,6 +193,26 @@ def test_whether_a_value_decides_the_server(place: str, moved: bool) -> None:
     assert is_moved(place, names, {"saved"}) == moved
 
 
+@pytest.mark.parametrize(
+    ("path", "moved"),
+    [
+        ("/jobs/1?x=//y", False),
+        ("?page=2", False),
+        ("/@evil/", False),
+        ("@evil/", True),
+        (".evil/", True),
+        (":81/", True),
+        ("\t@evil/", True),
+        ("\\@evil/", True),  # httpx goes to evil
+        ("\\@127.0.0.1:2375/", True),
+        ("81/", True),
+    ],
+)
+def test_a_path_right_behind_the_server_does_not_decide_it(path: str, moved: bool) -> None:
+    assert is_moved("http://127.0.0.1:80{{ saved }}", {"saved": path}, {"saved"}) == moved
+    assert is_moved("http://{{ saved | replace('/', '') }}/x", {"saved": "/127.0.0.1"}, {"saved"})
+
+
 @pytest.mark.parametrize("origin", ["login.example", "ftp://x", "http://x/path", "http:///", "http://x/?q", "7"])
 def test_an_origin_is_a_url_without_a_path(tmp_path: Path, origin: str) -> None:
     (tmp_path / "p.yml").write_text(f'- {{name: p, kind: http, on: core, url: "http://x", redirects_to: ["{origin}"]}}')
