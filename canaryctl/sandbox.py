@@ -68,6 +68,8 @@ class _Child:
 
     def render(self, request: bytes) -> str:
         with self._lock:
+            if self._owner == os.getpid() and self._has_ended():
+                self._forget()
             if self._owner != os.getpid():
                 self._start()
             try:
@@ -98,13 +100,23 @@ class _Child:
         os.close(from_write)
         self._process, self._owner, self._to, self._from = process, os.getpid(), to_write, from_read
 
+    def _has_ended(self) -> bool:
+        """Whether the child ended while it had nothing to do: a machine short of memory may have taken it."""
+        try:
+            return os.waitpid(self._process, os.WNOHANG)[0] != 0
+        except ChildProcessError:
+            return True
+
+    def _forget(self) -> None:
+        self._owner = 0
+        os.close(self._to)
+        os.close(self._from)
+
     def end(self) -> None:
         """End the child, if this process has one."""
         if self._owner != os.getpid():
             return
-        self._owner = 0
-        os.close(self._to)
-        os.close(self._from)
+        self._forget()
         with contextlib.suppress(ProcessLookupError, ChildProcessError):
             os.kill(self._process, signal.SIGKILL)
             os.waitpid(self._process, 0)

@@ -192,6 +192,12 @@ class TestTemplates:
         time.sleep(0.1)
         assert render_template("y", {}) == "y"
 
+    def test_one_that_was_ended_from_outside_is_replaced(self) -> None:
+        render_template("x", {})
+        os.kill(sandbox._CHILD._process, signal.SIGKILL)
+        time.sleep(0.1)
+        assert render_template("y", {}) == "y"
+
     def test_what_values_hold_is_no_template(self) -> None:
         assert render_template("{{ x }}", {"x": "{{ 7 * 7 }}"}) == "{{ 7 * 7 }}"
 
