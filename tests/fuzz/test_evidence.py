@@ -16,7 +16,7 @@ from xml.etree import ElementTree
 from fuzzing import ODD, every_string, fuzzed, mutations, texts
 from hypothesis import strategies as st
 
-sys.path.insert(0, str(Path(__file__).parents[1] / "unit"))
+sys.path.append(str(Path(__file__).parents[1] / "unit"))
 
 from documents import deployed
 

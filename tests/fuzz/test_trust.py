@@ -13,10 +13,12 @@ from hypothesis import strategies as st
 
 from canaryctl.config.stack import load_stack
 from canaryctl.observe.facts import HostFacts, ReleaseFacts, StateFacts
+from canaryctl.observe.names import Odd, release_document
+from canaryctl.observe.names import history_lines as history_lines_of
 from canaryctl.past import history_lines, merge
-from canaryctl.plan.back import choose_release
+from canaryctl.plan.back import back_from, choose_release, has_passed
 from canaryctl.plan.release import ImageFact, make_release
-from canaryctl.plan.verdicts import Signed, Trust, Witness, parse_line, parse_release, signed_content
+from canaryctl.plan.verdicts import Signed, Trust, Verdict, Witness, parse_line, parse_release, signed_content
 from canaryctl.promotion import Rules, Wanted, choose, lines_of
 from canaryctl.record.signing import parse_keys, signing_key
 from canaryctl.signers import parse_signers
@@ -80,6 +82,35 @@ def test_rollback_choose(told: Any) -> None:
     }
     seen = HostFacts("h", time=found.clock, state=StateFacts(releases=kept, history=tuple(found.history)))
     choose_release({"h": seen}, "canary", None, Trust(NOW))
+
+
+def _facts(told: Any, host: str) -> HostFacts:
+    """A host as it was observed, which serves the first of its releases."""
+    releases = {}
+    for number, document in enumerate(_witness(told).documents):
+        if fitting := release_document(document):
+            releases[f"{RELEASE.id}-0000000{number}"] = ReleaseFacts(fitting)
+    history = history_lines_of(_witness(told).history, Odd())
+    state = StateFacts(current=next(iter(releases), None), releases=releases, history=tuple(history))
+    return HostFacts(host, time=NOW, state=state)
+
+
+@fuzzed(mutations(TOLD))
+def test_automatic_rollback(told: Any) -> None:
+    """A liar moves no other host, and nothing is signed but what was."""
+
+    def check(verdict: Verdict) -> Signed | str:
+        mine = verdict.content("shop") == signed_content(LINE, "shop") and verdict.line["signature"] == SIGNATURE
+        return Signed("ann", "SHA256:x") if mine else "altered"
+
+    trust, honest = Trust(NOW, check=check), _facts(TOLD, "h")
+    for order in (("liar", "h"), ("h", "liar")):
+        facts = {"h": honest, "liar": _facts(told, "liar")}
+        facts = {host: facts[host] for host in order}
+        back = back_from(facts, facts, list(facts), "canary", "shop", trust, "f" * 64)
+        assert back.steps["h"].directory == f"{RELEASE.id}-00000000"
+        if has_passed(back.release, facts, "canary", trust):
+            assert back.id == RELEASE.id and back.release["images"]["web"]["id"] == WEB.id
 
 
 @fuzzed(mutations(LINE))
