@@ -71,12 +71,16 @@ class Verdict:
 
 @dataclass(frozen=True)
 class Witness:
-    """What a host says: lines of its history, the release.json of its releases, the time by its own clock (epoch)."""
+    """What a host says: lines of its history, the release.json of its releases, the time by its own clock (epoch).
+
+    `odd` is what was left out of that where it came in, in sentences.
+    """
 
     host: str
     history: Sequence[Any]
     documents: Sequence[Any] = ()
     clock: float = float("inf")
+    odd: Sequence[str] = ()
 
 
 @dataclass(frozen=True)
@@ -211,11 +215,13 @@ def read_histories(witnesses: Sequence[Witness], environment: str, trust: Trust)
     the latest.
     """
     groups: dict[tuple[bytes, str], list[tuple[str, Verdict]]] = {}
-    doubts: dict[str, None] = {}
+    doubts = {f"{witness.host}: {sentence}": None for witness in witnesses for sentence in witness.odd}
     for witness in witnesses:
         limit = min(witness.clock, trust.now) + SLACK
         for given in witness.history:
             found = parse_line(given)
+            if found is None and _claims(given, environment):
+                doubts[f"{witness.host}: a line of its history that says passed is of no form of ours"] = None
             if found is None or found.line["environment"] != environment or found.line.get("role") == "baseline":
                 continue
             if found.time > limit:
@@ -240,6 +246,11 @@ def _near(members: Sequence[tuple[str, Verdict]]) -> Iterator[list[tuple[str, Ve
             near = []
         near.append(member)
     yield near
+
+
+def _claims(line: Any, environment: str) -> bool:
+    """Whether a line that is not of our form would have a release pass."""
+    return isinstance(line, Mapping) and line.get("environment") == environment and line.get("verdict") == "passed"
 
 
 def _same(found: Verdict, trust: Trust) -> tuple[bytes, str]:

@@ -129,6 +129,7 @@ def _choose(scene: Scene, source: Environment, signers: Signing, seen: Observati
             facts.state.history,
             [entry.release for entry in facts.state.releases.values() if entry.release],
             facts.time or float("inf"),
+            [said for said in facts.odd if said.startswith(("a line of its history", "the release.json"))],
         )
         for host, facts in seen.facts.items()
     ]

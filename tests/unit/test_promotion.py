@@ -104,6 +104,18 @@ def test_what_passed_is_taken_with_its_own_variant_and_images(shop: Stack) -> No
     assert told["contracts"] == {"passed": 7} and told["simulated"] is False
 
 
+@pytest.mark.parametrize("change", [{"to": "x"}, {"simulated": "no"}, {"placed": "web"}, {"signature": [1]}])
+def test_a_line_that_is_none_of_ours_is_named_where_it_says_passed(shop: Stack, change: dict[str, Any]) -> None:
+    found = chosen(shop, line(document(shop)["id"], "passed") | change)
+    assert found.proof is None and "no form of ours" in found.refusals[0] and "canary-1" in found.refusals[0]
+
+
+def test_what_was_left_out_of_a_history_is_named(shop: Stack) -> None:
+    witness = Witness("canary-1", [], [], NOW, odd=["a line of its history: '?' cannot be right and counts for nothing"])
+    found = choose("canary", [witness], wanted(shop), Rules(), Trust(NOW, ["canary-1"]))
+    assert "canary-1: a line of its history" in found.refusals[0]
+
+
 def test_of_several_that_passed_the_newest_is_taken_whatever_failed_since(shop: Stack) -> None:
     release = document(shop)["id"]
     history = [
