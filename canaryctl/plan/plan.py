@@ -17,7 +17,7 @@ from canaryctl.plan.leftdata import Known, LeftDataError, data_problems, hidden_
 from canaryctl.plan.mounts import mount_faults
 from canaryctl.plan.ports import taken_ports
 from canaryctl.plan.release import ImageFact, Release, content_tag, tag_taken
-from canaryctl.plan.releasefiles import drifted_files, foreign_notes
+from canaryctl.plan.releasefiles import current_problems, drifted_files, foreign_notes
 from canaryctl.plan.rendering import Rendering
 from canaryctl.plan.rotation import rotation_reason, secrets_reason
 
@@ -129,6 +129,7 @@ def make_plan(
             replaces[host] = others
         problems += _ports(host, target, seen, others) + mount_problems(host, target, seen.mounts)
         notes += foreign_notes(seen, target.rendering.directory)
+        problems += current_problems(seen)
         problems += gpu_problems(seen, policies[host], wants)
         notes += [f"{host}: {one}" for one in seen.odd]
         notes += unchecked(seen, policies[host], wants)

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import errno
 import re
 from collections.abc import Mapping
 from typing import Any
 
+from canaryctl.errors import ApplyError
 from canaryctl.observe.facts import HostFacts
 
 SHORT, SHOWN = 12, 5
@@ -45,3 +47,11 @@ def foreign_notes(facts: HostFacts, directory: str) -> list[str]:
     more = f" and {len(found) - SHOWN} more" if len(found) > SHOWN else ""
     said = f"release {directory[:SHORT]} holds files that are not of it, which stay"
     return [f"{facts.host}: {said}: {', '.join(found[:SHOWN])}{more}"]
+
+
+def current_problems(facts: HostFacts) -> list[ApplyError]:
+    """What somebody has put in the place of the link `current`: it is theirs, and no release can serve from there."""
+    if f"[Errno {errno.EINVAL}]" not in facts.errors.get("state.current", ""):
+        return []
+    what = "what is at `current` beside the releases is no link: somebody has put it there"
+    return [ApplyError(what, hint="move it away, then run this again", stage="start", host=facts.host)]

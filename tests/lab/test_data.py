@@ -74,6 +74,17 @@ def test_an_environment_in_the_place_of_another_and_one_that_was_renamed(toy: To
     assert toy.deploy("renamed", "--leave-data").code == 0
 
 
+@pytest.mark.parametrize("put", ["mkdir current && echo precious >current/row", "echo precious >current"])
+def test_what_somebody_put_in_the_place_of_current_stays(toy: Toy, put: str) -> None:
+    assert toy.deploy("box").code == 0
+    host = toy.box("canary-1")
+    host.run(f"cd {toy.root} && rm current && {put}")
+    refused = toy.deploy("box")
+    assert refused.code == 6 and "current" in refused.document["error"]["what"], refused.text
+    assert toy.run("down", "box", "--yes").code == 0
+    assert "precious" in host.run(f"cat {toy.root}/current/row {toy.root}/current; true")
+
+
 @pytest.mark.parametrize("spelled", ["false", "no", "0"])
 def test_down_with_plain_ansible_keeps_volumes_whatever_spells_no(toy: Toy, spelled: str) -> None:
     assert toy.deploy("box").code == 0

@@ -121,6 +121,14 @@ def only_problem(plan: Plan) -> ApplyError:
     return problem
 
 
+def test_what_somebody_put_in_the_place_of_current_is_a_problem_before_anything_is_changed() -> None:
+    seen = document(**state(current=None), errors={"state.current": "[Errno 22] Invalid argument: '/opt/x/current'"})
+    problem = only_problem(plan_of(seen))
+    assert "`current`" in problem.what and problem.stage == "start" and problem.host == "one"
+    unreadable = document(errors={"state.current": "[Errno 13] Permission denied: '/opt/x/current'"})
+    assert plan_of(unreadable).problems == ()
+
+
 def test_a_host_that_is_as_it_should_be_needs_nothing() -> None:
     plan = plan_of(document())
     assert plan.changes == () and plan.problems == () and dict(plan.replaces) == {}
