@@ -116,7 +116,7 @@ def choose(source: str, witnesses: Sequence[Witness], wanted: Wanted, rules: Rul
         passed, witnesses, trust, lambda there: not list(_stack(source, Proof(passed, there), wanted))
     )
     if isinstance(document, str):
-        return Choice(None, (f"{_named(passed)} passed on {source}, but {document}",), tuple(doubts))
+        return Choice(None, (f"{_named(passed)} passed on {source}, but {document}{told(doubts)}",))
     proof = Proof(passed, document)
     refusals = [
         *_since(source, histories, passed),

@@ -318,13 +318,16 @@ def find_release(
     Of several the first that `fits`, if any: a signature is not over all that a release.json says.
     """
     held: dict[str, Mapping[str, Any]] = {}
+    unfit: list[str] = []
     for witness in witnesses:
         documents = [parse_release(document) for document in witness.documents]
         mine = [document for document in documents if document and document["id"] == claim.release]
         if fitting := next((document for document in mine if is_of(document, claim, trust)), None):
             held[witness.host] = fitting
-        elif mine and trust.check is None:
-            return f"the release.json of {witness.host} is not of the images that its history names"
+        elif mine:
+            unfit.append(witness.host)
+    if unfit and (trust.check is None or not held):
+        return f"the release.json of {unfit[0]} is not of the images that its history names"
     if not held:
         return "its files are on no host of it any more"
     if trust.check is None:

@@ -312,6 +312,13 @@ def test_unsigned_all_hosts_must_have_the_same_release(shop: Stack, change: dict
     assert words in "; ".join(found.refusals) and bool(found.refusals) == bool(words), found.refusals
 
 
+def test_a_release_json_of_other_images_than_were_signed_is_named(shop: Stack) -> None:
+    passed = line(document(shop)["id"], "passed", signature="good", images={"web": WEB, "db": DB})
+    other = document(shop) | {"variant": "mono"}
+    found = believed(shop, Witness("canary-1", [passed], [other], NOW, odd=["odd"]), signed=True)
+    assert "release.json of canary-1 is not of the images" in found.refusals[0] and "canary-1: odd" in found.refusals[0]
+
+
 @pytest.mark.parametrize(
     ("forged", "words"),
     [
@@ -341,7 +348,7 @@ def test_with_signers_one_signed_line_will_do_and_forged_ones_are_named(
 def test_a_release_json_of_other_images_than_were_signed_is_not_taken(shop: Stack) -> None:
     passed = line(document(shop)["id"], "passed", "10T11:00:00", signature="good", images={"web": NEW, "db": DB})
     refused = believed(shop, Witness("canary-1", [passed], [document(shop)], NOW), signed=True).refusals
-    assert len(refused) == 1 and "its files are on no host" in refused[0]
+    assert len(refused) == 1 and "the release.json of canary-1 is not of the images" in refused[0]
 
 
 def test_with_signers_one_hosts_altered_release_json_hides_no_other(shop: Stack) -> None:
