@@ -13,7 +13,7 @@ from canaryctl.observe.agent.audit import about_compose
 from canaryctl.observe.agent.collect import read_compose
 from canaryctl.observe.agent.content import Content
 from canaryctl.observe.agent.regular import LARGEST_COMPOSE, open_regular, read_below
-from canaryctl.observe.agent.state import hash_files
+from canaryctl.observe.agent.state import about_state, hash_files
 
 LABEL = "com.docker.compose.project.config_files"
 
@@ -85,7 +85,7 @@ def test_pipes_and_links_in_a_release_neither_block_nor_lead_out(root: Path) -> 
     os.mkfifo(release / "pipe")
     (release / "link").symlink_to("/etc/shadow")
     found = hash_files(str(release))
-    assert found["pipe"] == "special:" and found["link"] == "link:/etc/shadow" and len(found["compose.yml"]) == 64
+    assert found["pipe"] == "other:0" and found["link"] == "link:/etc/shadow" and len(found["compose.yml"]) == 64
     with pytest.raises(OSError, match="not a regular file"):
         open_regular(str(release / "pipe"))
 
@@ -114,3 +114,20 @@ def test_a_manifest_leads_to_no_other_file_and_ends(tmp_path: Path, document: An
     (store / ("a" * 64)).write_text(json.dumps(document))
     (tmp_path / "secret").write_text(json.dumps({"rootfs": {"diff_ids": ["secret"]}}))
     assert Content(str(tmp_path)).layers(Daemon("sha256:" + "a" * 64)) == {}  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    "name", ["history.jsonl", "secrets.env", "started.json", "migrated.json", "secrets.applied.json"]
+)
+@pytest.mark.parametrize("kind", ["pipe", "folder", "deep", "list", "text", "zeros"])
+def test_state_of_another_form_than_ours_hides_nothing_of_the_rest(root: Path, name: str, kind: str) -> None:
+    place = root / "shop" / name
+    place.unlink(missing_ok=True)
+    make = {"pipe": os.mkfifo, "folder": os.mkdir, "zeros": lambda path: path.symlink_to("/dev/zero")}
+    if kind in make:
+        make[kind](place)
+    else:
+        place.write_text({"deep": "[" * 100_000, "list": "[]", "text": '"x"'}[kind])
+    errors: dict[str, str] = {}
+    seen = about_state({"root": str(root), "stack": "shop", "nonce": "00"}, errors)
+    assert seen["current"] == "one" and list(seen["releases"]) == ["one"]

@@ -27,7 +27,8 @@ def about_state(config: dict[str, Any], errors: dict[str, str]) -> dict[str, Any
             return find()
         except FileNotFoundError:
             return otherwise
-        except (OSError, ValueError) as error:
+        except (OSError, ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
+            # Of another form than ours as well: it is told, and hides nothing of the rest.
             errors["state." + name] = str(error)
             return otherwise
 
@@ -93,7 +94,7 @@ def hash_file(path: str) -> str:
 
 def mac(nonce: str, path: str) -> str:
     """Proves to who knows the content that it is the same, and tells nobody else anything."""
-    with open(path, "rb") as file:
+    with open_regular(path) as file:
         return keyed(nonce, file.read())
 
 
@@ -109,7 +110,7 @@ def macs(key: str, path: str) -> dict[str, str]:
 
 def env_lines(path: str) -> dict[str, bytes]:
     """An env file as we write it: its lines by name."""
-    with open(path, "rb") as file:
+    with open_regular(path) as file:
         lines = [line for line in file.read().split(b"\n") if b"=" in line]
     return {line.split(b"=", 1)[0].decode("utf-8", "replace"): line for line in lines}
 
@@ -131,7 +132,7 @@ def load_json(path: str) -> Any:
 
 
 def last_lines(path: str, most: int = HISTORY_LINES) -> list[Any]:
-    with open(path, "rb") as file:
+    with open_regular(path) as file:
         file.seek(0, 2)
         size = file.tell()
         file.seek(max(0, size - max(1 << 18, most << 11)))
@@ -140,6 +141,6 @@ def last_lines(path: str, most: int = HISTORY_LINES) -> list[Any]:
     for line in lines:
         try:
             found.append(json.loads(line.decode("utf-8")))
-        except ValueError:
-            continue  # a line cut by our own window, or by a crash while it was written
+        except (ValueError, RecursionError):
+            continue  # a line cut by our own window, or by a crash while it was written; or none of ours
     return found
