@@ -129,7 +129,7 @@ def _choose(scene: Scene, source: Environment, signers: Signing, seen: Observati
             facts.state.history,
             [entry.release for entry in facts.state.releases.values() if entry.release],
             facts.time or float("inf"),
-            [said for said in facts.odd if said.startswith(("a line of its history", "the release.json"))],
+            left_out(facts),
         )
         for host, facts in seen.facts.items()
     ]
@@ -137,6 +137,15 @@ def _choose(scene: Scene, source: Environment, signers: Signing, seen: Observati
     placed = place_services(scene.stack, source, shown(scene.stack.file))
     rules = Rules(policy.max_age, policy.simulated)
     return choose(source.name, witnesses, wanted, rules, replace(trust, voters=frozenset(placed)))
+
+
+def left_out(facts: HostFacts) -> list[str]:
+    """What of a host's history and releases counts for nothing, or could not be read, in sentences."""
+    unread = {"its history": facts.errors.get("state.history"), "its releases": facts.errors.get("state.releases")}
+    return [
+        *(f"{what} cannot be read: {why}" for what, why in unread.items() if why),
+        *(said for said in facts.odd if said.startswith(("a line of its history", "the release.json"))),
+    ]
 
 
 def _demand(scene: Scene, found: Choice, seen: Observation) -> Proof:

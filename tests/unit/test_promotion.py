@@ -16,7 +16,7 @@ from canaryctl.config.environment import Environment
 from canaryctl.config.policy import Policy
 from canaryctl.config.stack import Stack, load_stack
 from canaryctl.errors import ConfigError, HostError
-from canaryctl.observe.facts import HostFacts, ImageFacts
+from canaryctl.observe.facts import HostFacts, ImageFacts, parse
 from canaryctl.plan.release import ImageFact, make_release
 from canaryctl.plan.verdicts import Signed, Trust, Verdict, Witness, proofs, read_histories
 from canaryctl.promotion import Choice, Rules, Wanted, choose, demand_chain, lines_of
@@ -24,6 +24,7 @@ from canaryctl.record.history import history_line
 from canaryctl.record.page import render_html
 from canaryctl.record.report import render_markdown
 from canaryctl.steps import promoting
+from canaryctl.steps.promoting import left_out
 
 NOW = datetime(2026, 3, 10, 12, tzinfo=UTC).timestamp()
 WEB, DB, NEW = (f"sha256:{digit * 64}" for digit in "abc")
@@ -108,6 +109,14 @@ def test_what_passed_is_taken_with_its_own_variant_and_images(shop: Stack) -> No
 def test_a_line_that_is_none_of_ours_is_named_where_it_says_passed(shop: Stack, change: dict[str, Any]) -> None:
     found = chosen(shop, line(document(shop)["id"], "passed") | change)
     assert found.proof is None and "no form of ours" in found.refusals[0] and "canary-1" in found.refusals[0]
+
+
+def test_a_history_that_cannot_be_read_is_no_empty_one() -> None:
+    seen = parse("one", {"errors": {"state.history": "no file", "disks": "x"}, "state": {"history": [7]}})
+    assert [said.partition(":")[0] for said in left_out(seen)] == [
+        "its history cannot be read",
+        "a line of its history",
+    ]
 
 
 def test_what_was_left_out_of_a_history_is_named(shop: Stack) -> None:
