@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 from canaryctl.deliver.docker import images_by_id
@@ -13,6 +14,7 @@ from canaryctl.plan.back import Back, back_from
 from canaryctl.plan.plan import Plan, Target
 from canaryctl.plan.release import ImageFact, Release, canonical, recorded_image
 from canaryctl.plan.rendering import Rendering
+from canaryctl.record.store import stored_runs
 from canaryctl.steps import backups, signing, stages
 from canaryctl.steps import images as push_steps
 from canaryctl.steps.backups import Backup, Schema
@@ -22,6 +24,8 @@ HOW_ON = (
     "to go back with the database: canaryctl rollback ENV --restore-database (what was written since its backup is "
     "lost); or mend the release and deploy again"
 )
+# Commands whose release this machine made or was promoted, and which hosts only received.
+_FROM_HERE = ("deploy", "push", "render", "migrate", "start")
 _SERVING = {"migrate", "start", "rollback", "restore", "down"}  # stages after which a host may serve something else
 
 
@@ -90,11 +94,13 @@ def _found(work: Work, back: Back, hosts: Sequence[str]) -> Release:
     recorded = document["images"]
     wanted = sorted({name for names in lacking.values() for name in names})
     here = images_by_id({name: (recorded[name]["id"], (recorded[name]["tag"],)) for name in wanted})
+    here = _deployed_from_here(work.scene.project.runs, work.scene.stack.stack, here)
     published = _published(work, {name: recorded[name] for name in wanted if name not in here}, list(lacking))
     for host, names in lacking.items():
         if gone := [name for name in names if name not in here and name not in published]:
             raise ApplyError(
-                f"the release cannot come back: {', '.join(gone)} was removed from the host and is not on this machine",
+                f"the release cannot come back: {', '.join(gone)} was removed from the host, and this machine has not "
+                "got it or has never deployed it",
                 hint=f"load what has these ids here or there: {', '.join(recorded[name]['id'] for name in gone)}",
                 stage="rollback",
                 host=host,
@@ -105,6 +111,22 @@ def _found(work: Work, back: Back, hosts: Sequence[str]) -> Release:
     }
     services = {service: found[name] for service, name in document["services"].items()}
     return Release(str(document["id"]), work.scene.stack.stack, str(document["variant"]), services, {})
+
+
+def _deployed_from_here(runs: Path, stack: str, images: Mapping[str, ImageFact]) -> dict[str, ImageFact]:
+    """Those that a run of this machine has deployed: a host may name the identity of any image that it knows of.
+
+    What runs of other commands recorded does not count: hosts said it.
+    """
+    known: set[str] = set()
+    for run in stored_runs(runs):
+        if {image.id for image in images.values()} <= known:
+            break
+        document = run.document
+        if document["stack"] == stack and document["command"] in _FROM_HERE:
+            recorded = (document["release"] or {}).get("images") or {}
+            known |= {str(image.get("id")) for image in recorded.values()}
+    return {name: image for name, image in images.items() if image.id in known}
 
 
 def _published(work: Work, images: Mapping[str, Mapping[str, Any]], hosts: Sequence[str]) -> dict[str, ImageFact]:

@@ -1,110 +1,47 @@
-"""Images that hosts lack on the way back: each host has its own release's, and one that cannot stops no other."""
+"""Which images of this machine a rollback may send to a host that says it lacks them."""
 
 from __future__ import annotations
 
-from types import SimpleNamespace
+import json
+from pathlib import Path
 from typing import Any
 
-import pytest
+from canaryctl.plan.release import ImageFact
+from canaryctl.record.document import new_document
+from canaryctl.steps.rolling import _deployed_from_here
 
-from canaryctl.errors import ApplyError, ConfigError, HostError, LockedError
-from canaryctl.observe.facts import HostFacts, ImageFacts
-from canaryctl.plan.back import Back, Step
-from canaryctl.plan.release import Release, content_tag, recorded_image
-from canaryctl.steps import rolling
-
-A, B = "a" * 64, "b" * 64
+OURS, OTHERS = "sha256:" + "a" * 64, "sha256:" + "b" * 64
 
 
-def document(digit: str, name: str = "web") -> dict[str, Any]:
-    image = {"id": f"sha256:{digit * 64}", "tag": "t"}
-    image["tag"] = content_tag("shop", recorded_image(name, image))
-    return {"id": digit * 64, "variant": "only", "services": {"web": name}, "images": {name: image}}
+def record(runs: Path, number: int, command: str, stack: str, identity: str) -> None:
+    folder = runs / "prod" / f"20261130T08{number:02}00Z-{command}-0000"
+    folder.mkdir(parents=True)
+    release: dict[str, Any] = {"id": "c" * 64, "images": {"web": {"id": identity}}, "services": {}, "migration": None}
+    known = {"id": folder.name, "command": command, "environment": "prod", "stack": stack, "release": release}
+    document = new_document(**known, verdict="passed", finished="2026-11-30T08:00:00Z")
+    (folder / "run.json").write_text(json.dumps(document))
 
 
-def back(**documents: dict[str, Any]) -> Back:
-    steps = {
-        host: Step(host, f"{found['id']}-00000000", "shop-prod", ("web",), images=found["images"], release=found)
-        for host, found in documents.items()
+def sent(runs: Path) -> set[str]:
+    images = {
+        name: ImageFact(name=name, id=identity, reference="", size=1, layers=(), platform="linux/amd64")
+        for name, identity in {"web": OURS, "other": OTHERS}.items()
     }
-    return Back(list(documents.values())[-1], steps)
+    return set(_deployed_from_here(runs, "shop", images))
 
 
-class Hosts:
-    """What the steps share, of hosts without images; `here` is what this machine has, `breaks` where a push fails."""
-
-    def __init__(self, monkeypatch: pytest.MonkeyPatch, here: str, breaks: str = "", fault: Any = None) -> None:
-        self.facts = {host: HostFacts(host) for host in "xyz"}
-        self.sent: dict[str, str] = {}
-        self.targets: dict[str, Any] = {}
-        self.failures: dict[str, HostError] = {}
-        self.warnings: list[str] = []
-        self.run = SimpleNamespace(warn=lambda what, where, hint: self.warnings.append(f"{where}: {what}"))
-        policy = SimpleNamespace(delivery="auto", registries=())
-        self.scene = SimpleNamespace(
-            stack=SimpleNamespace(stack="shop", images={}),
-            policy=policy,
-            policies=dict.fromkeys("xyz", policy),
-            registries=None,
-        )
-
-        def found(wanted: dict[str, tuple[str, Any]]) -> dict[str, Any]:
-            known = {name: identity for name, (identity, _) in wanted.items() if identity[7] in here}
-            return {name: recorded_image(name, {"id": identity, "tag": "t"}) for name, identity in known.items()}
-
-        def push(work: Any, hosts: list[str], release: Release) -> None:
-            for host in hosts:
-                image = release.services["web"]
-                if host not in breaks:
-                    self.sent[host] = image.id
-                    self.facts[host] = HostFacts(host, images=(ImageFacts(image.id, (content_tag("shop", image),)),))
-            if set(breaks) & set(hosts):
-                raise fault
-
-        monkeypatch.setattr(rolling, "images_by_id", found)
-        monkeypatch.setattr(rolling.push_steps, "push", push)
-
-    def observe(self) -> None:
-        pass
+def test_what_a_deploy_from_here_had_may_be_sent_again(tmp_path: Path) -> None:
+    record(tmp_path, 1, "deploy", "shop", OURS)
+    assert sent(tmp_path) == {"web"}
 
 
-def test_each_host_gets_the_images_of_its_own_release(monkeypatch: pytest.MonkeyPatch) -> None:
-    hosts: Any = Hosts(monkeypatch, here="ab")
-    way = back(x=document("a"), y=document("b", "other"), z=document("a"))
-    rolling.find_images(hosts, way)
-    assert rolling.bring_images(hosts, way) == way
-    assert hosts.sent == {"x": f"sha256:{A}", "y": f"sha256:{B}", "z": f"sha256:{A}"}
+def test_no_image_of_another_stack_and_none_that_only_hosts_named(tmp_path: Path) -> None:
+    record(tmp_path, 1, "deploy", "shop", OURS)
+    record(tmp_path, 2, "deploy", "payroll", OTHERS)
+    record(tmp_path, 3, "rollback", "shop", OTHERS)
+    record(tmp_path, 4, "probe", "shop", OTHERS)
+    assert sent(tmp_path) == {"web"}
 
 
-def test_a_host_that_cannot_come_back_stops_no_other(monkeypatch: pytest.MonkeyPatch) -> None:
-    hosts: Any = Hosts(monkeypatch, here="a")
-    way = back(x=document("a"), y=document("b"))
-    with pytest.raises(ApplyError, match="cannot come back"):
-        rolling.find_images(hosts, way)
-    with pytest.raises(ApplyError):
-        rolling.bring_images(hosts, way)
-    assert set(rolling.bring_images(hosts, way, leave=True).steps) == {"x"}
-    assert "y: not rolled back" in hosts.warnings[0] and len(hosts.warnings) == 1
-    with pytest.raises(ApplyError):
-        rolling.bring_images(hosts, back(y=document("b")), leave=True)
-
-
-def test_a_host_that_breaks_a_transfer_stops_no_other(monkeypatch: pytest.MonkeyPatch) -> None:
-    hosts: Any = Hosts(monkeypatch, here="a", breaks="y", fault=HostError("it broke", "y"))
-    way = back(x=document("a"), y=document("a"), z=document("a"))
-    assert set(rolling.bring_images(hosts, way, leave=True).steps) == {"x", "z"}
-    lost: Any = Hosts(monkeypatch, here="a", breaks="y", fault=LockedError("another's", "y"))
-    with pytest.raises(LockedError):
-        rolling.bring_images(lost, way, leave=True)
-
-
-def test_a_source_in_no_registry_of_the_stack_stops_no_other(monkeypatch: pytest.MonkeyPatch) -> None:
-    hosts: Any = Hosts(monkeypatch, here="a")
-    evil = document("b")
-    evil["images"]["web"]["source"] = f"evil.example/web@sha256:{B}"
-    monkeypatch.setattr(rolling, "recorded_images", lambda stack, images, **_: _refuse() if images else {})
-    assert set(rolling.bring_images(hosts, back(x=document("a"), y=evil), leave=True).steps) == {"x"}
-
-
-def _refuse() -> dict[str, Any]:
-    raise ConfigError("is no registry of this stack", "stack.yml", "look at that host")
+def test_nothing_without_a_record(tmp_path: Path) -> None:
+    assert sent(tmp_path / "none") == set()
