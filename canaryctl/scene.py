@@ -126,7 +126,7 @@ class Scene:
     @cached_property
     def files(self) -> StackFiles:
         """The compose template and the assets."""
-        return read_stack_files(self.stack)
+        return read_stack_files(self.stack, self.project.operators_folders)
 
     @cached_property
     def release(self) -> Release:

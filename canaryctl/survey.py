@@ -102,7 +102,7 @@ def complete(found: Survey) -> None:
     found.inventory = _inventory(request.project.inventories / request.environment, request.vault_password_file)
     if found.stack:
         with found.noting("stack"):
-            found.files = read_stack_files(found.stack)
+            found.files = read_stack_files(found.stack, request.project.operators_folders)
     if found.environment:
         _place(found, found.environment)
 

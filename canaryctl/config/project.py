@@ -31,6 +31,11 @@ class Project:
     hooks: Path | None = None
     named: bool = True
 
+    @property
+    def operators_folders(self) -> tuple[Path, ...]:
+        """Folders of which nothing is the stack's, wherever they lie."""
+        return (self.inventories, self.runs, *((self.hooks,) if self.hooks else ()))
+
     def environments(self) -> list[str]:
         """Names of the environments there are, sorted."""
         if not self.inventories.is_dir():

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -32,14 +32,21 @@ class StackFiles:
         return {self.compose: self.template.encode(), **self.assets}
 
 
-def read_stack_files(stack: Stack) -> StackFiles:
+def read_stack_files(stack: Stack, operators: Iterable[Path] = ()) -> StackFiles:
     """Read the compose template and every file of the assets, each once. Links are followed below the stack's folder.
+
+    Args:
+        operators: folders of the operator (inventories, evidence, hooks) that may lie in the stack's: nothing in them
+            is the stack's. One that the stack's folder lies in says nothing.
 
     Raises:
         ConfigError: one cannot be read, leads out of the stack's folder or is no file, or the assets are too many or
             too big to be copied with every release.
     """
+    root = stack.directory.resolve()
+    kept = [folder for folder in (path.resolve() for path in operators) if not root.is_relative_to(folder)]
     source = stack.directory / stack.compose
+    _require_the_stacks(stack, stack.compose, "the compose file", kept)
     content = read_below(stack.directory, stack.compose, what="the compose file", most=LARGEST_TEXT)
     template = decoded(content, source)
     assets: dict[str, bytes] = {}
@@ -49,6 +56,7 @@ def read_stack_files(stack: Stack) -> StackFiles:
             name = path.relative_to(stack.directory).as_posix()
             if name in assets:
                 continue
+            _require_the_stacks(stack, name, "the asset", kept)
             if len(assets) == MOST:
                 raise _too_much(stack, f"there are more than {MOST} assets")
             if path.stat().st_size > room:
@@ -56,6 +64,17 @@ def read_stack_files(stack: Stack) -> StackFiles:
             assets[name] = read_below(stack.directory, name, what="the asset", most=room)
             room -= len(assets[name])
     return StackFiles(template=template, assets=assets, compose=stack.compose)
+
+
+def _require_the_stacks(stack: Stack, name: str, what: str, kept: Iterable[Path]) -> None:
+    real = resolve_below(stack.directory, name, what=what)
+    for folder in kept:
+        if real.is_relative_to(folder):
+            raise ConfigError(
+                f"{what} '{name}' lies in {shown(folder)}, which is the operator's and goes to no host",
+                shown(stack.file),
+                "name just the files and folders that the stack needs",
+            )
 
 
 def _too_much(stack: Stack, what: str) -> ConfigError:

@@ -160,3 +160,17 @@ class TestBuild:
 
     def test_an_argument_that_no_image_has_is_refused(self, folder: Path) -> None:
         assert "OTHER" in why(lambda: build_images(load(folder), ["web"], print, granted={"OTHER": "1"})).what
+
+
+def test_nothing_in_the_operators_folders_is_the_stacks(folder: Path) -> None:
+    """A stack in the project's own folder could else ship its inventories with `assets: [.]`, or by a link."""
+    inventories = folder / "rules/inventories"
+    (inventories / "prod").mkdir(parents=True)
+    (inventories / "prod/hosts.yml").write_text("password: hunter2\n")
+    error = why(lambda: read_stack_files(load(folder), [inventories]))
+    assert "rules/inventories/prod/hosts.yml" in error.what and error.where
+
+    inventories.rename(folder / "inventories")
+    put(folder / "rules/link.yml", "../inventories/prod/hosts.yml")
+    assert "rules/link.yml" in why(lambda: read_stack_files(load(folder), [folder / "inventories"])).what
+    assert read_stack_files(load(folder), [folder, folder.parent]).assets  # named by --inventories: around the stack
