@@ -25,6 +25,8 @@ def variables_file(extravars: Mapping[str, Any]) -> str:
     Raises:
         ApplyError: a key is one of Ansible's marks, or the values are no JSON.
     """
+    for key in extravars:
+        _require_plain(key, "extravars")
     marked = {key: value if key in TEMPLATES else _marked(value, key) for key, value in extravars.items()}
     # Where Ansible cannot read a file as JSON it tries YAML, which would take the marks for data and the strings for
     # templates. YAML refuses tabs.
@@ -39,12 +41,16 @@ def _marked(value: Any, where: str) -> Any:
         return {_MARK: _encodable(value)}
     if isinstance(value, Mapping):
         for key in value:
-            if str(key).startswith("__ansible"):
-                raise ApplyError(f"the name {str(key)[:40]!r} would mean something to Ansible", where)
+            _require_plain(key, where)
         return {_encodable(str(key)): _marked(item, where) for key, item in value.items()}
     if isinstance(value, (list, tuple)):
         return [_marked(item, where) for item in value]
     return value
+
+
+def _require_plain(key: Any, where: str) -> None:
+    if str(key).startswith("__ansible"):
+        raise ApplyError(f"the name {str(key)[:40]!r} would mean something to Ansible", where)
 
 
 def _encodable(text: str) -> str:

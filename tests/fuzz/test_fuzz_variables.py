@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from canaryctl.apply.variables import variables_file
 from canaryctl.config.pins import TEMPLATES
 from canaryctl.config.stack import Stack
+from canaryctl.errors import ApplyError
 
 VARIABLES = {
     "canary_stack": "toy",
@@ -64,6 +65,14 @@ def written(variables: Any) -> None:
 def test_every_string_of_whatever_is_passed_is_marked(value: Any) -> None:
     if isinstance(value, dict):
         written({str(key): item for key, item in value.items()})
+
+
+@pytest.mark.parametrize(
+    "variables", [{"__ansible_vault": {"a": "b"}}, {"canary_hosts": {"__ansible_unsafe": "{{ x }}"}}]
+)
+def test_no_name_that_ansible_reads_as_a_mark_of_its_own(variables: dict[str, Any]) -> None:
+    with pytest.raises(ApplyError):
+        variables_file(variables)
 
 
 def test_a_lookup_in_any_string_of_a_stack_is_marked() -> None:
