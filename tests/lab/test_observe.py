@@ -110,22 +110,24 @@ def test_docker_is_seen_in_full(pool: Connections, hosts: dict[str, Host], box: 
 
 
 def test_the_state_of_a_stack_is_read_as_root(pool: Connections, hosts: dict[str, Host]) -> None:
+    identity = "a1" * 32
+    release = f"{identity}-0123abcd"  # names of another form are not believed
     sudo(
         pool,
         "canary-1",
-        "base=/opt/obstest/obstest; mkdir -p $base/releases/r1/assets;"
-        ' echo \'{"id": "r1"}\' >$base/releases/r1/release.json;'
-        " echo a >$base/releases/r1/assets/a; ln -sfn releases/r1 $base/current;"
+        f"base=/opt/obstest/obstest; there=$base/releases/{release}; mkdir -p $there/assets;"
+        f' echo \'{{"id": "{identity}"}}\' >$there/release.json;'
+        f" echo a >$there/assets/a; ln -sfn releases/{release} $base/current;"
         " (umask 077; printf 'A=b\\n' >$base/secrets.env); echo '{\"what\": \"deploy\"}' >$base/history.jsonl",
     )
     try:
         state = observe(pool, [hosts["canary-1"]], stack="obstest", nonce="ab12").facts["canary-1"].state
-        assert state.current == "r1" and state.current_release == {"id": "r1"}
-        assert set(state.releases["r1"].files) == {"release.json", "assets/a"}
+        assert state.current == release and (state.current_release or {})["id"] == identity
+        assert set(state.releases[release].files) == {"release.json", "assets/a"}
         assert state.secrets == secrets_mac("ab12", b"A=b\n") and state.history == ({"what": "deploy"},)
         plain = Host("canary-1", (), {**hosts["canary-1"].vars, "ansible_become": False})
         found = observe(pool, [plain], stack="obstest", nonce="ab12").facts["canary-1"]
-        assert found.become == "none" and "state.secrets" in found.errors and found.state.current == "r1"
+        assert found.become == "none" and "state.secrets" in found.errors and found.state.current == release
     finally:
         sudo(pool, "canary-1", "rm -r /opt/obstest")
 
