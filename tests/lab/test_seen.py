@@ -96,7 +96,8 @@ def test_history_has_one_row_for_both_hosts(toy: Toy) -> None:
     assert [(row["what"], row["verdict"]) for row in rows][:2] == [("verdict", "passed"), ("deploy", None)]
     assert rows[0]["hosts"] == ["canary-1", "staging-core"] and rows[0]["time"] >= rows[1]["time"]
     said = toy.run("history", "one", "--limit-lines", "1").out
-    assert len(said.splitlines()) == 1 and rows[0]["to"][:12] in said and rows[0]["to"][:13] not in said
+    row, signer = said.splitlines()
+    assert signer.startswith("    signed by ") and rows[0]["to"][:12] in row and rows[0]["to"][:13] not in said
 
 
 def test_status_shows_every_environment(toy: Toy, box: Callable[[str], Box]) -> None:
@@ -154,7 +155,8 @@ def test_exec_gives_output_apart_and_the_exit_code(toy: Toy, lab_env: dict[str, 
 
 @pytest.mark.parametrize("transport", ["auto", "openssh"])
 def test_exec_from_a_terminal_has_one_in_the_container(toy: Toy, lab_env: dict[str, str], transport: str) -> None:
-    back = toy.edit("inventories/one/group_vars/all/policy.yml", "{", f'{{"canary_transport": "{transport}", ')
+    rules = "inventories/one/group_vars/all/policy.yml"
+    back = toy.edit(rules, '{"canary_provision"', f'{{"canary_transport": "{transport}", "canary_provision"')
     ours, theirs = pty.openpty()
     fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 40, 123, 0, 0))
     before = termios.tcgetattr(theirs)
@@ -217,7 +219,8 @@ def test_a_pre_hook_that_refuses_stops_before_any_change(toy: Toy, ctl: Ctl) -> 
 def test_hooks_run_in_order_and_a_late_one_after_the_deploy_only_warns(toy: Toy) -> None:
     hook(toy, "pre-deploy", 'echo "pre $CANARYCTL_ENVIRONMENT $CANARYCTL_RUN" >> order')
     hook(toy, "post-deploy", "echo post >> order; sleep 60")
-    policy = toy.edit("inventories/one/group_vars/all/policy.yml", "{", '{"canary_hook_timeout": "1s", ')
+    rules = "inventories/one/group_vars/all/policy.yml"
+    policy = toy.edit(rules, '{"canary_provision"', '{"canary_hook_timeout": "1s", "canary_provision"')
     try:
         done = toy.deploy("one")
     finally:
