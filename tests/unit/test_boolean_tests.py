@@ -64,7 +64,12 @@ def test_down_keeps_volumes_whatever_spells_no(given: Any, volumes: bool) -> Non
     tasks = yaml.safe_load((ROOT / "roles/stack_release/tasks/down.yml").read_text())
     argv = next(task["ansible.builtin.command"]["argv"] for task in tasks if "ansible.builtin.command" in task)
     paths = next(task["loop"] for task in tasks if "ansible.builtin.file" in task)
-    known = {"stack_release_project": "p", "stack_release_root": "/r", "stack_release_marker_file": "/r/migrated.json"}
+    known: dict[str, Any] = {
+        "stack_release_project": "p",
+        "stack_release_root": "/r",
+        "stack_release_marker_file": "/r/migrated.json",
+    }
+    known |= {"stack_release_current": {"stat": {"islnk": True}}}
     assert ("--volumes" in render(argv, stack_release_down_volumes=given, **known)) is volumes
     assert ("/r/migrated.json" in render(paths, stack_release_down_volumes=given, **known)) is volumes
 

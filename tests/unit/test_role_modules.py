@@ -15,6 +15,7 @@ from typing import Any
 import jinja2
 import pytest
 import yaml
+from ansible.plugins.filter.core import FilterModule
 
 from canaryctl.plan.cuda import minimum_driver
 
@@ -121,6 +122,7 @@ def render_repo(**variables: Any) -> str:
     values |= {"nvidia_container_toolkit_repository": {"RedHat": "https://mirror.example/rpm/$basearch"}, **variables}
     template = (TOOLKIT / "templates" / "nvidia-container-toolkit.repo.j2").read_text()
     environment = jinja2.Environment(undefined=jinja2.StrictUndefined, trim_blocks=True, autoescape=False)  # noqa: S701
+    environment.filters["bool"] = FilterModule().filters()["bool"]
     return environment.from_string(template).render(values)
 
 
