@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from canaryctl.plan.release import ImageFact
 from canaryctl.record.document import new_document
+from canaryctl.record.store import StoredRun, stored_runs
+from canaryctl.steps import rolling
 from canaryctl.steps.rolling import _deployed_from_here
 
 OURS, OTHERS = "sha256:" + "a" * 64, "sha256:" + "b" * 64
@@ -45,3 +50,17 @@ def test_no_image_of_another_stack_and_none_that_only_hosts_named(tmp_path: Path
 
 def test_nothing_without_a_record(tmp_path: Path) -> None:
     assert sent(tmp_path / "none") == set()
+
+
+def test_evidence_that_may_not_be_read_keeps_nobody_from_going_back(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def read(runs: Path, environment: str | None = None) -> Iterator[StoredRun]:
+        if environment != "prod":
+            raise PermissionError(13, "Permission denied", str(runs))
+        return stored_runs(runs, environment)
+
+    (tmp_path / "canary").mkdir()
+    record(tmp_path, 1, "deploy", "shop", OURS)
+    monkeypatch.setattr(rolling, "stored_runs", read)
+    assert sent(tmp_path) == {"web"}
