@@ -17,10 +17,10 @@ import sys
 import time
 from typing import Any
 
-from canaryctl.observe.agent.docker import Docker, DockerError, open_docker
-from canaryctl.observe.agent.gpu import about_gpus, start_gpu_programs
-from canaryctl.observe.agent.gpuwatch import boot_time, kernel_log, parse_xids
-from canaryctl.observe.agent.system import about_cpu, about_memory, about_os
+from canaryctl.agent.read.docker import Docker, DockerError, open_docker
+from canaryctl.agent.read.gpu import about_gpus, start_gpu_programs
+from canaryctl.agent.read.gpuwatch import boot_time, kernel_log, parse_xids
+from canaryctl.agent.read.system import about_cpu, about_memory, about_os
 from canaryctl.probe.incontainer.gpu_rules import in_words, judge_gpu
 from canaryctl.probe.incontainer.gpu_shape import read_gpu_answer
 

@@ -9,7 +9,7 @@ from functools import cache
 
 from canaryctl.audit.model import Found, HostSetup, Setup, Severity
 from canaryctl.errors import ConfigError, HostError
-from canaryctl.observe.facts import HostFacts
+from canaryctl.facts.host import HostFacts
 
 OfHost = Callable[[HostFacts, HostSetup], Iterable[Found]]
 OfUnreachable = Callable[[HostError, HostSetup], Iterable[Found]]

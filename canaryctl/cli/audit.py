@@ -15,7 +15,7 @@ from canaryctl.cli.options import choose, takes
 from canaryctl.cli.output import Printer, print_error, print_json, print_result
 
 if TYPE_CHECKING:
-    from canaryctl.scene import Request
+    from canaryctl.plan.deployment import Request
 
 
 class AuditOutput(StrEnum):
@@ -50,13 +50,13 @@ def audit(
     ] = None,
 ) -> None:
     """Find what is wrong with an environment, on its hosts and in its files. Changes nothing."""
-    from canaryctl import auditing
     from canaryctl.cli.progress import make_progress
+    from canaryctl.commands import audit
 
-    options = auditing.AuditOptions(offline, fail_on, tuple(ignore or ()), compare)
+    options = audit.AuditOptions(offline, fail_on, tuple(ignore or ()), compare)
     quiet = output not in (AuditOutput.TEXT, AuditOutput.NDJSON)
     with make_progress("json" if quiet else output.value) as progress:
-        document = auditing.audit(request, options, [progress])
+        document = audit.audit(request, options, [progress])
     _print(document, output)
     raise typer.Exit(int(document["exit_code"]))
 
@@ -72,7 +72,7 @@ def _print(document: Mapping[str, Any], output: AuditOutput) -> None:
 
         print_json(to_sarif(document["findings"], all_rules().values(), __version__))
     elif output is AuditOutput.MARKDOWN:
-        from canaryctl.record.report import render_findings_markdown
+        from canaryctl.evidence.report import render_findings_markdown
 
         Printer(sys.stdout).line(render_findings_markdown(document))
     else:

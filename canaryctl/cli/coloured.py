@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from canaryctl.cli.output import Printer, field
-from canaryctl.logs import LogLine
+from canaryctl.commands.logs import LogLine
 
 # Red is left to errors, and black and white to the terminal's own text.
 _COLOURS = ("36", "33", "32", "35", "34", "96", "93", "92", "95", "94")

@@ -36,9 +36,9 @@ def compare(
     One run alone (the newest, if none is named) is compared with its baseline, or else with the run before it in the
     same environment.
     """
-    from canaryctl.record.compare import compare as compare_documents
-    from canaryctl.record.reading import damage_told
-    from canaryctl.record.store import two_runs
+    from canaryctl.evidence.compare import compare as compare_documents
+    from canaryctl.evidence.reading import damage_told
+    from canaryctl.evidence.store import two_runs
 
     first, second = two_runs(opt.runs_dir(runs), a, b)
     with damage_told(second.path), damage_told(first.path):
@@ -48,8 +48,8 @@ def compare(
         elif output is CompareOutput.TEXT:
             print_comparison(comparison, Printer(sys.stdout))
         else:
-            from canaryctl.record.page import render_comparison_html
-            from canaryctl.record.report import render_comparison_markdown
+            from canaryctl.evidence.page import render_comparison_html
+            from canaryctl.evidence.report import render_comparison_markdown
 
             render = render_comparison_html if output is CompareOutput.HTML else render_comparison_markdown
             sys.stdout.buffer.write(render(comparison).encode("utf-8", "backslashreplace"))
@@ -57,7 +57,7 @@ def compare(
 
 def print_comparison(comparison: dict[str, Any], to: Printer) -> None:
     """Tables under each other, their columns in line."""
-    from canaryctl.record.sidebyside import tables
+    from canaryctl.evidence.sidebyside import tables
 
     found = tables(comparison)
     lines = [line for table in found for line in table.lines]

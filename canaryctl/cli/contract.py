@@ -11,8 +11,8 @@ from canaryctl.cli import options as opt
 from canaryctl.cli.output import Output, Printer, field, print_json
 
 if TYPE_CHECKING:
+    from canaryctl.commands.contract import Examined
     from canaryctl.contract import Row
-    from canaryctl.examine import Examined
 
 
 def contract(
@@ -30,11 +30,11 @@ def contract(
     """Check the images on this machine against their contracts, by running them. Exit 1 where one is broken."""
     import sys
 
-    from canaryctl import examine
+    from canaryctl.commands import contract
     from canaryctl.config.project import load_project
 
     project = load_project(stack=stack)
-    examined = examine.examine(project, images or (), variant, opt.chosen_images(image), remembered=not no_cache)
+    examined = contract.examine(project, images or (), variant, opt.chosen_images(image), remembered=not no_cache)
     if output is Output.TEXT:
         _print(examined, Printer(sys.stdout))
     else:

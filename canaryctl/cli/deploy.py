@@ -14,8 +14,8 @@ from canaryctl.cli.output import Output, Printer, print_beside, print_plan, prin
 from canaryctl.cli.promotion import print_promotion
 
 if TYPE_CHECKING:
+    from canaryctl.plan.deployment import Request
     from canaryctl.plan.plan import Change, Plan
-    from canaryctl.scene import Request
 
 
 @takes(
@@ -52,7 +52,7 @@ def deploy(
     ] = None,
 ) -> None:
     """Validate the images on an environment: observe, plan, apply, probe, collect, record."""
-    from canaryctl import pipeline
+    from canaryctl.deploy import sequence
     from canaryctl.errors import ConfigError
 
     if request.check and baseline is not None:
@@ -66,7 +66,7 @@ def deploy(
     elif baseline is not None:
         _with_baseline(request, baseline, output)
     else:
-        _run(output, lambda listeners: pipeline.deploy(request, listeners, _confirm(request.yes, output)))
+        _run(output, lambda listeners: sequence.deploy(request, listeners, _confirm(request.yes, output)))
 
 
 @takes("variant", "image", "diff", "leave_data", "force", "reason")
@@ -78,9 +78,9 @@ def plan(request: Request, output: Output) -> None:
 @takes("runs", "check", "diff", "yes", "allow_docker_restart", "wait", "break_lock")
 def provision(request: Request, output: Output) -> None:
     """Install what hosts lack to run containers: Docker and compose, and NVIDIA's toolkit on GPU hosts."""
-    from canaryctl import pipeline
+    from canaryctl.deploy import sequence
 
-    _run(output, lambda listeners: pipeline.provision(request, listeners))
+    _run(output, lambda listeners: sequence.provision(request, listeners))
 
 
 @takes("runs", "variant", "image", "check", "yes", "no_contract", "force", "reason", "wait", "break_lock")
@@ -132,7 +132,7 @@ def probe(
     ] = None,
 ) -> None:
     """Judge what an environment serves now. Changes nothing."""
-    from canaryctl import pipeline
+    from canaryctl.deploy import sequence
     from canaryctl.errors import ConfigError
 
     if watch:
@@ -140,15 +140,15 @@ def probe(
     elif every is not None:
         raise ConfigError("--every says how often --watch probes", "--every", "add --watch, or leave --every out")
     else:
-        _run(output, lambda listeners: pipeline.probe(request, listeners))
+        _run(output, lambda listeners: sequence.probe(request, listeners))
 
 
 @takes("runs")
 def collect(request: Request, output: Output) -> None:
     """Bring logs, container state and facts of every host home."""
-    from canaryctl import pipeline
+    from canaryctl.deploy import sequence
 
-    _run(output, lambda listeners: pipeline.collect(request, listeners))
+    _run(output, lambda listeners: sequence.collect(request, listeners))
 
 
 @takes("runs", "probes", "yes", "restore_database", "wait", "break_lock")
@@ -162,9 +162,9 @@ def rollback(
     ] = None,
 ) -> None:
     """Bring back the newest other release that passed on an environment, and judge it."""
-    from canaryctl import pipeline
+    from canaryctl.deploy import sequence
 
-    _run(output, lambda listeners: pipeline.rollback(request, to, listeners, _confirm(request.yes, output)))
+    _run(output, lambda listeners: sequence.rollback(request, to, listeners, _confirm(request.yes, output)))
 
 
 @takes("runs", "yes", "wait", "break_lock")
@@ -180,8 +180,8 @@ def down(
     ] = None,
 ) -> None:
     """Stop an environment's services and remove their containers. Data and images stay, unless --volumes."""
-    from canaryctl import pipeline
     from canaryctl.cli.volumes import demand_confirmation
+    from canaryctl.deploy import sequence
     from canaryctl.errors import ConfigError
 
     if confirm_volumes is not None and not volumes:
@@ -190,11 +190,11 @@ def down(
         raise ConfigError("not confirmed, nothing was changed", "", "answer yes, or pass --yes")
     if volumes:
         demand_confirmation(request.environment, confirm_volumes)
-    _run(output, lambda listeners: pipeline.down(request, listeners, volumes=volumes))
+    _run(output, lambda listeners: sequence.down(request, listeners, volumes=volumes))
 
 
 def _with_baseline(request: Request, variant: str, output: Output) -> None:
-    from canaryctl import baseline
+    from canaryctl.deploy import baseline
 
     found: list[dict[str, Any]] = []
 
@@ -220,20 +220,20 @@ def _rate(text: str) -> float:
 
 
 def _watch(request: Request, output: Output, every: float) -> None:
-    from canaryctl import pipeline
     from canaryctl.cli.watch import make_watch
-    from canaryctl.steps.watching import Watching
+    from canaryctl.deploy import sequence
+    from canaryctl.deploy.watching import Watching
 
     with make_watch(output) as progress:
-        document = pipeline.probe(request, [progress], Watching(every, progress.tell))
+        document = sequence.probe(request, [progress], Watching(every, progress.tell))
     _leave(document, output)
 
 
 def _dry_run(request: Request, output: Output) -> None:
-    from canaryctl import pipeline
     from canaryctl.cli.output import print_error, print_json
+    from canaryctl.deploy import sequence
 
-    hosts, failures = pipeline.bytes_to_push(request)
+    hosts, failures = sequence.bytes_to_push(request)
     if output is Output.TEXT:
         to = Printer(sys.stdout)
         for host, found in hosts.items():
@@ -249,19 +249,19 @@ def _dry_run(request: Request, output: Output) -> None:
 
 
 def _stage(name: str, request: Request, output: Output) -> None:
-    from canaryctl import pipeline
+    from canaryctl.deploy import sequence
 
     if request.check:
         _plan(request, output, only=name)
     else:
-        _run(output, lambda listeners: pipeline.stage(name, request, listeners))
+        _run(output, lambda listeners: sequence.stage(name, request, listeners))
 
 
 def _plan(request: Request, output: Output, only: str | None = None) -> None:
-    from canaryctl import pipeline
     from canaryctl.cli.output import print_json
+    from canaryctl.deploy import sequence
 
-    answer = pipeline.show_plan(request, only)
+    answer = sequence.show_plan(request, only)
     if output is Output.TEXT:
         print_promotion(answer)
         print_plan(answer["plan"]["changes"])

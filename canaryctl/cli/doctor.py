@@ -13,7 +13,7 @@ def doctor(
     """Check this machine: Python, packages, SSH, Docker, disk, lab tools. Exits 2 if something needed is missing."""
     import json
 
-    from canaryctl.doctor import examine
+    from canaryctl.commands.doctor import examine
 
     checks = examine()
     ready = all(check.status != "missing" for check in checks)

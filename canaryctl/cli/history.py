@@ -10,7 +10,7 @@ from canaryctl.cli import options as opt
 from canaryctl.cli.output import Output, Printer, field, print_event, print_json
 
 if TYPE_CHECKING:
-    from canaryctl.scene import Request
+    from canaryctl.plan.deployment import Request
 
 
 @opt.takes()
@@ -25,10 +25,10 @@ def history(
     """Say what was changed on an environment, when, by whom, and how it was judged; newest first."""
     import sys
 
-    from canaryctl import past
     from canaryctl.cli.output import print_error
+    from canaryctl.commands import history
 
-    answer, failures = past.history(request, limit_lines)
+    answer, failures = history.history(request, limit_lines)
     if output is Output.JSON:
         print_json(answer)
     elif output is Output.NDJSON:
@@ -36,7 +36,7 @@ def history(
             print_event(line, sys.stdout)
     else:
         to = Printer(sys.stdout)
-        for text in past.history_lines(answer):
+        for text in history.history_lines(answer):
             to.line(field(text).replace("->", to.arrow()))
     for failure in failures:
         print_error(failure)

@@ -11,7 +11,7 @@ from canaryctl.cli.options import duration, takes
 from canaryctl.cli.output import Output, Printer, field, print_error, print_json
 
 if TYPE_CHECKING:
-    from canaryctl.scene import Request
+    from canaryctl.plan.deployment import Request
 
 app = typer.Typer(no_args_is_help=True, help="See, hold and release the lock that lets one run at a time change hosts.")
 
@@ -19,7 +19,7 @@ app = typer.Typer(no_args_is_help=True, help="See, hold and release the lock tha
 @takes()
 def status(request: Request, output: Output) -> None:
     """Say who holds the lock on every host, since when and why."""
-    from canaryctl import locks
+    from canaryctl.commands import locks
 
     answer, failures = locks.status(request)
     if output is Output.TEXT:
@@ -44,7 +44,7 @@ def acquire(
     ttl: Annotated[str, typer.Option("--ttl", metavar="DURATION", help="How long at most.")] = "8h",
 ) -> None:
     """Hold the lock, tied to no process: nobody changes the environment until it is released, its holder neither."""
-    from canaryctl import locks
+    from canaryctl.commands import locks
 
     answer = locks.acquire(request, message, duration(ttl, "--ttl"))
     if output is not Output.TEXT:
@@ -59,7 +59,7 @@ def acquire(
 @takes("break_lock")
 def release(request: Request, output: Output) -> None:
     """Release one's own held lock; with --break-lock whosever it is."""
-    from canaryctl import locks
+    from canaryctl.commands import locks
 
     answer = locks.release(request)
     if output is not Output.TEXT:

@@ -10,7 +10,7 @@ from canaryctl.cli import options as opt
 from canaryctl.cli.output import Output, Printer, field, print_json
 
 if TYPE_CHECKING:
-    from canaryctl.scene import Request
+    from canaryctl.plan.deployment import Request
 
 
 def build(
@@ -36,8 +36,8 @@ def build(
     from canaryctl.config.project import load_project
     from canaryctl.config.stack import load_stack
     from canaryctl.config.yamlfile import shown
-    from canaryctl.deliver.docker import build_images
     from canaryctl.errors import ConfigError
+    from canaryctl.images.docker import build_images
 
     project = load_project(stack=stack)
     loaded = load_stack(project.stack)
@@ -64,16 +64,16 @@ def status(request: Request, output: Output) -> None:
     """Say what every host of ENV serves, or without ENV all environments at a glance. Changes nothing."""
     import sys
 
-    from canaryctl import glance
     from canaryctl.cli.output import print_error
+    from canaryctl.commands import status
     from canaryctl.errors import worst_exit
 
     if not request.environment:
-        answer, problems = glance.status_of_all(request)
-        lines = glance.overview_lines
+        answer, problems = status.status_of_all(request)
+        lines = status.overview_lines
     else:
-        answer, failures = glance.status(request)
-        problems, lines = list(failures), glance.status_lines
+        answer, failures = status.status(request)
+        problems, lines = list(failures), status.status_lines
     if output is Output.TEXT:
         to = Printer(sys.stdout)
         for line in lines(answer):
@@ -97,7 +97,7 @@ def execute(
     import os
     import sys
 
-    from canaryctl import inside
+    from canaryctl.commands import exec
 
     def write(number: int, data: bytes) -> None:
         while data:
@@ -105,7 +105,7 @@ def execute(
 
     typed = sys.stdin is not None and sys.stdin.isatty()
     stdin = None if sys.stdin is None or typed else iter(lambda: os.read(0, 1 << 16), b"")
-    code = inside.execute(
+    code = exec.execute(
         request,
         service,
         command,
@@ -133,9 +133,9 @@ def logs(
     """Print the services' logs of all hosts by time, each line with its host and service."""
     import sys
 
-    from canaryctl import logs as read
     from canaryctl.cli.coloured import LogPrinter
     from canaryctl.cli.output import print_error
+    from canaryctl.commands import logs as read
 
     seconds = None if since is None else opt.duration(since, "--since")
     say = LogPrinter(Printer(sys.stdout))

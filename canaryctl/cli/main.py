@@ -63,9 +63,9 @@ def run() -> NoReturn:
     """Entry point: an expected failure becomes three lines and its exit code, never a traceback."""
     from canaryctl.cli.options import chosen_output
     from canaryctl.cli.output import Output, Printer, clean, print_error, print_event, print_json
+    from canaryctl.config.scrub import without_secrets
     from canaryctl.errors import CanaryError
-    from canaryctl.record.document import new_document
-    from canaryctl.record.scrub import without_secrets
+    from canaryctl.evidence.document import new_document
 
     def leave(error: CanaryError | dict[str, str], code: int) -> NoReturn:
         fields = without_secrets(error.as_dict() if isinstance(error, CanaryError) else error)

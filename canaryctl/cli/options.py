@@ -14,7 +14,7 @@ import typer
 from canaryctl.cli.output import Output
 
 if TYPE_CHECKING:
-    from canaryctl.scene import Request
+    from canaryctl.plan.deployment import Request
 
 
 class _Chosen:
@@ -214,7 +214,7 @@ def _request(
         ConfigError: no project, or a malformed --image.
     """
     from canaryctl.config.project import load_project
-    from canaryctl.scene import Request
+    from canaryctl.plan.deployment import Request
 
     return Request(
         project=load_project(stack=stack, inventories=inventories, runs=runs, probes=probes),

@@ -13,8 +13,8 @@ from enum import StrEnum
 from typing import IO, Any
 
 from canaryctl.errors import CanaryError
-from canaryctl.record.files import UNSEEN, json_text
-from canaryctl.record.words import flaky_words
+from canaryctl.evidence.files import UNSEEN, json_text
+from canaryctl.evidence.words import flaky_words
 
 _CONTROL = re.compile(f"[\x00-\x09\x0b-\x1f{UNSEEN}]")
 _SYMBOLS = {"good": ("✓", "+"), "bad": ("✗", "x"), "warn": ("!", "!"), "off": ("-", "-"), "arrow": ("→", "->")}

@@ -11,7 +11,7 @@ from canaryctl.cli.output import Printer, field
 
 def promotion_text(promotion: Mapping[str, Any]) -> str:
     """A promotion in a few lines."""
-    from canaryctl.promotion import lines_of
+    from canaryctl.plan.promotion import lines_of
 
     return "\n".join(field(line) for line in lines_of(promotion))
 

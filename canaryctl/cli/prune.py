@@ -24,7 +24,7 @@ def prune(
     """
     from canaryctl.cli.output import print_error
     from canaryctl.errors import ConfigError
-    from canaryctl.record.prune import NotRemoved, plan_prune, remove
+    from canaryctl.evidence.prune import NotRemoved, plan_prune, remove
 
     if keep is None and older_than is None:
         raise ConfigError("nothing says which runs may go", "", "for example --keep 20, or --older-than 30d, or both")

@@ -17,7 +17,7 @@ from canaryctl.cli.output import Output, Printer, field, print_json, print_run
 from canaryctl.cli.prune import prune
 
 if TYPE_CHECKING:
-    from canaryctl.record.store import StoredRun
+    from canaryctl.evidence.store import StoredRun
 
 app = typer.Typer(no_args_is_help=True, help="List, show, compare, verify, export and prune what runs left behind.")
 
@@ -42,7 +42,7 @@ def list_(
     runs: opt.RunsDir = None,
 ) -> None:
     """List runs, newest first."""
-    from canaryctl.record.store import list_runs
+    from canaryctl.evidence.store import list_runs
 
     directory = opt.runs_dir(runs)
     found = list_runs(directory, environment)
@@ -74,8 +74,8 @@ def list_(
 @app.command()
 def show(run: RunArgument = None, output: opt.OutputMode = Output.TEXT, runs: opt.RunsDir = None) -> None:
     """Show a run: its rows, images, stages, error, and where its evidence is."""
-    from canaryctl.record.reading import damage_told
-    from canaryctl.record.store import load_run
+    from canaryctl.evidence.reading import damage_told
+    from canaryctl.evidence.store import load_run
 
     stored = load_run(opt.runs_dir(runs), run)
     document = stored.document
@@ -90,7 +90,7 @@ def show(run: RunArgument = None, output: opt.OutputMode = Output.TEXT, runs: op
 
 def _show(document: dict[str, Any], to: Printer) -> None:
     """A run as text."""
-    from canaryctl.record.words import human_size
+    from canaryctl.evidence.words import human_size
 
     of = f" of {document['stack']}" if document["stack"] else ""
     title = f"{document['command']}{of} on {document['environment']}, {document['started'] or 'unknown'}"
@@ -112,8 +112,8 @@ def _show(document: dict[str, Any], to: Printer) -> None:
 @app.command()
 def verify(run: RunArgument = None, runs: opt.RunsDir = None) -> None:
     """Check a run's files against its manifest; exit 1 if they differ."""
-    from canaryctl.record.store import load_run
-    from canaryctl.record.store import verify as verify_run
+    from canaryctl.evidence.store import load_run
+    from canaryctl.evidence.store import verify as verify_run
 
     stored = load_run(opt.runs_dir(runs), run)
     problems = verify_run(stored.path)
@@ -133,10 +133,10 @@ def export(
     runs: opt.RunsDir = None,
 ) -> None:
     """Print a run's report to standard output."""
-    from canaryctl.record.page import render_html
-    from canaryctl.record.reading import damage_told
-    from canaryctl.record.report import render_junit, render_markdown
-    from canaryctl.record.store import load_run
+    from canaryctl.evidence.page import render_html
+    from canaryctl.evidence.reading import damage_told
+    from canaryctl.evidence.report import render_junit, render_markdown
+    from canaryctl.evidence.store import load_run
 
     stored = load_run(opt.runs_dir(runs), run)
     if format_ is Format.JSON:
@@ -158,7 +158,7 @@ def open_(
     """Open a run's report in the browser; where there is none, print its path."""
     import webbrowser
 
-    from canaryctl.record.store import load_run
+    from canaryctl.evidence.store import load_run
 
     path = _report(load_run(opt.runs_dir(runs), run))
     sys.stdout.write(f"{path}\n")
@@ -174,8 +174,8 @@ def _report(stored: StoredRun) -> Path:
         return path
     import tempfile
 
-    from canaryctl.record.page import render_html
-    from canaryctl.record.reading import damage_told
+    from canaryctl.evidence.page import render_html
+    from canaryctl.evidence.reading import damage_told
 
     path = Path(tempfile.mkdtemp(prefix="canaryctl-")) / f"{stored.path.name}.html"
     path.touch(mode=0o600)

@@ -11,7 +11,7 @@ from canaryctl.cli import options as opt
 from canaryctl.cli.output import Output, Printer, field, print_json
 
 if TYPE_CHECKING:
-    from canaryctl.scene import Request
+    from canaryctl.plan.deployment import Request
 
 app = typer.Typer(no_args_is_help=True, help="Say which secrets there are, here and on hosts; never their values.")
 
@@ -19,21 +19,21 @@ app = typer.Typer(no_args_is_help=True, help="Say which secrets there are, here 
 @opt.takes()
 def check(request: Request, output: Output) -> None:
     """Look every secret of an environment up: where it comes from and whether it is there. Touches no host."""
-    from canaryctl import secretcheck
+    from canaryctl.commands import secrets
 
-    answer = secretcheck.check(request)
-    _show(answer, secretcheck.check_lines(answer), output)
+    answer = secrets.check(request)
+    _show(answer, secrets.check_lines(answer), output)
     raise typer.Exit(0 if all(row["present"] for row in answer["secrets"]) else 2)
 
 
 @opt.takes()
 def diff(request: Request, output: Output) -> None:
     """Compare the secrets with what hosts hold, by name and fingerprint. Changes nothing."""
-    from canaryctl import secretcheck
     from canaryctl.cli.output import print_error
+    from canaryctl.commands import secrets
 
-    answer, failures = secretcheck.diff(request)
-    _show(answer, secretcheck.diff_lines(answer), output)
+    answer, failures = secrets.diff(request)
+    _show(answer, secrets.diff_lines(answer), output)
     for failure in failures:
         print_error(failure)
     raise typer.Exit(2 if answer["missing"] else 3 if failures else 0)

@@ -13,7 +13,7 @@ from canaryctl.cli import options as opt
 from canaryctl.cli.output import Output, Printer, field, print_json
 
 if TYPE_CHECKING:
-    from canaryctl.scene import Request
+    from canaryctl.plan.deployment import Request
 
 
 class _HostsFirst(TyperGroup):
@@ -43,26 +43,26 @@ def hosts(
     ] = False,
 ) -> None:
     """Show the keys that hosts present, and pin them for the environment on a yes."""
-    from canaryctl import trusting
     from canaryctl.cli.output import print_error
+    from canaryctl.commands import trust
     from canaryctl.config.yamlfile import shown
 
-    answer = trusting.look(request, replace=replace)
+    answer = trust.look(request, replace=replace)
     to = Printer(sys.stdout)
     if output is Output.TEXT:
-        for line in trusting.lines(answer):
+        for line in trust.lines(answer):
             to.line(field(line))
         to.stream.flush()
     count = sum(len(host.to_pin) for host in answer.hosts)
     if count:
         if request.yes and not accept_new:
-            trusting.require_vouched(answer)
+            trust.require_vouched(answer)
         _demand_agreement(f"pin {count} keys in {shown(answer.pins)}?", request.yes, "nothing was pinned")
-        trusting.pin(answer)
+        trust.pin(answer)
     if output is Output.TEXT:
         to.line(f"{count} keys pinned in {shown(answer.pins)}" if count else "nothing to pin")
     else:
-        print_json(trusting.as_dict(answer, pinned=True))
+        print_json(trust.as_dict(answer, pinned=True))
     to.stream.flush()
     for failure in answer.failures:
         print_error(failure)
@@ -80,7 +80,7 @@ def signers(
     me: Annotated[bool, typer.Option("--me", help="Add your own key: the one you sign with.")] = False,
 ) -> None:
     """Show who may sign the environment's verdicts, and add keys to the list on a yes."""
-    from canaryctl import signers as listing
+    from canaryctl.commands import signers as listing
     from canaryctl.config.yamlfile import shown
 
     found = listing.look(request, add or (), me=me)

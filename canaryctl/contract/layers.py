@@ -9,7 +9,7 @@ from typing import Any
 
 from canaryctl.contract.credentials import redacted
 from canaryctl.contract.running import Place
-from canaryctl.jsontext import parse_json
+from canaryctl.facts.jsontext import parse_json
 
 _SHOWN = 160  # characters of a build step
 

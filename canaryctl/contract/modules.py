@@ -11,7 +11,7 @@ from canaryctl.config.durations import show_duration
 from canaryctl.config.sizes import show_size
 from canaryctl.contract.inside.imports import MARK
 from canaryctl.contract.results import Row
-from canaryctl.jsontext import parse_json
+from canaryctl.facts.jsontext import parse_json
 
 FAULTS = ("", "missing", "broken", "hollow", "late", "died")
 Answer = Mapping[str, Any]

@@ -7,13 +7,13 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from canaryctl.config.contract import Contract, Pattern
+from canaryctl.config.patterns import matches
 from canaryctl.config.sizes import show_size
 from canaryctl.contract.credentials import carried
 from canaryctl.contract.layers import Step, biggest, picture
 from canaryctl.contract.results import Row
 from canaryctl.errors import HostError
-from canaryctl.jsontext import parse_json
-from canaryctl.patterns import matches
+from canaryctl.facts.jsontext import parse_json
 
 Inspection = Mapping[str, Any]
 

@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from canaryctl.errors import Interrupted
-from canaryctl.observe import CommandTimeout, Connection, LocalConnection
+from canaryctl.hosts import CommandTimeout, Connection, LocalConnection
 
 LABEL = "canaryctl.contract"
 _KEPT = 64_000  # bytes of output kept, its end

@@ -9,8 +9,8 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 
-from canaryctl.observe.facts import ContainerFacts, HostFacts
-from canaryctl.observe.startedfacts import MountedFacts, StartedFacts
+from canaryctl.facts.host import ContainerFacts, HostFacts
+from canaryctl.facts.started import MountedFacts, StartedFacts
 
 SHORT = 12
 _RELEASE = re.compile(r"/releases/([0-9a-f]{64}-[0-9a-f]{8})/")

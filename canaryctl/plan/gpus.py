@@ -11,8 +11,8 @@ from canaryctl.config.policy import Policy
 from canaryctl.config.sizes import show_size
 from canaryctl.config.stack import Image, Stack
 from canaryctl.errors import ApplyError
-from canaryctl.observe.facts import HostFacts
-from canaryctl.observe.gpufacts import GpuFacts, MigInstance
+from canaryctl.facts.gpu import GpuFacts, MigInstance
+from canaryctl.facts.host import HostFacts
 from canaryctl.plan.cuda import driver_is_enough, minimum_driver, version_of
 
 CAPABILITIES = ("gpu", "compute", "utility")

@@ -14,8 +14,8 @@ from dataclasses import dataclass
 
 from canaryctl.config.stack import Stack
 from canaryctl.errors import ConfigError
-from canaryctl.observe.facts import ContainerFacts, HostFacts
-from canaryctl.observe.startedfacts import MountedFacts
+from canaryctl.facts.host import ContainerFacts, HostFacts
+from canaryctl.facts.started import MountedFacts
 from canaryctl.plan.mounting import Mounting
 from canaryctl.plan.rendering import Rendering
 

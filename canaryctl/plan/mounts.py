@@ -8,7 +8,7 @@ from typing import Literal
 
 from canaryctl.config.sizes import show_size
 from canaryctl.config.stack import Mount
-from canaryctl.observe.auditfacts import MountFacts
+from canaryctl.facts.audit import MountFacts
 
 
 @dataclass(frozen=True)

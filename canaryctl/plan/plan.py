@@ -9,8 +9,8 @@ from typing import Any
 from canaryctl.config.policy import Policy
 from canaryctl.config.stack import Mount, Stack
 from canaryctl.errors import ApplyError, CanaryError, HostError
-from canaryctl.observe.auditfacts import MountFacts
-from canaryctl.observe.facts import ContainerFacts, HostFacts
+from canaryctl.facts.audit import MountFacts
+from canaryctl.facts.host import ContainerFacts, HostFacts
 from canaryctl.plan.definitions import mounts_of_healed, other_definitions
 from canaryctl.plan.gpus import Want, busy_problems, busy_with, gpu_lacks, gpu_problems, others_on, unchecked, wants_of
 from canaryctl.plan.leftdata import Known, LeftDataError, data_problems, hidden_content, left_behind

@@ -5,7 +5,7 @@ from __future__ import annotations
 import ipaddress
 from collections.abc import Collection, Iterable
 
-from canaryctl.observe.facts import HostFacts
+from canaryctl.facts.host import HostFacts
 
 
 def taken_ports(

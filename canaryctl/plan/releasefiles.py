@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from canaryctl.errors import ApplyError
-from canaryctl.observe.facts import HostFacts
+from canaryctl.facts.host import HostFacts
 
 SHORT, SHOWN = 12, 5
 _KEPT = re.compile(r"\.drifted-\d{8}T\d{6}Z(-\d+)?")

@@ -18,8 +18,8 @@ from canaryctl.plan.composefile import compose_document, named_volumes, publishe
 from canaryctl.plan.dataguard import require_data_outside
 from canaryctl.plan.mounting import Mounting, mountings
 from canaryctl.plan.release import Release, canonical, sha256
+from canaryctl.plan.sandbox import TemplateFault, render_template
 from canaryctl.plan.secretuse import secret_use
-from canaryctl.sandbox import TemplateFault, render_template
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Protocol
 
-from canaryctl.observe.facts import HostFacts, StateFacts
+from canaryctl.facts.host import HostFacts, StateFacts
 from canaryctl.plan.rendering import Rendering
 
 

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from canaryctl.config.probes import Container
-from canaryctl.jsontext import parse_json
+from canaryctl.facts.jsontext import parse_json
 from canaryctl.probe.expect import start
 from canaryctl.probe.precondition import check_precondition
 from canaryctl.probe.results import Outcome, Unanswered, failed, passed

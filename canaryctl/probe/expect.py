@@ -12,9 +12,9 @@ from typing import Any
 import jmespath
 from jmespath.exceptions import JMESPathError
 
+from canaryctl.config.patterns import matches
 from canaryctl.config.probes import ExecExpect, HttpExpect, Regex, Text
-from canaryctl.jsontext import parse_json
-from canaryctl.patterns import matches
+from canaryctl.facts.jsontext import parse_json
 from canaryctl.probe.results import Unusable
 
 MAX_READ = 1024 * 1024  # bytes of a body or output that are read at all

@@ -11,7 +11,7 @@ from typing import Any
 
 from canaryctl.config.durations import parse_duration
 from canaryctl.config.probes import Logs
-from canaryctl.jsontext import parse_json
+from canaryctl.facts.jsontext import parse_json
 from canaryctl.probe.expect import start
 from canaryctl.probe.precondition import check_precondition
 from canaryctl.probe.results import Outcome, Unanswered, Unusable, failed, passed

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 
 import httpx
 
-from canaryctl.jsontext import parse_json
+from canaryctl.facts.jsontext import parse_json
 from canaryctl.probe.context import Connection
 
 Origin = tuple[str, str, int]  # scheme, host, port

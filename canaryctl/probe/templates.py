@@ -13,8 +13,8 @@ from jinja2.sandbox import ImmutableSandboxedEnvironment
 from pydantic import BaseModel
 
 from canaryctl.config.probes import Probe, is_template
+from canaryctl.plan.sandbox import TemplateFault, render_template
 from canaryctl.probe.results import Unusable
-from canaryctl.sandbox import TemplateFault, render_template
 
 T = TypeVar("T")
 Location = tuple[str | int, ...]

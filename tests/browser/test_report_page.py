@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from chromium import Browser, Page
 
-from canaryctl.record.page import render_comparison_html, render_html
+from canaryctl.evidence.page import render_comparison_html, render_html
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "unit"))
 import documents

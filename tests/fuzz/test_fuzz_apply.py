@@ -7,9 +7,9 @@ from typing import Any
 from fuzzing import ODD, fuzzed, mutations, texts
 from hypothesis import strategies as st
 
-from canaryctl.apply import reasons
-from canaryctl.apply.results import Tally, unified
-from canaryctl.steps.stages import _faults, last_words
+from canaryctl.ansible import reasons
+from canaryctl.ansible.results import Tally, unified
+from canaryctl.deploy.stages import _faults, last_words
 
 _RESULT: dict[str, Any] = {
     "changed": True,

@@ -11,6 +11,7 @@ from typing import Any
 from fuzzing import LOOKUP, fuzzed, mutations, texts
 from hypothesis import strategies as st
 
+from canaryctl.agent.read.secrets import plain_value
 from canaryctl.config.durations import parse_duration, show_duration
 from canaryctl.config.environment import Environment, Host
 from canaryctl.config.metrics import load_metrics
@@ -21,17 +22,16 @@ from canaryctl.config.reference import parse_reference
 from canaryctl.config.secrets import env_file, env_lines, find_secrets
 from canaryctl.config.sizes import parse_size, show_size
 from canaryctl.config.stack import Stack, load_stack
+from canaryctl.config.stackfiles import read_stack_files
 from canaryctl.config.vault import vaulted_parts
 from canaryctl.config.webhook import load_webhook
 from canaryctl.config.yamltext import InventoryLoader, parse_yaml
 from canaryctl.errors import ConfigError
-from canaryctl.observe.agent.secrets import plain_value
 from canaryctl.plan.composefile import compose_document, named_volumes, published_ports
-from canaryctl.plan.files import read_stack_files
 from canaryctl.plan.release import ImageFact, make_release
 from canaryctl.plan.rendering import place_services, render_host, template_names
+from canaryctl.plan.sandbox import TemplateFault, render_template
 from canaryctl.plan.secretuse import secret_use
-from canaryctl.sandbox import TemplateFault, render_template
 
 ROOT = Path(__file__).parents[2]
 _KEPT = tempfile.TemporaryDirectory(prefix="canaryctl-fuzz-")

@@ -7,13 +7,13 @@ from typing import Any
 from fuzzing import fuzzed, mutations, texts
 from hypothesis import strategies as st
 
+from canaryctl.agent.write.prune import tags_of, written_by_others
 from canaryctl.config.stack import Stack
-from canaryctl.drift import drift
-from canaryctl.observe.agent.prune import tags_of, written_by_others
-from canaryctl.observe.facts import ContainerFacts, DockerFacts, HostFacts, ReleaseFacts, StateFacts, VolumeFacts
-from canaryctl.observe.startedfacts import parse_mounted, parse_started
+from canaryctl.facts.host import ContainerFacts, DockerFacts, HostFacts, ReleaseFacts, StateFacts, VolumeFacts
+from canaryctl.facts.started import parse_mounted, parse_started
 from canaryctl.plan.dataguard import require_data_outside
 from canaryctl.plan.definitions import mounts_of_healed, other_definitions
+from canaryctl.plan.drift import drift
 from canaryctl.plan.leftdata import Known, data_problems, hidden_content, left_behind
 from canaryctl.plan.mounting import interpolated, mountings
 from canaryctl.plan.releasefiles import foreign_notes

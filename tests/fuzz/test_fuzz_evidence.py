@@ -27,22 +27,22 @@ from canaryctl.cli.compare import print_comparison
 from canaryctl.cli.output import Printer, as_json, print_error, print_plan
 from canaryctl.cli.progress import describe
 from canaryctl.cli.runs import _show
-from canaryctl.logs import LogLine
-from canaryctl.past import history_lines, merge
-from canaryctl.record.compare import compare
-from canaryctl.record.document import new_document
-from canaryctl.record.excerpts import excerpt
-from canaryctl.record.page import render_comparison_html, render_html
-from canaryctl.record.reading import damage_told
-from canaryctl.record.report import (
+from canaryctl.commands.history import history_lines, merge
+from canaryctl.commands.logs import LogLine
+from canaryctl.config.scrub import Scrubber
+from canaryctl.evidence.compare import compare
+from canaryctl.evidence.document import new_document
+from canaryctl.evidence.excerpts import excerpt
+from canaryctl.evidence.page import render_comparison_html, render_html
+from canaryctl.evidence.reading import damage_told
+from canaryctl.evidence.report import (
     render_comparison_markdown,
     render_findings_markdown,
     render_junit,
     render_markdown,
 )
-from canaryctl.record.scrub import Scrubber
-from canaryctl.record.store import as_stored
-from canaryctl.record.templating import cell, code
+from canaryctl.evidence.store import as_stored
+from canaryctl.evidence.templating import cell, code
 
 PLACE = Path("runs/canary/20261124T081530Z-deploy-5c1f")
 FINDING = {

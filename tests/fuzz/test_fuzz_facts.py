@@ -10,28 +10,28 @@ from typing import Any
 from fuzzing import LOOKUP, every_string, fuzzed, mutations, texts
 from hypothesis import strategies as st
 
-from canaryctl.apply.results import Tally
+from canaryctl.agent.read import audit, gpu, gpuwatch, gpuxml, mounts
+from canaryctl.ansible.results import Tally
+from canaryctl.commands.history import made_current, merge
 from canaryctl.config.policy import Policy
 from canaryctl.config.stack import Stack
-from canaryctl.drift import drift
+from canaryctl.deploy import backups
+from canaryctl.deploy.stages import last_words
 from canaryctl.errors import CanaryError
-from canaryctl.observe import describe_containers
-from canaryctl.observe.agent import audit, gpu, gpuwatch, gpuxml, mounts
-from canaryctl.observe.answers import read_answer
-from canaryctl.observe.facts import HostFacts, parse
-from canaryctl.observe.knownhosts import parse as parse_known_hosts
-from canaryctl.observe.lockfacts import lock_lost
-from canaryctl.observe.names import migration_record
-from canaryctl.observe.target import parse as parse_ssh
-from canaryctl.observe.told import HeldSecrets, LockAnswer, PruneAnswer, believed, collected, watched
-from canaryctl.past import made_current, merge
-from canaryctl.plan.back import Back, back_from, back_to, choose_release, known_releases, passed_releases
+from canaryctl.facts import describe_containers
+from canaryctl.facts.answers import read_answer
+from canaryctl.facts.host import HostFacts, parse
+from canaryctl.facts.lock import lock_lost
+from canaryctl.facts.names import migration_record
+from canaryctl.facts.told import HeldSecrets, LockAnswer, PruneAnswer, believed, collected, watched
+from canaryctl.hosts.knownhosts import parse as parse_known_hosts
+from canaryctl.hosts.target import parse as parse_ssh
+from canaryctl.plan.drift import drift
 from canaryctl.plan.plan import Target, make_plan, plan_provision, readiness
 from canaryctl.plan.release import ImageFact, Release
 from canaryctl.plan.rendering import Rendering
+from canaryctl.plan.rollback import Back, back_from, back_to, choose_release, known_releases, passed_releases
 from canaryctl.plan.verdicts import Trust
-from canaryctl.steps import backups
-from canaryctl.steps.stages import last_words
 
 FIXTURES = Path(__file__).parents[1] / "fixtures"
 FACTS = json.loads((FIXTURES / "facts/canary.json").read_text())

@@ -18,16 +18,16 @@ from hypothesis import strategies as st
 
 from canaryctl.config.reference import Reference, parse_reference
 from canaryctl.config.stack import Stack
-from canaryctl.deliver import docker
-from canaryctl.deliver.archive import read_saved, write_saved
-from canaryctl.deliver.credentials import credential_in, parse_helper
-from canaryctl.deliver.distribution import parse_challenges, parse_token
-from canaryctl.deliver.layers import Layers
-from canaryctl.deliver.packing import Packed, Packing
-from canaryctl.deliver.pull import _Talk as PullTalk
-from canaryctl.deliver.registry import resolve
-from canaryctl.deliver.source import read_tar_split
-from canaryctl.deliver.talk import Limiter, Talk
+from canaryctl.images import docker
+from canaryctl.images.archive import read_saved, write_saved
+from canaryctl.images.credentials import credential_in, parse_helper
+from canaryctl.images.distribution import parse_challenges, parse_token
+from canaryctl.images.layers import Layers
+from canaryctl.images.packing import Packed, Packing
+from canaryctl.images.pull import _Talk as PullTalk
+from canaryctl.images.registry import resolve
+from canaryctl.images.source import read_tar_split
+from canaryctl.images.transfer import Limiter, Talk
 from canaryctl.plan.release import recorded_image, source_allowed
 
 LAYER, OTHER = (f"sha256:{letter * 64}" for letter in "ab")

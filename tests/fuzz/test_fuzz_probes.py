@@ -14,6 +14,8 @@ from typing import Any
 from fuzzing import ODD, fuzzed, mutations, texts
 from hypothesis import strategies as st
 
+from canaryctl.agent.read import gpuxml
+from canaryctl.commands.logs import Lines, parse
 from canaryctl.config.contract import Contract
 from canaryctl.config.metrics import Metric, load_metrics, parse_selector
 from canaryctl.config.probes import ExecExpect, Fresh, HttpExpect, Lifecycle, Logs, Registered
@@ -24,9 +26,7 @@ from canaryctl.contract.inside.imports import MARK
 from canaryctl.contract.layers import parse_history, picture
 from canaryctl.contract.modules import judge_absent, judge_present, misfit, parse_answer
 from canaryctl.contract.rules import judge_inspection, read_inspection
-from canaryctl.jsontext import parse_json
-from canaryctl.logs import Lines, parse
-from canaryctl.observe.agent import gpuxml
+from canaryctl.facts.jsontext import parse_json
 from canaryctl.probe.context import ProbeContext
 from canaryctl.probe.expect import Answer, Shapeless, exec_faults, http_faults, saved_from, show
 from canaryctl.probe.incontainer.gpu_rules import in_words, judge_gpu, lost_devices

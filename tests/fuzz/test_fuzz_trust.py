@@ -11,17 +11,17 @@ from typing import Any
 from fuzzing import fuzzed, mutations, texts
 from hypothesis import strategies as st
 
+from canaryctl.commands.history import history_lines, merge
+from canaryctl.commands.signers import parse_signers
 from canaryctl.config.stack import load_stack
-from canaryctl.observe.facts import HostFacts, ReleaseFacts, StateFacts
-from canaryctl.observe.names import Odd, release_document
-from canaryctl.observe.names import history_lines as history_lines_of
-from canaryctl.past import history_lines, merge
-from canaryctl.plan.back import back_from, choose_release, has_passed
+from canaryctl.evidence.signatures import parse_keys, signing_key
+from canaryctl.facts.host import HostFacts, ReleaseFacts, StateFacts
+from canaryctl.facts.names import Odd, release_document
+from canaryctl.facts.names import history_lines as history_lines_of
+from canaryctl.plan.promotion import Rules, Wanted, choose, lines_of
 from canaryctl.plan.release import ImageFact, make_release
+from canaryctl.plan.rollback import back_from, choose_release, has_passed
 from canaryctl.plan.verdicts import Signed, Trust, Verdict, Witness, parse_line, parse_release, signed_content
-from canaryctl.promotion import Rules, Wanted, choose, lines_of
-from canaryctl.record.signing import parse_keys, signing_key
-from canaryctl.signers import parse_signers
 
 NOW = 1_773_144_000.0
 FILES = {"compose.yml.j2": b"services: {}", "assets/a.txt": b"a"}

@@ -10,7 +10,7 @@ import yaml
 from fuzzing import LOOKUP, every_string, fuzzed, mutations
 from hypothesis import strategies as st
 
-from canaryctl.apply.variables import variables_file
+from canaryctl.ansible.variables import variables_file
 from canaryctl.config.pins import TEMPLATES
 from canaryctl.config.stack import Stack
 from canaryctl.errors import ApplyError

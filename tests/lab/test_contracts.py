@@ -363,7 +363,7 @@ def test_a_finished_run_still_fits_its_schema(served: dict[str, Any], toy: Toy, 
     import jsonschema
     from conftest import ROOT
 
-    schema = json.loads((ROOT / "canaryctl/record/schema/run.schema.json").read_text())
+    schema = json.loads((ROOT / "canaryctl/evidence/schema/run.schema.json").read_text())
     jsonschema.validate(served, schema)
     refused = toy.run("push", "one", "--yes", "--image", "web=oath-leaky:test", "--output", "json")
     assert refused.code == 1

@@ -16,7 +16,7 @@ import pytest
 from conftest import CTL, FOUR_ROWS, LAB, ROOT, Box, Ctl, Result
 from toy import MIGRATIONS, Toy
 
-import canaryctl.record
+import canaryctl.evidence
 from canaryctl.lab import state
 
 
@@ -69,7 +69,7 @@ def test_evidence_is_whole_and_verifies(canary: Result, ctl: Ctl) -> None:
 
 
 def test_run_json_keeps_its_schema(canary: Result) -> None:
-    schema = json.loads((Path(canaryctl.record.__file__).parent / "schema" / "run.schema.json").read_text())
+    schema = json.loads((Path(canaryctl.evidence.__file__).parent / "schema" / "run.schema.json").read_text())
     jsonschema.validate(json.loads((evidence(canary) / "run.json").read_text()), schema)
 
 

@@ -10,8 +10,9 @@ from collections.abc import Iterator
 import pytest
 
 from canaryctl.config.environment import Host
+from canaryctl.facts import secrets_mac
+from canaryctl.hosts import Connections, collect, observe
 from canaryctl.lab.state import directory
-from canaryctl.observe import Connections, collect, observe, secrets_mac
 
 pytestmark = pytest.mark.lab
 

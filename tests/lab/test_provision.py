@@ -15,8 +15,8 @@ from typing import Any
 
 import pytest
 
-from canaryctl import apply, lab
-from canaryctl.apply import AnsibleOptions, StageRun
+from canaryctl import ansible, lab
+from canaryctl.ansible import AnsibleOptions, StageRun
 
 pytestmark = pytest.mark.lab
 
@@ -53,7 +53,7 @@ def environment(lab_env: Mapping[str, str], monkeypatch: pytest.MonkeyPatch) -> 
     for name, value in lab_env.items():
         monkeypatch.setenv(name, value)
     yield
-    apply.close()
+    ansible.close()
 
 
 def plain(playbook: str, *options: str) -> subprocess.CompletedProcess[str]:
@@ -92,7 +92,7 @@ def test_a_host_that_cannot_be_reached_says_why(tmp_path: Path) -> None:
 
 
 def stage(name: str, tmp_path: Path, extravars: dict[str, Any], **options: Any) -> StageRun:
-    return apply.run_stage(
+    return ansible.run_stage(
         name,
         inventory=options.pop("inventory", INVENTORY),
         extravars=extravars,
@@ -243,7 +243,7 @@ def test_an_interrupted_start_leaves_no_process_here_or_there(
     slow = release("slow", health="exit 1", retries=1000)
     slow["canary_hosts"][HOST]["wait_timeout"] = 300
     stage("render", tmp_path, slow)
-    apply.close()
+    ansible.close()
     # A directory of its own, short enough for sockets, tells this run's processes from everybody else's.
     private = tempfile.mkdtemp(prefix="canaryctl-test-")
     monkeypatch.setenv("XDG_RUNTIME_DIR", private)
@@ -254,7 +254,7 @@ def test_an_interrupted_start_leaves_no_process_here_or_there(
         try:
             stage("start", tmp_path, slow)
         except KeyboardInterrupt:
-            apply.close()
+            ansible.close()
             os._exit(130)
         os._exit(0)
     deadline = time.monotonic() + 60

@@ -19,10 +19,10 @@ import pytest
 
 from canaryctl.config.environment import Host
 from canaryctl.errors import HostError
+from canaryctl.hosts.connection import CommandTimeout, Connection
+from canaryctl.hosts.native import NativeConnection
+from canaryctl.hosts.ssh import Connections
 from canaryctl.lab.state import directory
-from canaryctl.observe.connection import CommandTimeout, Connection
-from canaryctl.observe.native import NativeConnection
-from canaryctl.observe.ssh import Connections
 
 pytestmark = pytest.mark.lab
 

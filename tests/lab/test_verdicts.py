@@ -15,7 +15,7 @@ from conftest import CTL, FOUR_ROWS, ROOT, Box, Ctl, Result
 from stopping import begins, interrupted, stop_when
 from toy import Toy, evidence, tells
 
-import canaryctl.record
+import canaryctl.evidence
 
 pytestmark = pytest.mark.lab
 
@@ -66,7 +66,7 @@ def probed(toy: Toy, code: int, **variables: Any) -> dict[str, Any]:
 
 
 def valid(document: dict[str, Any]) -> None:
-    schema = json.loads((Path(canaryctl.record.__file__).parent / "schema" / "run.schema.json").read_text())
+    schema = json.loads((Path(canaryctl.evidence.__file__).parent / "schema" / "run.schema.json").read_text())
     jsonschema.validate(document, schema)
 
 

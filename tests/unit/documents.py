@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from canaryctl.record.compare import compare
-from canaryctl.record.document import new_document
+from canaryctl.evidence.compare import compare
+from canaryctl.evidence.document import new_document
 
 HEALTHY = '{"status":"healthy"}'
 ATTACK = "</script><script>console.error('ran')</script><img src=x onerror=\"console.error('ran')\">"

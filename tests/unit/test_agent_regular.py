@@ -9,11 +9,11 @@ from typing import Any
 
 import pytest
 
-from canaryctl.observe.agent.audit import about_compose
-from canaryctl.observe.agent.collect import read_compose
-from canaryctl.observe.agent.content import Content
-from canaryctl.observe.agent.regular import LARGEST_COMPOSE, open_regular, read_below
-from canaryctl.observe.agent.state import about_state, hash_files
+from canaryctl.agent.read.audit import about_compose
+from canaryctl.agent.read.collect import read_compose
+from canaryctl.agent.read.regular import LARGEST_COMPOSE, open_regular, read_below
+from canaryctl.agent.read.state import about_state, hash_files
+from canaryctl.agent.write.content import Content
 
 LABEL = "com.docker.compose.project.config_files"
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from canaryctl.observe.agent.state import changed_since_start
+from canaryctl.agent.read.state import changed_since_start
 
 _SOURCE = Path(__file__).parents[2] / "roles/stack_release/module_utils/applied_secrets.py"
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from canaryctl.apply import reasons
+from canaryctl.ansible import reasons
 
 SSH = "Task failed: Failed to connect to the host via ssh: "
 

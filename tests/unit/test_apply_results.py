@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from canaryctl.apply.results import Tally, unified
+from canaryctl.ansible.results import Tally, unified
 
 
 def event(outcome: str, host: str, task: str = "Do it", seconds: float = 1.0, **data: Any) -> dict[str, Any]:

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from canaryctl.apply import session
-from canaryctl.apply.content import content_root, playbook
+from canaryctl.ansible import session
+from canaryctl.ansible.content import content_root, playbook
 from canaryctl.errors import ApplyError
 
 

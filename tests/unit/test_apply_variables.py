@@ -17,10 +17,10 @@ from typing import Any
 import pytest
 import yaml
 
-from canaryctl import apply
-from canaryctl.apply import AnsibleOptions, session
-from canaryctl.apply.content import playbook
-from canaryctl.apply.variables import variables_file
+from canaryctl import ansible as runner
+from canaryctl.ansible import AnsibleOptions, session
+from canaryctl.ansible.content import playbook
+from canaryctl.ansible.variables import variables_file
 from canaryctl.config.pins import TEMPLATES, pin_variables
 from canaryctl.errors import ApplyError
 
@@ -31,7 +31,7 @@ INVENTORY = {"all": {"hosts": {HOST: {"ansible_connection": "local", "ansible_py
 @pytest.fixture(autouse=True)
 def private() -> Iterator[None]:
     yield
-    apply.close()
+    runner.close()
 
 
 @pytest.fixture
@@ -149,7 +149,7 @@ def test_a_stage_passes_them_so_in_a_private_file_and_keeps_them_so(tmp_path: Pa
     def look(_event: object) -> None:
         seen.extend(stat.S_IMODE(path.stat().st_mode) for path in session.directory().glob("*/env/extravars"))
 
-    apply.run_stage(
+    runner.run_stage(
         "down",
         inventory=inventory,
         extravars=variables,

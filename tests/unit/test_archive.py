@@ -15,10 +15,10 @@ from typing import Any
 import pytest
 import zstandard
 
-from canaryctl.deliver import fetch
-from canaryctl.deliver.archive import read_members, read_saved, write_saved
 from canaryctl.errors import HostError
-from canaryctl.observe.process import LocalConnection
+from canaryctl.hosts.process import LocalConnection
+from canaryctl.images import fetch
+from canaryctl.images.archive import read_members, read_saved, write_saved
 
 TAG = "canaryctl/shop/web:sha256-0123456789ab"
 LAYERS = (b"first layer" * 200, b"second layer" * 200)

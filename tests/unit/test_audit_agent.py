@@ -9,10 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from canaryctl.observe.agent import audit, mounts
-from canaryctl.observe.ask import bundle
-from canaryctl.observe.auditfacts import parse_audit
-from canaryctl.observe.facts import parse
+from canaryctl.agent.read import audit, mounts
+from canaryctl.facts.audit import parse_audit
+from canaryctl.facts.host import parse
+from canaryctl.hosts.ask import bundle
 
 
 def test_one_program_answers_the_facts_and_what_an_audit_needs(tmp_path: Path) -> None:

@@ -13,11 +13,11 @@ from ansible.constants import DEFAULT_VAULT_ID_MATCH
 from ansible.parsing.vault import VaultLib, VaultSecret
 
 from canaryctl.audit.severity import Severity
-from canaryctl.auditing import AuditOptions, audit
+from canaryctl.commands.audit import AuditOptions, audit
 from canaryctl.config.project import Project
 from canaryctl.errors import ConfigError
-from canaryctl.record.store import verify
-from canaryctl.scene import Request
+from canaryctl.evidence.store import verify
+from canaryctl.plan.deployment import Request
 
 STACK = """\
 stack: shop

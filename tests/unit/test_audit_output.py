@@ -10,17 +10,17 @@ from typing import Any
 import jsonschema
 import pytest
 
-import canaryctl.record
+import canaryctl.evidence
 from canaryctl.audit.compare import compare_findings
-from canaryctl.audit.judge import settle
+from canaryctl.audit.evaluation import settle
 from canaryctl.audit.model import Finding
 from canaryctl.audit.reference import BEGIN, render
 from canaryctl.audit.registry import Ignore, all_rules, demand_known
 from canaryctl.audit.sarif import to_sarif
 from canaryctl.audit.severity import Severity
 from canaryctl.errors import ConfigError
-from canaryctl.record.document import new_document
-from canaryctl.record.report import render_findings_markdown, render_junit, render_markdown
+from canaryctl.evidence.document import new_document
+from canaryctl.evidence.report import render_findings_markdown, render_junit, render_markdown
 
 LOW = Finding("disk-low", Severity.WARNING, "1 GB free at /", "why", "free it", host="one", subject="/")
 DRIFT = Finding("drift-file", Severity.WARNING, "compose.yml differs", "why", "deploy", host="two", diff="-a\n+b\n")
@@ -127,7 +127,7 @@ def test_ci_fails_over_findings_that_count() -> None:
 
 
 def test_the_document_keeps_its_schema() -> None:
-    schema = json.loads((Path(canaryctl.record.__file__).parent / "schema" / "run.schema.json").read_text())
+    schema = json.loads((Path(canaryctl.evidence.__file__).parent / "schema" / "run.schema.json").read_text())
     document = audit_document(PLAIN, LOW)
     document["audit"]["compared"] = {"run": "x", "new": rows(LOW), "gone": [], "same": []}
     jsonschema.validate(document, schema)

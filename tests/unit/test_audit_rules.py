@@ -8,13 +8,13 @@ from typing import Any
 
 import pytest
 
+from canaryctl.audit.evaluation import find_in_setup, find_on_host, find_on_unreachable
 from canaryctl.audit.inventory import Inventory, InventoryFile, read_inventory
-from canaryctl.audit.judge import find_in_setup, find_on_host, find_on_unreachable
 from canaryctl.audit.model import Finding, HostSetup, Setup, Trouble
 from canaryctl.audit.registry import all_rules
 from canaryctl.config.stack import Mount
 from canaryctl.errors import HostError
-from canaryctl.observe.facts import HostFacts, parse
+from canaryctl.facts.host import HostFacts, parse
 from canaryctl.plan.release import sha256
 from canaryctl.plan.rendering import rendering_suffix
 

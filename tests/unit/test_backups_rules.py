@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from test_role_modules import ROLES, load
 
-from canaryctl.steps.backups import Backup, choose, image_of, in_order, judge
+from canaryctl.deploy.backups import Backup, choose, image_of, in_order, judge
 
 RELEASE = ROLES / "stack_release"
 load(RELEASE / "module_utils" / "compose_cli.py", "ansible.module_utils.compose_cli")

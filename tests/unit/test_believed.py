@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from canaryctl.errors import HostError
-from canaryctl.observe.facts import HostFacts, parse
+from canaryctl.facts.host import HostFacts, parse
 
 FACTS = json.loads((Path(__file__).parents[1] / "fixtures/facts/canary.json").read_text())
 LOOKUP = "x{{ lookup('pipe', 'id') }}"

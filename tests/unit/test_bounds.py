@@ -11,13 +11,13 @@ from pathlib import Path
 
 import pytest
 
-from canaryctl import sandbox
+from canaryctl.config.patterns import matches
 from canaryctl.config.yamltext import BoundedLoader, ComposeLoader, parse_yaml
 from canaryctl.errors import ConfigError
-from canaryctl.patterns import matches
+from canaryctl.plan import sandbox
 from canaryctl.plan.composefile import compose_document, published_ports
+from canaryctl.plan.sandbox import TemplateFault, render_template
 from canaryctl.plan.secretuse import secret_use
-from canaryctl.sandbox import TemplateFault, render_template
 
 BOMB = "a: &a [x, x, x, x, x, x, x, x, x]\n" + "".join(
     f"{chr(98 + n)}: &{chr(98 + n)} [{', '.join([f'*{chr(97 + n)}'] * 9)}]\n" for n in range(9)
@@ -204,7 +204,7 @@ class TestTemplates:
 
 @pytest.mark.parametrize("pattern", ["(?:aa|a)" * 40 + "b", "(?x)" + "a?\n" * 40 + "b", "(?:aa|a.)" * 40 + "b"])
 def test_choices_alone_make_a_pattern_slow(pattern: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("canaryctl.patterns.LONGEST", 0.3)
+    monkeypatch.setattr("canaryctl.config.patterns.LONGEST", 0.3)
     began = time.monotonic()
     with pytest.raises(TimeoutError):
         matches(pattern, "a" * 200)

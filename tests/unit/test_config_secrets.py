@@ -12,11 +12,11 @@ from typing import Any
 
 import pytest
 
+from canaryctl.agent.read import secrets as on_host
 from canaryctl.config import secretanswers
 from canaryctl.config.secrets import env_file, env_lines, find_secrets, resolve_secrets
 from canaryctl.errors import ConfigError
-from canaryctl.observe.agent import secrets as on_host
-from canaryctl.observe.fingerprints import fingerprint, salt_of
+from canaryctl.facts.fingerprints import fingerprint, salt_of
 
 
 @pytest.fixture(autouse=True)

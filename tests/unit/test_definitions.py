@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from canaryctl.observe.facts import ContainerFacts, HostFacts, StateFacts
-from canaryctl.observe.startedfacts import MountedFacts, StartedFacts, parse_mounted, parse_started
+from canaryctl.facts.host import ContainerFacts, HostFacts, StateFacts
+from canaryctl.facts.started import MountedFacts, StartedFacts, parse_mounted, parse_started
 from canaryctl.plan.definitions import mounts_of_healed, other_definitions
 
 NEW, OLD = f"{'2' * 64}-bbbbbbbb", f"{'1' * 64}-aaaaaaaa"

@@ -20,16 +20,16 @@ from typing import Any
 import pytest
 import zstandard
 
-from canaryctl.deliver.layers import Layers, compress
-from canaryctl.deliver.packing import Packed, Packing
-from canaryctl.deliver.pull import _Talk as PullTalk
-from canaryctl.deliver.push import _form
-from canaryctl.deliver.source import chain_ids, read_tar_split, unpacked
-from canaryctl.deliver.talk import Limiter, Sending, Talk, lack
+from canaryctl.agent.write import load, receive
+from canaryctl.agent.write.staging import Staging
 from canaryctl.errors import ApplyError, HostError
-from canaryctl.observe.agent import load, receive
-from canaryctl.observe.agent.staging import Staging
-from canaryctl.observe.facts import DockerFacts, HostFacts
+from canaryctl.facts.host import DockerFacts, HostFacts
+from canaryctl.images.layers import Layers, compress
+from canaryctl.images.packing import Packed, Packing
+from canaryctl.images.pull import _Talk as PullTalk
+from canaryctl.images.push import _form
+from canaryctl.images.source import chain_ids, read_tar_split, unpacked
+from canaryctl.images.transfer import Limiter, Sending, Talk, lack
 
 CONTENT = bytes(range(256)) * 50_000  # 12.8 MB: several gzip members
 

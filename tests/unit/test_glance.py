@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
-from canaryctl.drift import drift
-from canaryctl.glance import overview_lines
-from canaryctl.observe.facts import ContainerFacts, HostFacts, ReleaseFacts, StateFacts
+from canaryctl.commands.status import overview_lines
+from canaryctl.facts.host import ContainerFacts, HostFacts, ReleaseFacts, StateFacts
+from canaryctl.plan.drift import drift
 from canaryctl.plan.rendering import rendering_suffix
 
 ID = "a" * 64

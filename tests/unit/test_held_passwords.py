@@ -10,11 +10,11 @@ import pytest
 from canaryctl.cli import main
 from canaryctl.config.environment import Host
 from canaryctl.config.passwords import connection_passwords
+from canaryctl.config.scrub import Scrubber
 from canaryctl.config.webhook import Webhook
-from canaryctl.deliver.credentials import Credential
-from canaryctl.deliver.registry import Registries
-from canaryctl.record.run import Run
-from canaryctl.record.scrub import Scrubber
+from canaryctl.evidence.run import Run
+from canaryctl.images.credentials import Credential
+from canaryctl.images.registry import Registries
 
 
 def test_passwords_of_an_inventory() -> None:

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from canaryctl.config.project import load_project
+from canaryctl.deploy.hooks import MOST_OUTPUT, Ended, execute
 from canaryctl.errors import ConfigError
-from canaryctl.steps.hooks import MOST_OUTPUT, Ended, execute
 
 
 def script(folder: Path, text: str, mode: int = 0o755) -> Path:

@@ -8,12 +8,12 @@ from collections.abc import Iterator
 
 import pytest
 
+from canaryctl.agent.read import collect
 from canaryctl.config.environment import Host
 from canaryctl.errors import ApplyError, HostError, LockedError
-from canaryctl.observe import Connection, Connections, LocalConnection
-from canaryctl.observe.agent import collect
-from canaryctl.observe.answers import MOST_VALUES, read_answer
-from canaryctl.observe.ask import ask
+from canaryctl.facts.answers import MOST_VALUES, read_answer
+from canaryctl.hosts import Connection, Connections, LocalConnection
+from canaryctl.hosts.ask import ask
 
 LOCAL = {"ansible_connection": "local"}
 

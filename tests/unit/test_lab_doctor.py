@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from canaryctl import doctor
+from canaryctl.commands import doctor
 
 
 def test_packages_that_are_not_installed_are_named_and_extras_are_not_asked_for() -> None:

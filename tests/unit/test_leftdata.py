@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from canaryctl.config.stack import Stack
-from canaryctl.observe.facts import HostFacts, parse
+from canaryctl.facts.host import HostFacts, parse
 from canaryctl.plan.leftdata import Known, Left, data_problems, hidden_content, left_behind
 from canaryctl.plan.mounting import Mounting
 from canaryctl.plan.rendering import Rendering

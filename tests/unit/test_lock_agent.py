@@ -13,9 +13,10 @@ from typing import Any
 
 import pytest
 
-from canaryctl.observe.agent import held, lock
-from canaryctl.observe.ask import bundle
-from canaryctl.observe.lockfacts import LockFacts, parse_lock
+from canaryctl.agent.read import held
+from canaryctl.agent.write import lock
+from canaryctl.facts.lock import LockFacts, parse_lock
+from canaryctl.hosts.ask import bundle
 
 
 def claim(token: str, **changes: Any) -> dict[str, Any]:

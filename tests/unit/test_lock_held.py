@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from canaryctl.errors import LockedError
-from canaryctl.observe import lock_lost
-from canaryctl.record.history import append_command
+from canaryctl.facts import lock_lost
+from canaryctl.hosts.history import append_command
 
 LIBRARY = Path(__file__).parents[2] / "roles" / "host_lock" / "library" / "lock_held.py"
 

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from canaryctl.cli.progress import describe
-from canaryctl.locks import lock_lines
-from canaryctl.observe import LockFacts
-from canaryctl.steps.locking import locked
+from canaryctl.commands.locks import lock_lines
+from canaryctl.deploy.locking import locked
+from canaryctl.facts import LockFacts
 
 RUN = LockFacts("dev@box", "canary", "deploy", run="r-1", since="2026-11-24T08:00:00Z", renewed=1795507200, ttl=60)
 HELD = LockFacts("dev@box", "canary", "lock acquire", "swap", renewed=1795507200, ttl=3600, held=True)

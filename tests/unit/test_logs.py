@@ -10,7 +10,7 @@ import pytest
 
 from canaryctl.cli.coloured import LogPrinter
 from canaryctl.cli.output import Printer
-from canaryctl.logs import LONGEST, Lines, LogLine, by_time, parse, while_input_lasts
+from canaryctl.commands.logs import LONGEST, Lines, LogLine, by_time, parse, while_input_lasts
 
 T = "2026-11-24T10:00:0{}.000000000Z"
 

@@ -14,9 +14,9 @@ from typing import Any
 import pytest
 
 from canaryctl.config.webhook import VERDICTS, Webhook, load_webhook
+from canaryctl.deploy.notify import payload_of, send
 from canaryctl.errors import ConfigError
-from canaryctl.notify import payload_of, send
-from canaryctl.record.document import new_document
+from canaryctl.evidence.document import new_document
 
 
 @dataclass

@@ -11,12 +11,12 @@ from pathlib import Path
 
 import pytest
 
+from canaryctl.agent.read import collect, facts, state, system
 from canaryctl.config.environment import Host
 from canaryctl.errors import HostError
-from canaryctl.observe import secrets_mac
-from canaryctl.observe.agent import collect, facts, state, system
-from canaryctl.observe.ask import PROGRAMS, become_mode, bundle, interpreter, wrapper
-from canaryctl.observe.facts import HostFacts, parse
+from canaryctl.facts import secrets_mac
+from canaryctl.facts.host import HostFacts, parse
+from canaryctl.hosts.ask import PROGRAMS, become_mode, bundle, interpreter, wrapper
 
 
 @pytest.mark.parametrize("program", PROGRAMS)

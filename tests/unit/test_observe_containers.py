@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from canaryctl.observe.containers import describe
+from canaryctl.facts.containers import describe
 
 STARTED = "2026-11-24T09:30:40.5Z"
 STARTED_EPOCH = 1795512640.5

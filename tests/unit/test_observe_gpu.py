@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 
-from canaryctl.observe.agent import gpu, gpuxml
-from canaryctl.observe.agent.docker import Program
-from canaryctl.observe.facts import HostFacts, parse
+from canaryctl.agent.read import gpu, gpuxml
+from canaryctl.agent.read.docker import Program
+from canaryctl.facts.host import HostFacts, parse
 
 FIXTURES = Path(__file__).parents[1] / "fixtures/gpu"
 FIRST, SECOND = (f"GPU-5ab1c2d3-0000-4000-8000-00000000000{n}" for n in (1, 2))

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from canaryctl.deploy.outcome import Ended, Outcome, outcome
 from canaryctl.errors import (
     EXIT_PRECEDENCE,
     ApplyError,
@@ -16,7 +17,6 @@ from canaryctl.errors import (
     LockedError,
     UnjudgedError,
 )
-from canaryctl.plan.outcome import Ended, Outcome, outcome
 
 APPLY, HOST, GATE, CONFIG = ApplyError("x"), HostError("x"), GateError("x"), ConfigError("x")
 CONTRACT, UNJUDGED, LOCKED, BUG = ContractError("x"), UnjudgedError("x"), LockedError("x"), OverflowError("x")

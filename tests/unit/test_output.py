@@ -17,8 +17,8 @@ from canaryctl.cli import runs as runs_cli
 from canaryctl.cli.output import Printer, clean, print_beside, print_error, print_json, print_plan, print_result
 from canaryctl.cli.progress import Lines, Live, describe, make_progress, track
 from canaryctl.errors import ConfigError, HostError
-from canaryctl.record.document import new_document
-from canaryctl.record.run import Run
+from canaryctl.evidence.document import new_document
+from canaryctl.evidence.run import Run
 
 LONG = "the strategy 'neuro' does not exist there; valid ones are: " + ", ".join(f"strategy_{n}" for n in range(20))
 

@@ -6,8 +6,8 @@ import json
 from pathlib import Path
 from typing import Any
 
-from canaryctl.observe.agent.state import last_lines
-from canaryctl.past import history_lines, made_current, merge
+from canaryctl.agent.read.state import last_lines
+from canaryctl.commands.history import history_lines, made_current, merge
 
 A, B = "a" * 64, "b" * 64
 

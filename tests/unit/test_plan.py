@@ -10,8 +10,8 @@ import pytest
 from canaryctl.config.policy import Policy
 from canaryctl.config.stack import Mount, Stack
 from canaryctl.errors import ApplyError, HostError
-from canaryctl.observe.auditfacts import MountFacts
-from canaryctl.observe.facts import HostFacts, parse
+from canaryctl.facts.audit import MountFacts
+from canaryctl.facts.host import HostFacts, parse
 from canaryctl.plan.mounts import mount_faults, mounts_of
 from canaryctl.plan.plan import Plan, Target, make_plan, missing_size, plan_provision
 from canaryctl.plan.release import ImageFact, Release

@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from canaryctl.errors import ConfigError, HostError
-from canaryctl.observe.facts import ContainerFacts, HostFacts, ImageFacts, ReleaseFacts, StateFacts, VolumeFacts
-from canaryctl.plan.back import Created, back_from, back_to, choose_release
+from canaryctl.facts.host import ContainerFacts, HostFacts, ImageFacts, ReleaseFacts, StateFacts, VolumeFacts
+from canaryctl.plan.rollback import Created, back_from, back_to, choose_release
 from canaryctl.plan.verdicts import Signed, Trust, Verdict
 
 NOW = datetime(2026, 11, 25, tzinfo=UTC).timestamp()

@@ -8,11 +8,11 @@ from typing import Any
 
 import pytest
 
+from canaryctl.agent.read import gpu as agent
+from canaryctl.agent.read import gpuxml
 from canaryctl.config.policy import Policy
 from canaryctl.config.stack import Image, Stack
-from canaryctl.observe.agent import gpu as agent
-from canaryctl.observe.agent import gpuxml
-from canaryctl.observe.facts import HostFacts, parse
+from canaryctl.facts.host import HostFacts, parse
 from canaryctl.plan.cuda import driver_is_enough, minimum_driver
 from canaryctl.plan.gpus import (
     Want,

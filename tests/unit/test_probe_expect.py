@@ -206,7 +206,7 @@ def test_what_cannot_judge_blames_the_probe() -> None:
 
 @pytest.mark.parametrize("pattern", [r"(a+)+$", r"(a|a)*$", r".*.*.*.*="])
 def test_a_pattern_that_takes_for_ever_is_given_up(pattern: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("canaryctl.patterns.LONGEST", 0.5)
+    monkeypatch.setattr("canaryctl.config.patterns.LONGEST", 0.5)
     (fault,) = http_faults(HttpExpect(body={"regex": pattern}), Answer(200, b"a" * 100_000 + b"b"))
     assert "body cannot be judged: /" in fault and "did not come to an end" in fault
 

@@ -13,9 +13,9 @@ from typing import Any
 
 import pytest
 
+from canaryctl.agent.read import gpuwatch, gpuxml
 from canaryctl.config.probes import Gpu, load_probes, select_probes
 from canaryctl.errors import ConfigError
-from canaryctl.observe.agent import gpuwatch, gpuxml
 from canaryctl.probe import gpu
 from canaryctl.probe.context import ProbeContext
 from canaryctl.probe.incontainer.gpu_rules import in_words, judge_gpu, lost_devices

@@ -14,7 +14,7 @@ from canaryctl.config.metrics import Metric, Selector, load_metrics
 from canaryctl.config.probes import Fresh
 from canaryctl.config.probes.parts import check_jmespath
 from canaryctl.errors import ConfigError
-from canaryctl.jsontext import parse_json
+from canaryctl.facts.jsontext import parse_json
 from canaryctl.probe import kinds
 from canaryctl.probe.expect import Answer, search
 from canaryctl.probe.logs import read_scan

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 from faultyapp import App, Run, prober, serving
 
+from canaryctl.config.scrub import Scrubber
 from canaryctl.errors import ConfigError
-from canaryctl.record.scrub import Scrubber
 
 SECRETS = {"API_TOKEN": "correct horse battery", "DB_PASSWORD": "postgres"}
 

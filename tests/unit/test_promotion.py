@@ -15,16 +15,16 @@ from canaryctl.cli.options import forced_for
 from canaryctl.config.environment import Environment
 from canaryctl.config.policy import Policy
 from canaryctl.config.stack import Stack, load_stack
+from canaryctl.deploy import promotion
+from canaryctl.deploy.promotion import left_out
 from canaryctl.errors import ConfigError, HostError
-from canaryctl.observe.facts import HostFacts, ImageFacts, parse
+from canaryctl.evidence.page import render_html
+from canaryctl.evidence.report import render_markdown
+from canaryctl.facts.host import HostFacts, ImageFacts, parse
+from canaryctl.hosts.history import history_line
+from canaryctl.plan.promotion import Choice, Rules, Wanted, choose, demand_chain, lines_of
 from canaryctl.plan.release import ImageFact, make_release
 from canaryctl.plan.verdicts import Signed, Trust, Verdict, Witness, proofs, read_histories
-from canaryctl.promotion import Choice, Rules, Wanted, choose, demand_chain, lines_of
-from canaryctl.record.history import history_line
-from canaryctl.record.page import render_html
-from canaryctl.record.report import render_markdown
-from canaryctl.steps import promoting
-from canaryctl.steps.promoting import left_out
 
 NOW = datetime(2026, 3, 10, 12, tzinfo=UTC).timestamp()
 WEB, DB, NEW = (f"sha256:{digit * 64}" for digit in "abc")
@@ -388,31 +388,31 @@ def test_an_image_is_taken_from_the_next_host_where_one_only_claims_to_have_it(
             raise HostError("gives something else", host)
         return host, facts(web=WEB)[name]
 
-    monkeypatch.setattr(promoting, "_fetched", fetched)
+    monkeypatch.setattr(promotion, "_fetched", fetched)
     has = {host: HostFacts(host, images=(ImageFacts(WEB, ("t",)),)) for host in ("liar", "honest")}
     warned: list[str] = []
     work: Any = SimpleNamespace(run=SimpleNamespace(warn=lambda what, where, hint: warned.append(where)))
     source: Any = SimpleNamespace(seen=SimpleNamespace(facts=has))
-    assert proof and promoting._from_host(work, proof, "web", source, fetch=True)[0] == "honest"
+    assert proof and promotion._from_host(work, proof, "web", source, fetch=True)[0] == "honest"
     assert asked == ["liar", "honest"] and warned == ["liar"]
     del has["honest"]
     with pytest.raises(HostError):
-        promoting._from_host(work, proof, "web", source, fetch=True)
+        promotion._from_host(work, proof, "web", source, fetch=True)
 
 
 def test_hosts_without_services_need_not_say_where_releases_come_from(monkeypatch: pytest.MonkeyPatch) -> None:
     loaded = {name: Environment(name, Path(name), {}, {}) for name in ("staging", "canary")}
-    monkeypatch.setattr(promoting, "load_environment", lambda project, name, **_: loaded[name])
+    monkeypatch.setattr(promotion, "load_environment", lambda project, name, **_: loaded[name])
     scene = SimpleNamespace(
         project=SimpleNamespace(environments=lambda: list(loaded)),
         request=SimpleNamespace(vault_password_file=None),
         environment=loaded["staging"],
         policy=Policy(promotes_from="canary"),
     )
-    assert promoting._load_source(scene) is loaded["canary"]  # type: ignore[arg-type]
+    assert promotion._load_source(scene) is loaded["canary"]  # type: ignore[arg-type]
     scene.policy = Policy(promotes_from="nowhere")
     with pytest.raises(ConfigError, match="no environment"):
-        promoting._load_source(scene)  # type: ignore[arg-type]
+        promotion._load_source(scene)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(

@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
+from canaryctl.deploy.verification import proven
 from canaryctl.errors import HostError
-from canaryctl.observe.facts import HostFacts, ReleaseFacts, StateFacts
-from canaryctl.steps.judging import proven
+from canaryctl.facts.host import HostFacts, ReleaseFacts, StateFacts
 
 A, B = "a" * 64, "b" * 64
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from canaryctl.observe.agent.prune import kept_releases, prunable, remove_directories
+from canaryctl.agent.write.prune import kept_releases, prunable, remove_directories
 from canaryctl.plan.release import sha256
 from canaryctl.plan.rendering import rendering_suffix
 

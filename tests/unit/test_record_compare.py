@@ -7,11 +7,11 @@ import json
 import pytest
 from documents import deployed
 
-from canaryctl.record.compare import LOG_ROWS, compare
-from canaryctl.record.document import new_document
-from canaryctl.record.page import render_comparison_html
-from canaryctl.record.report import render_comparison_markdown, render_markdown
-from canaryctl.record.sidebyside import Line, tables
+from canaryctl.evidence.compare import LOG_ROWS, compare
+from canaryctl.evidence.document import new_document
+from canaryctl.evidence.page import render_comparison_html
+from canaryctl.evidence.report import render_comparison_markdown, render_markdown
+from canaryctl.evidence.sidebyside import Line, tables
 
 MONOLITHIC, SPLIT = deployed("monolithic", 14, role="baseline"), deployed("split", role="candidate")
 

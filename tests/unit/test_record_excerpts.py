@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from canaryctl.record.excerpts import LINE, LINES, PATTERNS, excerpt
+from canaryctl.evidence.excerpts import LINE, LINES, PATTERNS, excerpt
 
 STAMP = "2026-11-24T09:30:45.694664902Z "
 

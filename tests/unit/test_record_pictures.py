@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from documents import deployed, failed
 
-from canaryctl.record.pictures import image_pictures, readable, shares, timeline
+from canaryctl.evidence.pictures import image_pictures, readable, shares, timeline
 
 
 def test_bars_lie_where_their_stages_ran() -> None:

@@ -14,7 +14,7 @@ import pytest
 from canaryctl.config.environment import Environment, Host
 from canaryctl.config.evidencegroup import evidence_group
 from canaryctl.errors import ConfigError
-from canaryctl.record.run import Run
+from canaryctl.evidence.run import Run
 
 
 @pytest.fixture(params=[0o000, 0o022, 0o277])
@@ -106,7 +106,7 @@ def test_a_group_of_others_is_refused_and_leaves_nothing(tmp_path: Path, monkeyp
     def refuse(*_: Any) -> None:
         raise PermissionError(1, "Operation not permitted")
 
-    monkeypatch.setattr("canaryctl.record.private.os", SimpleNamespace(chown=refuse))
+    monkeypatch.setattr("canaryctl.evidence.private.os", SimpleNamespace(chown=refuse))
     with pytest.raises(ConfigError, match="canary_evidence_group"):
         Run.start(tmp_path / "runs", command="deploy", environment="canary", group=12)
     assert not (tmp_path / "runs").exists()

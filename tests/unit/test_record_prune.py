@@ -13,10 +13,10 @@ from typer.testing import CliRunner
 
 from canaryctl.cli import runs as runs_cli
 from canaryctl.errors import ConfigError
-from canaryctl.record import prune as pruning
-from canaryctl.record.document import new_document
-from canaryctl.record.prune import plan_prune
-from canaryctl.record.run import Run
+from canaryctl.evidence import prune as pruning
+from canaryctl.evidence.document import new_document
+from canaryctl.evidence.prune import plan_prune
+from canaryctl.evidence.run import Run
 
 NOW = datetime(2026, 11, 30, tzinfo=UTC).timestamp()
 DAY = 86400.0

@@ -12,11 +12,11 @@ import documents
 import jsonschema
 import pytest
 
-from canaryctl.record import report
-from canaryctl.record.document import new_document
-from canaryctl.record.page import render_html
-from canaryctl.record.report import gates, render_junit, render_markdown
-from canaryctl.record.words import human_seconds, human_size
+from canaryctl.evidence import report
+from canaryctl.evidence.document import new_document
+from canaryctl.evidence.page import render_html
+from canaryctl.evidence.report import gates, render_junit, render_markdown
+from canaryctl.evidence.words import human_seconds, human_size
 
 
 def probe(name: str, verdict: str, reason: str = "") -> dict[str, Any]:

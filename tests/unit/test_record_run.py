@@ -18,13 +18,13 @@ from typing import Any
 import jsonschema
 import pytest
 
+from canaryctl.config.scrub import Scrubber
 from canaryctl.errors import ApplyError, ConfigError, HostError
-from canaryctl.record import run as run_module
-from canaryctl.record.document import latency
-from canaryctl.record.history import append, append_command, history_line
-from canaryctl.record.run import Run
-from canaryctl.record.scrub import Scrubber
-from canaryctl.record.store import list_runs, load_run, runs_under_way, verify
+from canaryctl.evidence import run as run_module
+from canaryctl.evidence.document import latency
+from canaryctl.evidence.run import Run
+from canaryctl.evidence.store import list_runs, load_run, runs_under_way, verify
+from canaryctl.hosts.history import append, append_command, history_line
 
 SCHEMA = json.loads((Path(run_module.__file__).parent / "schema" / "run.schema.json").read_text())
 SECRET = "s3cr3t-Pa55word"
@@ -259,7 +259,7 @@ def test_names_that_lead_elsewhere_and_unwritable_places_are_refused(tmp_path: P
 @pytest.fixture
 def other_process(tmp_path: Path) -> Iterator[subprocess.Popen[bytes]]:
     script = (
-        "import sys, time; from pathlib import Path; from canaryctl.record.run import Run\n"
+        "import sys, time; from pathlib import Path; from canaryctl.evidence.run import Run\n"
         "run = Run.start(Path(sys.argv[1]), command='deploy', environment='canary')\n"
         "print(run.id, flush=True); time.sleep(60)"
     )

@@ -13,7 +13,7 @@ from urllib.parse import quote, quote_plus
 
 import pytest
 
-from canaryctl.record.scrub import Scrubber
+from canaryctl.config.scrub import Scrubber
 
 SECRETS = {
     "PLAIN": "correct-horse-battery",

@@ -13,24 +13,25 @@ from typing import Any
 
 import pytest
 
-from canaryctl import pipeline, recording
 from canaryctl.config.signing import Signing
-from canaryctl.errors import ApplyError, CanaryError, ConfigError, HostError
-from canaryctl.record.run import Run
-from canaryctl.steps import (
+from canaryctl.deploy import (
+    collection,
     contracts,
-    crossing,
-    evidence,
     gpus,
     hooks,
     images,
-    judging,
+    in_flight,
+    lifecycle,
     locking,
     mounts,
-    promoting,
+    promotion,
+    sequence,
     stages,
+    verification,
     waves,
 )
+from canaryctl.errors import ApplyError, CanaryError, ConfigError, HostError
+from canaryctl.evidence.run import Run
 
 
 class Plan:
@@ -116,38 +117,38 @@ def deployed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., t
             signer=None,
             passwords={},
         )
-        monkeypatch.setattr(recording, "Scene", lambda request: scene)
-        monkeypatch.setattr(recording, "Work", made)
-        monkeypatch.setattr(recording, "roll_back", step("roll_back"))
-        monkeypatch.setattr(recording.notify, "tell", lambda *_: None)
+        monkeypatch.setattr(lifecycle, "Scene", lambda request: scene)
+        monkeypatch.setattr(lifecycle, "Work", made)
+        monkeypatch.setattr(lifecycle, "roll_back", step("roll_back"))
+        monkeypatch.setattr(lifecycle.notify, "tell", lambda *_: None)
         for room, name in (
-            *((promoting, "promote"), (evidence, "know_secrets"), (locking, "take"), (contracts, "record_layers")),
-            *((waves, "foretold"), (judging, "check_probes"), (contracts, "check_here"), (hooks, "before_deploy")),
-            *((contracts, "check_on_hosts"), (mounts, "demand"), (evidence, "read_migration"), (images, "push")),
+            *((promotion, "promote"), (collection, "know_secrets"), (locking, "take"), (contracts, "record_layers")),
+            *((waves, "foretold"), (verification, "check_probes"), (contracts, "check_here"), (hooks, "before_deploy")),
+            *((contracts, "check_on_hosts"), (mounts, "demand"), (collection, "read_migration"), (images, "push")),
             *((images, "prune"), (hooks, "after_deploy"), (hooks, "after_error"), (stages, "migrate")),
-            (evidence, "serving"),
+            (collection, "serving"),
         ):
             monkeypatch.setattr(room, name, step(name, (lambda work: ()) if name == "foretold" else lambda work: None))
         monkeypatch.setattr(locking, "take_to_prune", step("take_to_prune", lambda work: True))
         monkeypatch.setattr(gpus, "wait_for_others", lambda work, plan: plan)
         monkeypatch.setattr(stages, "render", step("render", touch))
         monkeypatch.setattr(waves, "start", step("start", touch))
-        monkeypatch.setattr(crossing, "_across", lambda work: [])
-        monkeypatch.setattr(evidence, "collect", step("collect", collect))
-        monkeypatch.setattr(judging, "probe", step("probe", judge))
-        monkeypatch.setattr(judging, "proven", lambda work: work.verdict)
-        monkeypatch.setattr(judging, "require_running", lambda work: None)
+        monkeypatch.setattr(in_flight, "_across", lambda work: [])
+        monkeypatch.setattr(collection, "collect", step("collect", collect))
+        monkeypatch.setattr(verification, "probe", step("probe", judge))
+        monkeypatch.setattr(verification, "proven", lambda work: work.verdict)
+        monkeypatch.setattr(verification, "require_running", lambda work: None)
 
         def remember(work: FakeWork, what: str, verdict: str | None = None) -> None:
             step(f"remember {what} {verdict}")()
 
-        monkeypatch.setattr(evidence, "remember", remember)
+        monkeypatch.setattr(collection, "remember", remember)
         monkeypatch.setattr(
-            evidence, "remember_interrupted", lambda work, verdict, seconds: remember(work, "", verdict)
+            collection, "remember_interrupted", lambda work, verdict, seconds: remember(work, "", verdict)
         )
         raised: BaseException | None = None
         try:
-            pipeline.deploy(SimpleNamespace(check=False), (), lambda plan: True)  # type: ignore[arg-type]
+            sequence.deploy(SimpleNamespace(check=False), (), lambda plan: True)  # type: ignore[arg-type]
         except BaseException as error:
             raised = error
         step_name, first = next(iter(faults.items()))
@@ -227,11 +228,11 @@ def test_a_rollback_needs_no_room_for_its_evidence(tmp_path: Path, monkeypatch: 
         passwords={},
         policy=SimpleNamespace(on_failure="rollback"),
     )
-    monkeypatch.setattr(recording, "Work", FakeWork)
-    monkeypatch.setattr(recording.notify, "tell", lambda *_: None)
-    with pytest.raises(ConfigError, match="evidence cannot be written"), recording._recorded(scene, "rollback", ()):
+    monkeypatch.setattr(lifecycle, "Work", FakeWork)
+    monkeypatch.setattr(lifecycle.notify, "tell", lambda *_: None)
+    with pytest.raises(ConfigError, match="evidence cannot be written"), lifecycle._recorded(scene, "rollback", ()):
         pass
-    with recording._recorded(scene, "rollback", (), spare=tmp_path / "spare") as work:
+    with lifecycle._recorded(scene, "rollback", (), spare=tmp_path / "spare") as work:
         assert "thrown away" in work.run.document["warnings"][0]["what"]
     assert work.run.document["verdict"] == "passed"
     assert list((tmp_path / "spare").glob("prod/*/run.json"))

@@ -11,9 +11,9 @@ from pathlib import Path
 import pytest
 
 from canaryctl.config.reference import parse_reference
-from canaryctl.deliver.credentials import Credential
-from canaryctl.deliver.distribution import RegistryClient, UnreachableError
 from canaryctl.errors import ConfigError
+from canaryctl.images.credentials import Credential
+from canaryctl.images.distribution import RegistryClient, UnreachableError
 
 Answer = Callable[[http.server.BaseHTTPRequestHandler], None]
 

@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from canaryctl.deliver.credentials import Credential, find_credential
 from canaryctl.errors import ConfigError
+from canaryctl.images.credentials import Credential, find_credential
 
 AUTH = base64.b64encode(b"anna:geheim:x").decode()
 HELPER = """\

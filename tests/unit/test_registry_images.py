@@ -11,10 +11,10 @@ from pydantic import ValidationError
 from canaryctl.config.policy import Policy
 from canaryctl.config.reference import Reference
 from canaryctl.config.stack import Stack
-from canaryctl.deliver.distribution import UnreachableError
-from canaryctl.deliver.images import recorded_images, release_images
-from canaryctl.deliver.registry import Published, Registries
 from canaryctl.errors import ConfigError
+from canaryctl.images.distribution import UnreachableError
+from canaryctl.images.registry import Published, Registries
+from canaryctl.images.resolve import recorded_images, release_images
 from canaryctl.plan.plan import is_pulled
 from canaryctl.plan.release import ImageFact, source_allowed
 

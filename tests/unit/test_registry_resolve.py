@@ -10,10 +10,10 @@ from typing import Any
 import pytest
 
 from canaryctl.config.reference import Reference, parse_reference
-from canaryctl.deliver.distribution import parse_challenges, parse_token
-from canaryctl.deliver.pull import refused
-from canaryctl.deliver.registry import resolve
 from canaryctl.errors import ConfigError
+from canaryctl.images.distribution import parse_challenges, parse_token
+from canaryctl.images.pull import refused
+from canaryctl.images.registry import resolve
 from canaryctl.plan.release import ImageFact
 
 REF = parse_reference("registry.test/web:1")

@@ -9,11 +9,11 @@ from typing import Any
 
 import pytest
 
+from canaryctl.deploy import rollback
+from canaryctl.deploy.rollback import _deployed_from_here
+from canaryctl.evidence.document import new_document
+from canaryctl.evidence.store import StoredRun, stored_runs
 from canaryctl.plan.release import ImageFact
-from canaryctl.record.document import new_document
-from canaryctl.record.store import StoredRun, stored_runs
-from canaryctl.steps import rolling
-from canaryctl.steps.rolling import _deployed_from_here
 
 OURS, OTHERS = "sha256:" + "a" * 64, "sha256:" + "b" * 64
 
@@ -62,5 +62,5 @@ def test_evidence_that_may_not_be_read_keeps_nobody_from_going_back(
 
     (tmp_path / "canary").mkdir()
     record(tmp_path, 1, "deploy", "shop", OURS)
-    monkeypatch.setattr(rolling, "stored_runs", read)
+    monkeypatch.setattr(rollback, "stored_runs", read)
     assert sent(tmp_path) == {"web"}

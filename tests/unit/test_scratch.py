@@ -8,10 +8,10 @@ import subprocess
 import sys
 from pathlib import Path
 
-from canaryctl.apply.scratch import make_scratch, remove_scratch
+from canaryctl.ansible.scratch import make_scratch, remove_scratch
 
 HOLDER = (
-    "import sys, time; from canaryctl.apply.scratch import make_scratch; "
+    "import sys, time; from canaryctl.ansible.scratch import make_scratch; "
     "print(make_scratch(sys.argv[1]), flush=True); time.sleep(60)"
 )
 

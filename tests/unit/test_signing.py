@@ -15,15 +15,14 @@ from typing import Any
 
 import pytest
 
+from canaryctl.commands.signers import Signer, Signers, add, lines, parse_signers
 from canaryctl.config.environment import Environment, Host
 from canaryctl.config.signing import Signing, load_signing
+from canaryctl.deploy.signing import contradiction, settle_rollback, signature, trust_of
 from canaryctl.errors import ConfigError
-from canaryctl.observe.facts import HostFacts, ReleaseFacts, StateFacts
-from canaryctl.plan.verdicts import Signed, Verdict, parse_line
-from canaryctl.record import signing
-from canaryctl.record.history import history_line
-from canaryctl.record.run import Run
-from canaryctl.record.signing import (
+from canaryctl.evidence import signatures
+from canaryctl.evidence.run import Run
+from canaryctl.evidence.signatures import (
     find_signer,
     parse_keys,
     principal_of,
@@ -32,8 +31,9 @@ from canaryctl.record.signing import (
     standing,
     standing_words,
 )
-from canaryctl.signers import Signer, Signers, add, lines, parse_signers
-from canaryctl.steps.signing import contradiction, settle_rollback, signature, trust_of
+from canaryctl.facts.host import HostFacts, ReleaseFacts, StateFacts
+from canaryctl.hosts.history import history_line
+from canaryctl.plan.verdicts import Signed, Verdict, parse_line
 
 NOW = time.time()
 RELEASE, WEB = "a" * 64, f"sha256:{'b' * 64}"
@@ -204,7 +204,7 @@ def test_a_key_of_the_agent_signs_by_its_public_half(
     alone.write_text(public(key) + "\n")
     assert isinstance(said(allowed, signed(alone, line())), Signed)
     found = find_signer(Signing(allowed, required=True))
-    assert isinstance(found, signing.PublicKey) and found.path is None
+    assert isinstance(found, signatures.PublicKey) and found.path is None
     given = line()
     made = sign(found, typed(given).content("shop"))
     assert isinstance(said(allowed, {**given, "signature": made}), Signed)
@@ -221,7 +221,7 @@ def test_of_our_own_keys_the_one_that_is_listed_is_found(
     mine = new_key(tmp_path / ".ssh/id_b")
     allowed.write_text(f"me {public(mine)}\n")
     found = find_signer(Signing(allowed, required=True))
-    assert isinstance(found, signing.PublicKey) and found.path == mine
+    assert isinstance(found, signatures.PublicKey) and found.path == mine
     assert find_signer(Signing(tmp_path / "none", required=False)) is None
 
 
@@ -237,7 +237,7 @@ def test_no_room_for_a_signature_is_a_reason_and_no_fault(
     allowed: Path, key: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     given = signed(key, line(NOW - 77))
-    monkeypatch.setattr(signing.tempfile, "tempdir", str(tmp_path / "gone"))
+    monkeypatch.setattr(signatures.tempfile, "tempdir", str(tmp_path / "gone"))
     assert "cannot be checked here" in str(said(allowed, given))
     warned: list[str] = []
     run = SimpleNamespace(warn=lambda what, *_, **__: warned.append(what))

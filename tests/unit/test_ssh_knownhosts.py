@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from canaryctl.observe.knownhosts import KnownKey, algorithms, fingerprint, matching, parse, standing
+from canaryctl.hosts.knownhosts import KnownKey, algorithms, fingerprint, matching, parse, standing
 
 KEY = base64.b64encode(b"one key").decode()
 OTHER = base64.b64encode(b"another").decode()

@@ -11,8 +11,8 @@ import pytest
 from canaryctl.config.environment import Host
 from canaryctl.config.pins import NOTHING_LENT, pin_variables, ssh_args, with_pins
 from canaryctl.errors import ConfigError
-from canaryctl.observe.openssh import askpass_script
-from canaryctl.observe.target import Target, arguments, jump_of, parse, parse_hop, target_of
+from canaryctl.hosts.openssh import askpass_script
+from canaryctl.hosts.target import Target, arguments, jump_of, parse, parse_hop, target_of
 
 
 def host(**variables: object) -> Host:

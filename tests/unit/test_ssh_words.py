@@ -11,11 +11,11 @@ import pytest
 
 from canaryctl.config.environment import Host
 from canaryctl.errors import ConfigError, HostError
-from canaryctl.observe.connection import CommandTimeout, Connection
-from canaryctl.observe.identities import kind_of, public_part
-from canaryctl.observe.openssh import explain
-from canaryctl.observe.process import LocalConnection
-from canaryctl.observe.ssh import Connections
+from canaryctl.hosts.connection import CommandTimeout, Connection
+from canaryctl.hosts.identities import kind_of, public_part
+from canaryctl.hosts.openssh import explain
+from canaryctl.hosts.process import LocalConnection
+from canaryctl.hosts.ssh import Connections
 
 
 @pytest.mark.parametrize(

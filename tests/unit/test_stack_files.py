@@ -8,11 +8,11 @@ from pathlib import Path
 
 import pytest
 
+from canaryctl.config import stackfiles
 from canaryctl.config.stack import Stack, load_stack
-from canaryctl.deliver.docker import build_images
+from canaryctl.config.stackfiles import read_stack_files
 from canaryctl.errors import ConfigError
-from canaryctl.plan import files
-from canaryctl.plan.files import read_stack_files
+from canaryctl.images.docker import build_images
 
 STACK = """\
 stack: shop
@@ -106,7 +106,7 @@ def test_assets_are_bounded_in_number_and_size(
 ) -> None:
     for number in range(3):
         (folder / f"rules/{number}").write_text("x")
-    monkeypatch.setattr(files, name, most)
+    monkeypatch.setattr(stackfiles, name, most)
     assert "more than" in why(lambda: read_stack_files(load(folder))).what
 
 

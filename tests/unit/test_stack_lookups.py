@@ -11,8 +11,8 @@ import pytest
 
 from canaryctl.config.environment import Environment, Host
 from canaryctl.config.stack import load_stack
+from canaryctl.config.stackfiles import read_stack_files
 from canaryctl.errors import ConfigError
-from canaryctl.plan.files import read_stack_files
 from canaryctl.plan.release import ImageFact, make_release
 from canaryctl.plan.rendering import place_services, render_host, template_names
 

@@ -13,9 +13,9 @@ from typer.testing import CliRunner
 
 from canaryctl.cli.main import app
 from canaryctl.errors import ConfigError
-from canaryctl.record.document import new_document
-from canaryctl.record.reading import damage_told, readable
-from canaryctl.record.store import list_runs, load_run, verify
+from canaryctl.evidence.document import new_document
+from canaryctl.evidence.reading import damage_told, readable
+from canaryctl.evidence.store import list_runs, load_run, verify
 
 
 def put(runs: Path, text: str | None = None, **changes: Any) -> Path:

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from canaryctl.config.environment import Host
-from canaryctl.observe.process import LocalConnection
-from canaryctl.observe.sudo import password_of, with_password
+from canaryctl.hosts.process import LocalConnection
+from canaryctl.hosts.sudo import password_of, with_password
 
 # -n fails unless `free` or root already; with -S the first line of input must be the password, the rest is the
 # command's.

@@ -8,11 +8,11 @@ from typing import Any
 import pytest
 import yaml
 
+from canaryctl.audit.snapshot import Survey, as_served, begin, complete
 from canaryctl.config.project import Project
-from canaryctl.observe.facts import HostFacts, ReleaseFacts, StateFacts
+from canaryctl.facts.host import HostFacts, ReleaseFacts, StateFacts
 from canaryctl.plan import plan
-from canaryctl.scene import Request
-from canaryctl.survey import Survey, as_served, begin, complete
+from canaryctl.plan.deployment import Request
 
 STACK: dict[str, Any] = {
     "stack": "shop",

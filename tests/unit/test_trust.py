@@ -10,14 +10,14 @@ from typing import Any
 
 import pytest
 
+from canaryctl.commands.trust import Answer, Trust, expected_of, judge, pin, pinned_text, require_vouched
 from canaryctl.config.environment import Host
 from canaryctl.config.pins import pin_variables, with_pins
 from canaryctl.errors import ConfigError, HostError
-from canaryctl.observe.hostkeys import HostKey
-from canaryctl.observe.knownhosts import KnownKey, parse
-from canaryctl.observe.target import parse as parse_dump
-from canaryctl.observe.target import target_of
-from canaryctl.trusting import Answer, Trust, expected_of, judge, pin, pinned_text, require_vouched
+from canaryctl.hosts.hostkeys import HostKey
+from canaryctl.hosts.knownhosts import KnownKey, parse
+from canaryctl.hosts.target import parse as parse_dump
+from canaryctl.hosts.target import target_of
 
 ED, RSA = HostKey("ssh-ed25519", b"ed"), HostKey("ssh-rsa", b"rsa")
 NAME = "[192.0.2.1]:2222"

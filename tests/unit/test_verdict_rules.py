@@ -13,16 +13,7 @@ from canaryctl.config.policy import Policy
 from canaryctl.config.probes import Probe, load_probes
 from canaryctl.errors import ConfigError
 from canaryctl.probe.context import ProbeContext
-from canaryctl.probe.results import (
-    Exchange,
-    HostResult,
-    Outcome,
-    ProbeResult,
-    failed,
-    inconclusive,
-    over_hosts,
-    passed,
-)
+from canaryctl.probe.results import Exchange, HostResult, Outcome, ProbeResult, failed, inconclusive, over_hosts, passed
 from canaryctl.probe.soak import Soak, sampled
 from canaryctl.probe.verdict import check_rules, gating, judge
 

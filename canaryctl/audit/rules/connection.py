@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from canaryctl.audit.model import Found, HostSetup, Severity
 from canaryctl.audit.registry import Rule
 from canaryctl.errors import HostError
-from canaryctl.observe.facts import HostFacts
+from canaryctl.facts.host import HostFacts
 
 UNREACHABLE = Rule(
     "host-unreachable",

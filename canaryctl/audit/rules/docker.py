@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from canaryctl.audit.model import Found, HostSetup, Setup, Severity
 from canaryctl.audit.registry import Rule
 from canaryctl.audit.versions import version_tuple
-from canaryctl.observe.facts import HostFacts
+from canaryctl.facts.host import HostFacts
 from canaryctl.plan.plan import OLDEST_COMPOSE
 from canaryctl.plan.ports import on_all_addresses, taken_ports
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from canaryctl.audit.model import Found, HostSetup, Severity
 from canaryctl.audit.registry import Rule
-from canaryctl.observe.facts import HostFacts
+from canaryctl.facts.host import HostFacts
 from canaryctl.plan.cuda import driver_is_enough, minimum_driver
 
 LEAST_CUDA = "11"  # what is asked for where the images do not say: the first with minor version compatibility

@@ -8,7 +8,7 @@ from typing import Any
 
 from canaryctl.audit.model import Found, HostSetup, Severity
 from canaryctl.audit.registry import Rule
-from canaryctl.observe.facts import ContainerFacts, HostFacts
+from canaryctl.facts.host import ContainerFacts, HostFacts
 from canaryctl.plan.definitions import other_definitions
 from canaryctl.plan.release import sha256
 from canaryctl.plan.releasefiles import kept_by_healing

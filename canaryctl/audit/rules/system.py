@@ -8,7 +8,7 @@ from canaryctl.audit.model import Found, HostSetup, Severity
 from canaryctl.audit.registry import Rule
 from canaryctl.audit.versions import version_tuple
 from canaryctl.config.sizes import show_size
-from canaryctl.observe.facts import HostFacts
+from canaryctl.facts.host import HostFacts
 from canaryctl.plan.mounts import mount_faults
 
 # What the Ansible that canaryctl brings needs on hosts.

@@ -6,16 +6,7 @@ from canaryctl.config.probes.kinds import KINDS, Probe, is_on_service, needed_by
 from canaryctl.config.probes.lifecycle import Cancel, Confirm, Lifecycle, Reap, Start, Step, Watch
 from canaryctl.config.probes.load import load_probes
 from canaryctl.config.probes.network import Fresh, Http, Reachable, Registered, Tcp
-from canaryctl.config.probes.parts import (
-    Common,
-    HttpExpect,
-    Precondition,
-    Regex,
-    Request,
-    Retried,
-    Text,
-    is_template,
-)
+from canaryctl.config.probes.parts import Common, HttpExpect, Precondition, Regex, Request, Retried, Text, is_template
 from canaryctl.config.probes.select import Selection, select_probes
 
 __all__ = [

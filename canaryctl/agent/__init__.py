@@ -1,0 +1,5 @@
+"""Programs that run on the hosts, never here: `read/` changes nothing, `write/` does.
+
+Standard library only, Python 3.7 and later. They are sent as text (see hosts/ask.py), several modules as one, so
+top-level names must be unique across this package and nothing outside it may be imported.
+"""

@@ -1,0 +1,142 @@
+"""What an audit asks beyond the facts, in the same round trip: sshd, Docker's configuration, pending reboot."""
+
+from __future__ import annotations
+
+import glob
+import json
+import os
+import re
+import shlex
+import sys
+from typing import Any, Callable
+
+from canaryctl.agent.read.docker import Program, find_program
+from canaryctl.agent.read.facts import observe_host
+from canaryctl.agent.read.regular import LARGEST_COMPOSE, read_below
+from canaryctl.agent.read.system import read_text
+
+DAEMON_FILE = "/etc/docker/daemon.json"
+SSHD_FILE = "/etc/ssh/sshd_config"
+SSHD_OPTIONS = ("passwordauthentication", "kbdinteractiveauthentication", "permitrootlogin")
+REBOOT_FILE = "/run/reboot-required"
+
+
+def audit_host(config: dict[str, Any], become: str, reason: str) -> dict[str, Any]:
+    sshd, systemctl = find_program("sshd"), find_program("systemctl")
+    asked_sshd = Program(sshd, "-T") if sshd else None
+    asked_unit = Program(systemctl, "cat", "docker.service") if systemctl else None
+    document = observe_host(config, become, reason)
+    errors = document["errors"]
+    base = os.path.join(config["root"], config["stack"])
+
+    def part(name: str, find: Callable[[], Any], otherwise: Any) -> Any:
+        try:
+            return find()
+        except FileNotFoundError:
+            return otherwise
+        except (OSError, ValueError) as error:
+            errors["audit." + name] = str(error)
+            return otherwise
+
+    document["audit"] = {
+        "sshd": part("sshd", lambda: about_sshd(asked_sshd), {}),
+        "daemon": part("daemon", lambda: about_daemon(asked_unit), {}),
+        "reboot": part("reboot", about_reboot, None),
+        "compose": part("compose", lambda: about_compose(base), ""),
+    }
+    return document
+
+
+def about_sshd(asked: Any) -> dict[str, str]:
+    """The options in effect, as sshd itself says; without root, as its files say."""
+    if asked is None:
+        return {}
+    try:
+        return parse_sshd(asked.answer(5))
+    except OSError:
+        return sshd_files(SSHD_FILE)
+
+
+def parse_sshd(said: str) -> dict[str, str]:
+    found: dict[str, str] = {}
+    for line in said.splitlines():
+        words = line.replace("=", " ", 1).split(None, 1)
+        if len(words) == 2 and words[0].lower() in SSHD_OPTIONS:
+            found.setdefault(words[0].lower(), words[1].strip().lower())
+    return found
+
+
+def sshd_files(path: str) -> dict[str, str]:
+    """The first value of each option counts; what stands under Match is left out."""
+    found: dict[str, str] = {}
+    for line in read_text(path).splitlines():
+        words = line.split("#")[0].split(None, 1)
+        if len(words) != 2:
+            continue
+        if words[0].lower() == "match":
+            break
+        if words[0].lower() == "include":
+            for pattern in words[1].split():
+                for file in sorted(glob.glob(os.path.join("/etc/ssh", pattern))):
+                    found = dict(sshd_files(file), **found)
+        else:
+            found = dict(parse_sshd(line), **found)
+    return found
+
+
+def about_daemon(asked_unit: Any) -> dict[str, Any]:
+    """The names of Docker's options, by where they are set; values may hold credentials and stay on the host."""
+    flags = unit_flags(asked_unit)
+    path = next((value for name, value in flags if name == "config-file"), "") or DAEMON_FILE
+    found = {"path": path, "keys": [], "flags": sorted({name for name, _ in flags}), "error": ""}
+    if os.path.exists(path):
+        try:
+            content = json.loads(read_text(path) or "{}")
+            if not isinstance(content, dict):
+                raise ValueError("it holds no JSON object")
+            found["keys"] = sorted(content)
+        except ValueError as error:
+            found["error"] = str(error)
+    return found
+
+
+def unit_flags(asked_unit: Any) -> list[tuple[str, str]]:
+    """dockerd's command line options as systemd would start it, drop-ins included."""
+    try:
+        said = asked_unit.answer(5) if asked_unit else ""
+    except OSError:
+        return []
+    command = ""
+    for line in said.replace("\\\n", " ").splitlines():
+        key, equals, value = line.partition("=")
+        if equals and key.strip() == "ExecStart":
+            command = value.strip()  # an empty one takes back what was set before
+    return parse_flags(command)
+
+
+def parse_flags(command: str) -> list[tuple[str, str]]:
+    words = shlex.split(command)[1:]
+    found = []
+    for position, word in enumerate(words):
+        match = re.match(r"--?([A-Za-z][\w-]*)(?:=(.*))?$", word)
+        if match:
+            after = words[position + 1] if position + 1 < len(words) else ""
+            value = match.group(2) if match.group(2) is not None else "" if after.startswith("-") else after
+            found.append((match.group(1), value))
+    return found
+
+
+def about_reboot() -> dict[str, Any] | None:
+    if not os.path.exists(REBOOT_FILE):
+        return None
+    packages = REBOOT_FILE + ".pkgs"
+    return {"packages": sorted(set(read_text(packages).split())) if os.path.exists(packages) else []}
+
+
+def about_compose(base: str) -> str:
+    """The served release's file; a service that may write into the release has not made it a link to another."""
+    return read_below(base + "/releases", "../current/compose.yml", LARGEST_COMPOSE).decode("utf-8", "replace")
+
+
+def answer_audit(config: dict[str, Any]) -> None:
+    sys.stdout.write("\n" + json.dumps(audit_host(config, sys.argv[1], sys.argv[2])) + "\n")

@@ -1,0 +1,1 @@
+"""Programs that change a host: images, locks."""

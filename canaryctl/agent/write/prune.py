@@ -1,0 +1,172 @@
+"""Remove what earlier releases left: images under our own tags, and release directories. Never anybody else's.
+
+Some releases stay: the current one, the one before, and the last three that passed. So does what a container uses, and
+a directory in which somebody has written: only what was installed is ever removed.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import re
+import shutil
+import sys
+from typing import Any
+
+from canaryctl.agent.read.docker import Docker, DockerError, open_docker
+from canaryctl.agent.read.held import LockLost, require_locks
+from canaryctl.agent.read.state import hash_files
+
+PASSED_KEPT = 3
+RELEASE_NAME = re.compile(r"([0-9a-f]{64})-[0-9a-f]{8}")
+
+
+def kept_releases(current: str, history: list[dict[str, Any]]) -> set[str]:
+    """Ids of the releases that stay. `history` is oldest first; its `from` is what was served before."""
+    newest_first = [line for line in reversed(history) if isinstance(line, dict)]
+    before = [line["from"] for line in newest_first if line.get("from") not in (None, current)]
+    passed = [
+        line["to"]
+        for line in newest_first
+        if line.get("verdict") == "passed" and line.get("to") and line.get("role") != "baseline"
+    ]
+    return {current, *before[:1], *list(dict.fromkeys(passed))[:PASSED_KEPT]}
+
+
+def prunable(
+    stack: str,
+    current: str,
+    history: list[dict[str, Any]],
+    releases: dict[str, dict[str, Any] | None],
+    tags: dict[str, str],
+    used: set[str],
+) -> tuple[list[str], list[str]]:
+    """What may go, from what is there: (tags, release directories).
+
+    current: id of the release that is served. releases: directory name -> its release.json, None where it cannot be
+    read. tags: every tag on the host -> its image's id. used: what containers refer to: image names and ids,
+    directory names.
+    """
+    keep = kept_releases(current, history)
+    staying = [name for name in releases if name.split("-")[0] in keep or name in used]
+    needed = {tag for name in staying for tag in tags_of(releases[name])}
+    # What runs on an image that no release above has, may need the folder it came with.
+    staying += [name for name in releases if name not in staying and tags_of(releases[name]) & used - needed]
+    directories = sorted(name for name in releases if name not in staying and RELEASE_NAME.fullmatch(name))
+    if any(releases[name] is None for name in staying):
+        return [], directories  # which images it needs is not known
+    needed = {tag for name in staying for tag in tags_of(releases[name])}
+    ours = {tag for tag in tags if tag.startswith("canaryctl/" + stack + "/") and tag not in needed | used}
+    # An image that a container uses may lose a name, but not its last one.
+    named = {image for tag, image in tags.items() if tag not in ours}
+    return sorted(tag for tag in ours if tags[tag] in named or tags[tag] not in used), directories
+
+
+def tags_of(release: dict[str, Any] | None) -> set[str]:
+    """The tags of a release's images."""
+    images = (release or {}).get("images")
+    found = images.values() if isinstance(images, dict) else ()
+    return {image["tag"] for image in found if isinstance(image, dict) and isinstance(image.get("tag"), str)}
+
+
+def answer_prune(config: dict[str, Any]) -> None:
+    """Prune one stack; the answer says what went, and why something did not."""
+    answer: dict[str, Any] = {"agent": 1, "images": [], "releases": [], "kept": {}, "faults": {}}
+    base = os.path.join(config["root"], config["stack"])
+    try:
+        daemon = open_docker()
+        current = RELEASE_NAME.fullmatch(os.path.basename(os.readlink(base + "/current")))
+        if daemon is not None and current is not None:
+            history, releases = read_history(base + "/history.jsonl"), read_releases(base + "/releases")
+            tags, used = tags_and_uses(daemon, set(releases))
+            gone = prunable(config["stack"], current[1], history, releases, tags, used)
+            require_locks(config["locks"])
+            remove_tags(daemon, gone[0], answer)
+            require_locks(config["locks"])
+            remove_directories(base + "/releases", gone[1], releases, answer)
+    except LockLost as lost:
+        answer["lost"] = [lost.holder]
+    except (DockerError, OSError, ValueError, KeyError) as error:
+        answer["faults"][base] = str(error) or type(error).__name__
+    sys.stdout.write("\n" + json.dumps(answer) + "\n")
+
+
+def read_history(path: str) -> list[dict[str, Any]]:
+    lines = []
+    with open(path, encoding="utf-8", errors="replace") as file:
+        for line in file:
+            try:
+                lines.append(json.loads(line))
+            except ValueError:
+                continue  # cut by a crash while it was written
+    return lines
+
+
+def read_releases(directory: str) -> dict[str, dict[str, Any] | None]:
+    found: dict[str, dict[str, Any] | None] = {}
+    for name in os.listdir(directory):
+        path = os.path.join(directory, name)
+        if os.path.islink(path) or not os.path.isdir(path):
+            continue
+        try:
+            with open(path + "/release.json", encoding="utf-8") as file:
+                document = json.load(file)
+            found[name] = document if isinstance(document.get("images"), dict) else None
+        except (OSError, ValueError, AttributeError):
+            found[name] = None
+    return found
+
+
+def tags_and_uses(daemon: Docker, releases: set[str]) -> tuple[dict[str, str], set[str]]:
+    """Every tag with its image's id, and what containers refer to, stopped ones too."""
+    tags = {tag: image["Id"] for image in daemon.get("/images/json") for tag in image.get("RepoTags") or []}
+    used: set[str] = set()
+    for container in daemon.get("/containers/json?all=1"):
+        used.update((container.get("Image", ""), container.get("ImageID", "")))
+        said = json.dumps([container.get("Labels"), container.get("Mounts")])
+        used.update(name for name in releases if name in said)
+    return tags, used - {""}
+
+
+def remove_tags(daemon: Docker, tags: list[str], answer: dict[str, Any]) -> None:
+    for tag in tags:
+        try:
+            daemon.delete("/images/" + tag)
+            answer["images"].append(tag)
+        except DockerError as error:
+            answer["faults"][tag] = str(error)
+
+
+def remove_directories(
+    base: str, names: list[str], releases: dict[str, dict[str, Any] | None], answer: dict[str, Any]
+) -> None:
+    for name in names:
+        try:
+            written = written_by_others(os.path.join(base, name), releases[name])
+            if written:
+                answer["kept"][name] = written[:5]
+                continue
+            shutil.rmtree(os.path.join(base, name))
+            answer["releases"].append(name)
+        except OSError as error:
+            answer["faults"][name] = str(error)
+
+
+def written_by_others(directory: str, release: dict[str, Any] | None) -> list[str]:
+    """Paths in a release's directory that are not as they were installed: its name ends with a digest of its files."""
+    files = hash_files(directory)
+    if release is None:
+        return sorted(files)
+    files.pop("release.json", None)
+    if not files:
+        return []
+    said = json.dumps(
+        dict(files, environment=release.get("environment")), sort_keys=True, separators=(",", ":"), ensure_ascii=False
+    )
+    if hashlib.sha256(said.encode("utf-8", "surrogatepass")).hexdigest()[:8] == directory.rpartition("-")[2]:
+        return []
+    known = release.get("files")
+    installed = {f"assets/{path}": digest for path, digest in known.items()} if isinstance(known, dict) else {}
+    odd = sorted(path for path, digest in files.items() if path != "compose.yml" and installed.get(path) != digest)
+    return odd or ["compose.yml"]

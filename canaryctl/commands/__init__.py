@@ -1,0 +1,1 @@
+"""One module for each verb that is not a deploy: what the command line calls."""

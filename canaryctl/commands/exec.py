@@ -1,0 +1,73 @@
+"""Run a command in a service's container. What it does there is its own affair: no run is left."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Callable, Iterable, Sequence
+
+from canaryctl.commands.logs import demand_service
+from canaryctl.config.yamlfile import shown
+from canaryctl.errors import ConfigError, HostError
+from canaryctl.hosts import Connections, observe
+from canaryctl.hosts.sudo import with_password
+from canaryctl.plan.deployment import Request, Scene
+
+Sink = Callable[[bytes], None]
+
+
+def execute(
+    request: Request,
+    service: str,
+    command: Sequence[str],
+    *,
+    stdin: Iterable[bytes] | None,
+    terminal: bool,
+    out: Sink,
+    err: Sink,
+    say: Callable[[str], None],
+) -> int:
+    """Run `command` in the service's running container on the first host that it is placed on, and give its exit code.
+
+    Args:
+        stdin: what it is fed; None for nothing.
+        terminal: it gets this process's terminal instead of `stdin`, `out` and `err`; sudo asks there for its password.
+        out, err: take its output as it comes, as it is.
+        say: is told the host where there was a choice.
+
+    Raises:
+        ConfigError: there is no such service, or not on the hosts that --limit leaves.
+        HostError: the host cannot be reached, or the service does not run there.
+    """
+    scene = Scene(request)
+    demand_service(scene, service)
+    placed = [host for host in scene.hosts if service in scene.placed.get(host.name, ())]
+    if not placed:
+        hosts = ", ".join(name for name, services in scene.placed.items() if service in services)
+        raise ConfigError(
+            f"{service} is on none of the hosts chosen", shown(scene.environment.directory), f"on: {hosts}"
+        )
+    host, *others = placed
+    if others:
+        say(f"on {host.name}; --limit chooses another ({', '.join(other.name for other in others)})")
+    with Connections([host], request.become_password) as connections:
+        seen = observe(
+            connections, [host], stack=scene.stack.stack, releases=[], nonce="", become_password=request.become_password
+        )
+        for failure in seen.failures.values():
+            raise failure
+        facts = seen.facts[host.name]
+        container = facts.container(service, scene.compose_project)
+        if container is None or container.state != "running":
+            state = container.state if container else "not there"
+            hint = f"canaryctl status {scene.environment.name} shows what runs"
+            raise HostError(f"{service} does not run there: it is {state}", host.name, hint)
+        connection = connections.get(host.name)
+        if terminal:
+            sudo = ["sudo"] if facts.sudo else []
+            code = connection.lend_terminal(shlex.join([*sudo, "docker", "exec", "-it", container.id, *command]))
+            return code if code >= 0 else 255
+        sudo = ["sudo", "-n"] if facts.sudo else []
+        argv = [*sudo, "docker", "exec", *(["-i"] if stdin is not None else []), container.id, *command]
+        line, given = with_password(shlex.join(argv), stdin or (), connection.sudo_password)
+        done = connection.execute(line, given, out, timeout=None, aside=err)
+    return done.code if done.code >= 0 else 255

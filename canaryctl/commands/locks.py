@@ -1,0 +1,159 @@
+"""Look at locks, and hold or release them by hand. Leaves no run; a run's own lock is deploy/locking.py's."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any, TypeVar
+
+from canaryctl.config.environment import Host
+from canaryctl.deploy.locking import locked
+from canaryctl.errors import ConfigError, HostError, LockedError
+from canaryctl.evidence.document import operator_name
+from canaryctl.facts import LockFacts
+from canaryctl.hosts import Connection, Connections
+from canaryctl.hosts import lock as remote
+from canaryctl.plan.deployment import Request, Scene
+
+Answer = dict[str, Any]
+T = TypeVar("T")
+
+
+class _Fleet:
+    """The environment's hosts, and what is done on all of them at once."""
+
+    def __init__(self, scene: Scene, connections: Connections) -> None:
+        self.scene, self.connections = scene, connections
+        self.become: dict[str, Any] = {"become_password": scene.request.become_password}
+
+    def each(self, do: Callable[[Connection, Host], T]) -> tuple[dict[str, T], dict[str, HostError]]:
+        hosts = self.scene.environment.hosts
+        return self.connections.each(self.scene.hosts, lambda connection: do(connection, hosts[connection.host]))
+
+    def all(self, do: Callable[[Connection, Host], T]) -> dict[str, T]:
+        """The same where every host counts. Raises HostError for the first that was lost."""
+        found, lost = self.each(do)
+        for failure in lost.values():
+            raise failure
+        return found
+
+    def stack_lock(self, host: Host) -> str:
+        return remote.stack_lock(host, self.scene.stack.stack)
+
+    def locks(self, host: Host) -> dict[str, str]:
+        return {"stack": self.stack_lock(host), "host": remote.host_lock(host)}
+
+
+@contextmanager
+def _fleet(request: Request) -> Iterator[_Fleet]:
+    scene = Scene(request)
+    with Connections(scene.hosts) as connections:
+        yield _Fleet(scene, connections)
+
+
+def status(request: Request) -> tuple[Answer, list[HostError]]:
+    """Who holds the lock of the stack (`stack`) and of the whole host (`host`), and the hosts that cannot be asked."""
+    with _fleet(request) as fleet:
+
+        def look(connection: Connection, host: Host) -> dict[str, Any]:
+            paths = fleet.locks(host)
+            found = remote.show(connection, host, list(paths.values()), **fleet.become)
+            return {of: found[path].as_dict() if path in found else None for of, path in paths.items()}
+
+        seen, lost = fleet.each(look)
+        return {**_about(fleet), "locks": seen}, list(lost.values())
+
+
+def acquire(request: Request, message: str, ttl: float) -> Answer:
+    """Hold the stack's lock on every host for `ttl` seconds, tied to no process, until it is released.
+
+    Raises:
+        ConfigError: an empty message.
+        LockedError: somebody holds it, and `request.break_lock` is not set. Nothing is locked then.
+        HostError, ApplyError: a host was lost, or cannot keep a lock. Nothing is locked then.
+    """
+    if not message.strip():
+        raise ConfigError("the message is empty", "--message", "say why, for those whom the lock will stop")
+    with _fleet(request) as fleet:
+        claim = remote.Claim(
+            token=secrets.token_hex(16),
+            holder=operator_name(),
+            environment=fleet.scene.environment.name,
+            command="lock acquire",
+            message=message.strip(),
+            run="",
+            directory="",
+            ttl=ttl,
+            held=True,
+        )
+        try:
+            return {**_about(fleet), **_claim(fleet, claim, break_lock=request.break_lock)}
+        except BaseException:
+            fleet.each(lambda c, host: remote.release(c, host, [fleet.stack_lock(host)], claim.token, **fleet.become))
+            raise
+
+
+def _claim(fleet: _Fleet, claim: remote.Claim, *, break_lock: bool) -> Answer:
+    displace: set[str] = set()
+    displaced: dict[str, LockFacts] = {}
+
+    def take(connection: Connection, host: Host) -> remote.Attempt:
+        return remote.acquire(connection, host, [fleet.stack_lock(host)], claim, displace, **fleet.become)
+
+    while True:
+        found = fleet.all(take)
+        displaced |= {lock.mark: lock for attempt in found.values() for lock in attempt.displaced}
+        refused = {host: attempt.refused for host, attempt in found.items() if attempt.refused}
+        if not refused:
+            return {"locked": sorted(found), "displaced": [lock.as_dict() for lock in displaced.values()]}
+        if not (break_lock and {lock.mark for lock in refused.values()} - displace):
+            raise locked(claim.environment, ", ".join(refused), next(iter(refused.values())))
+        displace.update(lock.mark for lock in refused.values())
+
+
+def release(request: Request) -> Answer:
+    """Release the held lock of this operator; with `request.break_lock` whosever lock it is, a run's too.
+
+    Raises:
+        LockedError: it is somebody else's, or a run's. Nothing is released then.
+        HostError, ApplyError: a host cannot be asked.
+    """
+    with _fleet(request) as fleet:
+
+        def paths(host: Host) -> list[str]:
+            return list(fleet.locks(host).values()) if request.break_lock else [fleet.stack_lock(host)]
+
+        seen = fleet.all(lambda c, host: remote.show(c, host, paths(host), **fleet.become))
+        for host, locks in seen.items():
+            for lock in locks.values():
+                if not (request.break_lock or lock.expired or (lock.held and lock.holder == operator_name())):
+                    raise _not_yours(fleet.scene.environment.name, host, lock)
+        marks = {lock.mark for locks in seen.values() for lock in locks.values()}
+        gone = fleet.all(lambda c, host: remote.release(c, host, paths(host), marks=marks, **fleet.become))
+        return {
+            **_about(fleet),
+            "released": {host: [lock.as_dict() for lock in locks] for host, locks in gone.items() if locks},
+        }
+
+
+def lock_lines(lock: Mapping[str, Any] | None, of: str = "") -> list[str]:
+    """A lock (LockFacts as a dictionary) as lines of status; none where nobody holds it."""
+    if not lock:
+        return []
+    facts = LockFacts(**{key: value for key, value in lock.items() if key != "expires"})
+    when = f"expired at {facts.expires}" if facts.expired else f"until {facts.expires}" if facts.held else ""
+    return [f"{of}locked by {facts.words()}{', ' if when else ''}{when}"]
+
+
+def _about(fleet: _Fleet) -> Answer:
+    return {"environment": fleet.scene.environment.name, "stack": fleet.scene.stack.stack}
+
+
+def _not_yours(environment: str, host: str, lock: LockFacts) -> LockedError:
+    what = "somebody else's" if lock.held else "a run's"
+    return LockedError(
+        f"the lock is {what}: locked by {lock.words()}",
+        host,
+        f"ask them; to take it from them all the same: canaryctl lock release {environment} --break-lock",
+    )

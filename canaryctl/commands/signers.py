@@ -1,0 +1,149 @@
+"""Who may sign an environment's verdicts: show its list of allowed signers, and add keys to it."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from canaryctl.config.environment import load_environment
+from canaryctl.config.signing import KEY_VARIABLE, allowed_of, key_of
+from canaryctl.config.yamlfile import shown
+from canaryctl.errors import ConfigError
+from canaryctl.evidence.document import operator_name
+from canaryctl.evidence.signatures import NAMESPACE, PublicKey, own_keys, parse_keys, public_key, read_keys
+from canaryctl.plan.deployment import Request
+
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._@+-]{0,99}")
+
+
+@dataclass(frozen=True)
+class Signer:
+    """A line of the list: by which name, with which options, and the key."""
+
+    name: str
+    options: str
+    key: PublicKey
+
+    @property
+    def line(self) -> str:
+        """As the file has it."""
+        return " ".join(filter(None, (self.name, self.options, self.key.text)))
+
+    def as_dict(self) -> dict[str, str]:
+        return {"name": self.name, "type": self.key.kind, "fingerprint": self.key.fingerprint, "options": self.options}
+
+
+@dataclass(frozen=True)
+class Signers:
+    """The list of an environment, and what is to be added to it."""
+
+    environment: str
+    path: Path
+    listed: tuple[Signer, ...]
+    added: tuple[Signer, ...] = ()
+
+    def as_dict(self) -> dict[str, Any]:
+        """As JSON has it."""
+        return {
+            "environment": self.environment,
+            "allowed_signers": shown(self.path),
+            "signers": [signer.as_dict() for signer in (*self.listed, *self.added)],
+            "added": [signer.key.fingerprint for signer in self.added],
+        }
+
+
+def look(request: Request, files: Sequence[Path], *, me: bool) -> Signers:
+    """The list of an environment, and which keys of `files`, and of the operator with `me`, are not on it yet.
+
+    Raises:
+        ConfigError: the inventory is faulty, a file holds no public key, or the operator has none.
+    """
+    environment = load_environment(
+        request.project, request.environment, vault_password_file=request.vault_password_file
+    )
+    path = allowed_of(environment)
+    listed = parse_signers(_text(path))
+    wanted = [_of_file(file) for file in files]
+    wanted += [_of_operator(key_of(environment))] if me else []
+    known = {signer.key.blob for signer in listed}
+    added = {signer.key.blob: signer for signer in wanted if signer.key.blob not in known}
+    return Signers(environment.name, path, tuple(listed), tuple(added.values()))
+
+
+def parse_signers(text: str) -> list[Signer]:
+    """The lines of a list of allowed signers that have a key."""
+    found = []
+    for line in text.splitlines():
+        for key in parse_keys(line):
+            name, _, rest = line.strip().partition(" ")
+            found.append(Signer(name, rest[: rest.find(key.kind)].strip(), key))
+    return found
+
+
+def add(signers: Signers) -> None:
+    """Write the list with what is added at its end (0644); what is there stays as it is."""
+    before = _text(signers.path)
+    before += "\n" if before and not before.endswith("\n") else ""
+    partial = signers.path.with_name(f".{signers.path.name}.{os.getpid()}")
+    try:
+        text = before + "".join(f"{signer.line}\n" for signer in signers.added)
+        partial.write_text(text, encoding="utf-8", errors="surrogateescape")
+        partial.chmod(0o644)
+        partial.replace(signers.path)
+    except OSError as error:
+        raise ConfigError(f"the list cannot be written: {error.strerror}", shown(signers.path), "") from None
+
+
+def lines(signers: Signers) -> list[str]:
+    """The answer as text."""
+    said = [f"{shown(signers.path)}:"] if signers.listed or signers.added else []
+    for word, some in (("", signers.listed), ("  new", signers.added)):
+        said += [f"  {one.name:<24} {one.key.kind:<20} {one.key.fingerprint}{word}" for one in some]
+    if not said:
+        said.append(
+            f"nobody is listed in {shown(signers.path)}: verdicts of {signers.environment} count where all its hosts "
+            "say the same; list yourself with --me, others with --add KEYFILE"
+        )
+    return said
+
+
+def _text(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8", errors="surrogateescape")
+    except FileNotFoundError:
+        return ""
+    except OSError as error:
+        raise ConfigError(f"the list cannot be read: {error.strerror}", shown(path), "") from None
+
+
+def _of_file(path: Path) -> Signer:
+    keys = read_keys(path)
+    if len(keys) != 1:
+        raise ConfigError(
+            f"{shown(path)} holds {'no' if not keys else 'more than one'} public key",
+            "--add",
+            "name a .pub file, as ssh-keygen makes it",
+        )
+    comment = keys[0].comment
+    return _signer(comment if _NAME.fullmatch(comment) else path.stem, keys[0])
+
+
+def _of_operator(named: Path | None) -> Signer:
+    mine = [key for key in (public_key(named),) if key] if named else own_keys()
+    if not mine:
+        raise ConfigError(
+            f"the public half of {shown(named)} is not beside it" if named else "you have no SSH key",
+            "--me",
+            f"make one with ssh-keygen -t ed25519, or name one in {KEY_VARIABLE}",
+        )
+    return _signer(operator_name(), mine[0])
+
+
+def _signer(name: str, key: PublicKey) -> Signer:
+    if not _NAME.fullmatch(name):
+        raise ConfigError(f"{name[:100]!r} is no name for a signer", "--add", "give the key a comment like ann@desk")
+    return Signer(name, f'namespaces="{NAMESPACE}"', key)

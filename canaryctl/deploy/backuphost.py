@@ -1,0 +1,43 @@
+"""Where a migration's backup is made, and of what."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from canaryctl.deploy.context import Work
+from canaryctl.errors import ApplyError
+
+
+def host_of(work: Work) -> str | None:
+    """The host whose database is backed up: the first with the service; None where the stack wants no backup."""
+    migrations = work.scene.stack.migrations
+    if not migrations or not migrations.backup:
+        return None
+    return next((host for host, services in work.scene.placed.items() if migrations.backup in services), None)
+
+
+def variables(work: Work) -> dict[str, Any] | None:
+    """The `backup` of canary_migration."""
+    migrations, host = work.scene.stack.migrations, host_of(work)
+    if not migrations or host is None:
+        return None
+    return {
+        "service": migrations.backup,
+        "host": host,
+        "environment": work.scene.environment.name,
+        "database": migrations.backup_database,
+        "user": migrations.backup_user,
+    }
+
+
+def demand_host(work: Work) -> None:
+    """Stop before a migration whose database cannot be backed up, because its host is left out."""
+    host = host_of(work)
+    if host is not None and host not in work.facts:
+        raise ApplyError(
+            "the migration needs a backup of the database, whose host is left out",
+            host,
+            "let --limit include it",
+            stage="migrate",
+            host=host,
+        )

@@ -1,0 +1,216 @@
+"""Backups of the stack's database: what a rollback asks of them, and restores."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from canaryctl.deploy import stages
+from canaryctl.deploy.backuphost import host_of
+from canaryctl.deploy.context import Work
+from canaryctl.errors import HostError
+from canaryctl.facts.answers import read_answer
+from canaryctl.facts.names import migration_record, plain_name
+from canaryctl.facts.typed import Unbelievable, one, printable
+from canaryctl.plan.plan import migration_host
+
+BEFORE_RESTORE = "-before-restore.dump"
+
+
+@dataclass(frozen=True)
+class Backup:
+    """A dump of the database on a host. `revision` is None where the migration after it never got to read it."""
+
+    host: str
+    name: str
+    path: str = ""
+    bytes: int = 0
+    sha256: str = ""
+    taken: str = ""
+    database: str = ""
+    environment: str = ""
+    from_release: str = ""
+    revision: str | None = None
+
+
+@dataclass(frozen=True)
+class Schema:
+    """How the database stands to a release that is to run on it again.
+
+    `now` and `then` are its revision today and the one the release ran on, None where not known. `moved` is also true
+    where that cannot be told. `backward_compatible`: every migration since has declared itself so.
+    """
+
+    now: str | None
+    then: str | None
+    moved: bool
+    backward_compatible: bool
+
+
+def find(work: Work, release_id: str) -> Backup | None:
+    """The backup to go back to a release with: the newest that was made when it was left, here in this environment.
+
+    After a migration that failed half way, later ones hold what that left: those with the release's own revision win.
+
+    Raises:
+        HostError: the host with the backups does not answer.
+    """
+    return choose(_listed(work), release_id, schema_of(work, release_id).then)
+
+
+def choose(found: Iterable[Backup], release_id: str, revision: str | None) -> Backup | None:
+    """Which backup holds what a release ran on. Those made by restores hold what was given up."""
+    left = [b for b in found if b.from_release == release_id and not b.name.endswith(BEFORE_RESTORE)]
+    left.sort(key=lambda backup: backup.taken, reverse=True)
+    fitting = [backup for backup in left if revision is not None and backup.revision == revision]
+    known = [backup for backup in left if backup.revision is not None]
+    return next(iter(fitting or known or left), None)
+
+
+def schema_of(work: Work, release_id: str) -> Schema:
+    """How the database stands to a release, from what migrations left on their host and what this run has read.
+
+    Raises:
+        HostError: the host with the record does not answer.
+    """
+    migrations, host = work.scene.stack.migrations, migration_host(work.scene.stack, work.scene.placed)
+    if not migrations or host is None or host not in work.facts:
+        return Schema(None, None, moved=False, backward_compatible=True)
+    state = work.facts[host].state
+    lines = _lines(work, host, f"tail -n 500 {_root(work, host)}/revisions.jsonl 2>/dev/null || true")
+    records = in_order([line for line in lines if migration_record(line)], state.migrated)
+    records = [record for record in records if record.get("project") == work.scene.compose_project]
+    release = next(
+        (known.release for name, known in state.releases.items() if name.startswith(release_id) and known.release), {}
+    )
+    image = image_of(release, migrations.service)
+    return judge(records, release_id, image, work.run.document["migrations"].get("after"))
+
+
+def in_order(lines: list[dict[str, Any]], marker: Mapping[str, Any] | None) -> list[dict[str, Any]]:
+    """The records of migrations with the marker among them: newer than all after a restore, which brings it back."""
+    if not marker:
+        return lines
+    last = _epoch(lines[-1]) if lines else 0.0
+    return [*lines, dict(marker)] if _epoch(marker) >= last else [dict(marker), *lines]
+
+
+def _epoch(record: Mapping[str, Any]) -> float:
+    time = record.get("time") or 0
+    return datetime.fromisoformat(time).timestamp() if isinstance(time, str) else float(time)
+
+
+def image_of(release: Mapping[str, Any] | None, service: str) -> str | None:
+    """The identity of a service's image, from a release.json."""
+    found = release or {}
+    image = (found.get("images") or {}).get((found.get("services") or {}).get(service, ""))
+    return str(image["id"]) if image else None
+
+
+def judge(records: list[dict[str, Any]], release_id: str, image: str | None, seen: str | None) -> Schema:
+    """What the records of migrations, oldest first, say of a release.
+
+    A release whose image migrates as another's ran on the revision that the other left: no line is its own then.
+    `seen` is the revision that the database told itself.
+    """
+    lines = [record for record in records if record.get("revision") is not None]
+    own = [index for index, record in enumerate(lines) if record.get("release") == release_id]
+    if not own:
+        own = [index for index, record in enumerate(lines) if image and record.get("image") == image]
+        # One image may have migrated to several revisions, where the stack's files say how far.
+        own = own if len({lines[index]["revision"] for index in own}) == 1 else []
+    now = seen if seen is not None else (str(lines[-1]["revision"]) if lines else None)
+    if not own:
+        return Schema(now, None, moved=True, backward_compatible=False)
+    then = str(lines[own[-1]]["revision"])
+    since = lines[own[-1] + 1 :]
+    return Schema(
+        now, then, now is None or now != then, bool(since) and all(line.get("backward_compatible") for line in since)
+    )
+
+
+def restore(work: Work, backup: Backup) -> dict[str, Any]:
+    """Put a backup in the database's place: writers stop, the present state is dumped, then the databases change.
+
+    Returns:
+        `from` (the backup's path), `window` (`from`, `until`: writes between are lost), `before` (the dump that has
+        them), also recorded as `migrations.restored`. The services stay stopped: the caller starts a release.
+
+    Raises:
+        ApplyError: it was not restored; the database is as it was.
+    """
+    migrations, running = work.scene.stack.migrations, work.scene.compose_project
+    hosts = [
+        host
+        for host, facts in work.facts.items()
+        if host == backup.host or any(container.project == running for container in facts.containers)
+    ]
+    own = migration_host(work.scene.stack, work.scene.placed)
+    wanted = {
+        "service": migrations.backup if migrations else "",
+        "host": backup.host,
+        "environment": work.scene.environment.name,
+        "name": backup.name,
+        "user": migrations.backup_user if migrations else "",
+        "markers": [host for host in hosts if host in (backup.host, own)],
+    }
+    found = stages.restore(work, hosts, wanted)
+    before = found.get("before")
+    told = {
+        "from": backup.path,
+        "window": {"from": backup.taken, "until": str(found.get("until") or "")},
+        "before": str(before.get("path") or "") if isinstance(before, Mapping) else "",
+    }
+    before = work.run.document["migrations"].get("after")
+    work.run.set(
+        "migrations",
+        {**work.run.document["migrations"], "before": before, "after": backup.revision, "restored": told},
+    )
+    return told
+
+
+def _listed(work: Work) -> list[Backup]:
+    host = host_of(work)
+    if host is None or host not in work.facts:
+        return []
+    folder = f"{_root(work, host)}/backups"
+    script = f'for f in {folder}/*.json; do [ -e "${{f%.json}}.dump" ] && cat "$f"; done; true'
+    environment = work.scene.environment.name
+    documents = [line for line in _lines(work, host, script) if line.get("environment") == environment]
+    known = [(document, backup_of(document, host)) for document in documents]
+    for document in (document for document, backup in known if backup is None):
+        name = printable(document.get("name"))
+        work.run.warn(f"the document of backup '{name}' cannot be right, and counts for nothing", host, f"see {folder}")
+    return [backup for _, backup in known if backup]
+
+
+def backup_of(document: Mapping[str, Any], host: str) -> Backup | None:
+    """A backup as the document beside it on the host tells; None where it cannot be one of ours."""
+    try:
+        found = one(Backup, {**document, "host": host})
+    except (Unbelievable, TypeError):  # no name at all
+        return None
+    return found if plain_name(found.name) and found.name.endswith(".dump") else None
+
+
+def _root(work: Work, host: str) -> str:
+    return shlex.quote(f"{work.scene.environment.hosts[host].root}/{work.scene.stack.stack}")
+
+
+def _lines(work: Work, host: str, script: str) -> list[dict[str, Any]]:
+    prefix = "sudo -n " if work.facts[host].sudo else ""
+    done = work.connections.get(host).run(f"{prefix}sh -c {shlex.quote(script)}", timeout=60)
+    if done.code:
+        raise HostError(f"its backups could not be read: {done.complaint.strip()[-300:]}", host, "see the message")
+    found = []
+    for line in done.text.splitlines():
+        try:
+            document = read_answer(line)
+        except ValueError:
+            continue  # cut by a crash while it was written
+        if isinstance(document, dict):
+            found.append(document)
+    return found

@@ -1,0 +1,279 @@
+"""The lock of a run: taken on all its hosts before anything is changed, kept alive, given up at the end.
+
+Only one run changes a stack on a host at a time. What the lock is on a host is told in docs/locks.md.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import secrets
+import threading
+import time
+from collections.abc import Callable, Collection, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from canaryctl.agent.read.held import digest_of
+from canaryctl.errors import ApplyError, HostError, LockedError
+from canaryctl.evidence.store import has_ended
+from canaryctl.facts.lock import LockFacts, lock_lost
+from canaryctl.hosts import Connection, Connections
+from canaryctl.hosts import lock as remote
+from canaryctl.hosts.lock import Attempt, Claim
+
+if TYPE_CHECKING:
+    from canaryctl.deploy.context import Work
+
+TTL = 60.0  # seconds that a lock outlives its last renewal
+_RENEW_EVERY = TTL / 3
+_WAIT_AT_MOST = 1800.0  # seconds
+_LOOK_EVERY = 2.0  # seconds between two tries while waiting
+# Files are dated by a clock that is a few milliseconds behind the one that is asked for the time.
+_CLOCK_STEP = 0.1  # seconds
+
+_COURTESY = 3.0  # seconds, about the time that a deploy takes to look at its hosts
+
+T = TypeVar("T")
+
+
+class RunLock:
+    """The locks of one run, by host; safe to use from several threads."""
+
+    def __init__(self, work: Work) -> None:
+        self.work = work
+        document = work.run.document
+        self.claim = Claim(
+            token=secrets.token_hex(16),
+            holder=document["operator"],
+            environment=work.scene.environment.name,
+            command=document["command"],
+            message="",
+            run=work.run.id,
+            directory=str(work.run.path),
+            ttl=TTL,
+            held=False,
+        )
+        self.paths: dict[str, tuple[str, ...]] = {}
+        self._wanted: set[str] = set()  # a lock may be ours though its answer never came
+        self._lost: LockedError | None = None
+        self._over = threading.Event()
+        self._renewer = threading.Thread(target=self._keep_alive, name="lock", daemon=True)
+
+    def acquire(
+        self, wanted: Mapping[str, Sequence[str]], displace: Collection[str]
+    ) -> tuple[dict[str, Attempt], dict[str, HostError]]:
+        """One try on all hosts: what came of it, and the hosts that were lost. All or none of `wanted` is ours then."""
+        self._wanted |= set(wanted)
+
+        def take(connection: Connection, more: tuple[Any, Sequence[str]]) -> Attempt:
+            return remote.acquire(connection, *more, self.claim, displace, **self._become)
+
+        found, lost = self._each(wanted, take)
+        if any(attempt.refused for attempt in found.values()):
+            self._each({host: wanted[host] for host, got in found.items() if not got.refused}, self._give_up)
+        else:
+            for host in found:
+                self.paths[host] = (*self.paths.get(host, ()), *wanted[host])
+            if not self._renewer.is_alive():
+                self._renewer.start()
+        return found, lost
+
+    def demand(self) -> None:
+        """Renew now, and stop a run that does not hold its lock any more.
+
+        Raises:
+            LockedError: names who holds it now.
+        """
+        if not self._lost:
+            self._renew()
+        if self._lost:
+            raise self._lost
+
+    def held_on(self, host: str) -> list[dict[str, str]]:
+        """What is checked on a host before each change there: `path` and `owner` of every lock. No secret."""
+        return [{"path": path, "owner": digest_of(self.claim.token)} for path in self.paths.get(host, ())]
+
+    def release(self) -> None:
+        """Give up everything. On a host that cannot be reached the lock expires by itself."""
+        self._over.set()
+        if self._renewer.is_alive():
+            self._renewer.join(_LOOK_EVERY)
+        hosts = self.work.scene.environment.hosts
+        stack = self.work.scene.stack.stack
+        wanted = {name: (remote.stack_lock(hosts[name], stack), remote.host_lock(hosts[name])) for name in self._wanted}
+
+        with contextlib.suppress(Exception):  # a host's odd answer keeps no lock on the others, and hides no error
+            _, lost = self._each(wanted, self._give_up)
+            if lost:  # an interruption closes a run's connections
+                with Connections([hosts[name] for name in lost]) as anew:
+                    anew.each(list(lost), lambda c: self._give_up(c, (hosts[c.host], wanted[c.host])))
+
+    def _give_up(self, connection: Connection, more: tuple[Any, Sequence[str]]) -> tuple[LockFacts, ...]:
+        return remote.release(connection, *more, self.claim.token, **self._become)
+
+    @property
+    def _become(self) -> dict[str, Any]:
+        return {"become_password": self.work.scene.request.become_password}
+
+    def _each(
+        self, paths: Mapping[str, Sequence[str]], do: Callable[[Connection, tuple[Any, Sequence[str]]], T]
+    ) -> tuple[dict[str, T], dict[str, HostError]]:
+        hosts = self.work.scene.environment.hosts
+        return self.work.connections.each(
+            list(paths), lambda connection: do(connection, (hosts[connection.host], paths[connection.host]))
+        )
+
+    def _keep_alive(self) -> None:
+        while not self._over.wait(_RENEW_EVERY) and not self._lost:
+            with contextlib.suppress(Exception):  # whatever a host answers: the lock of the others must live on
+                self._renew()
+
+    def _renew(self) -> None:
+        """A host that does not answer is no loss of the lock: nothing can be changed there either."""
+
+        def one(connection: Connection, more: tuple[Any, Sequence[str]]) -> dict[str, Any]:
+            return remote.renew(connection, *more, self.claim.token, **self._become)
+
+        found, _ = self._each(dict(self.paths), one)
+        for host, lost in found.items():
+            for holder in lost.values():
+                self._lost = self._lost or lock_lost(host, holder)
+
+
+def take(work: Work, *, host_too: bool = False) -> None:
+    """Take the stack's lock on every observed host, with `host_too` that of the whole host besides.
+
+    What the run holds already is left as it is. A host that is lost on the way is noted in `work.failures`. Hosts that
+    may have changed since they were observed are observed again.
+
+    Raises:
+        LockedError: somebody else holds it (and went on to hold it, with --wait).
+        ApplyError: a host cannot keep a lock.
+    """
+    request = work.scene.request
+    if _take(work, host_too, wait=_WAIT_AT_MOST if request.wait else 0, break_lock=request.break_lock):
+        work.forget_before()
+        work.observe()
+
+
+def _take(work: Work, host_too: bool, *, wait: float, break_lock: bool) -> bool:
+    """Take what `take` says; whether the hosts may have changed since they were observed."""
+    wanted = _wanted(work, host_too)
+    if work.scene.request.check or not wanted:
+        return False
+    first = work.lock is None
+    work.lock = lock = work.lock or RunLock(work)
+    displace: set[str] = set()
+    displaced: dict[str, LockFacts] = {}
+    waited = _Waiting(work, wait)
+    while True:
+        found, lost = lock.acquire(wanted, displace)
+        for seen in (seen for attempt in found.values() for seen in attempt.displaced):
+            if displaced.setdefault(seen.mark, seen) is seen:
+                _tell_displaced(work, seen, seen.mark in displace)
+        _forget(work, lost)
+        wanted = {host: paths for host, paths in wanted.items() if host not in lost}
+        refused = {host: attempt.refused for host, attempt in found.items() if attempt.refused}
+        if not refused:
+            stale = {host for host, attempt in found.items() if attempt.touched > work.facts[host].time - _CLOCK_STEP}
+            return first and bool(waited.told or displaced or stale)
+        more = {seen.mark for seen in refused.values() if break_lock or _is_dead(work, seen)} - displace
+        displace |= more
+        if not more:
+            waited.go_on(refused)
+
+
+def let_others_go_first() -> None:
+    """Of two that wait for each other, who has something to change goes first; the other judges what is left."""
+    time.sleep(_COURTESY)
+
+
+def take_to_prune(work: Work) -> bool:
+    """Take the lock of the whole hosts if it is free; False, and a note, where it is not: pruning is not urgent."""
+    try:
+        _take(work, host_too=True, wait=0, break_lock=False)
+    except (LockedError, ApplyError) as error:
+        work.run.note(f"nothing was pruned: {error}")
+        return False
+    return True
+
+
+def demand(work: Work) -> None:
+    """Before a stage: stop unless the run still holds the lock that it has taken. Raises LockedError."""
+    if work.lock:
+        work.lock.demand()
+
+
+def held_on(work: Work, host: str) -> list[dict[str, str]]:
+    """For whatever changes a host: the locks (`path`, `owner`) to find there first; none where none was taken."""
+    return work.lock.held_on(host) if work.lock else []
+
+
+def locked(environment: str, host: str, seen: LockFacts) -> LockedError:
+    """The error of who finds a lock."""
+    free = f"release it with: canaryctl lock release {environment}" if seen.held else "wait for it with --wait"
+    until = f"; it expires at {seen.expires}" if seen.held else ""
+    return LockedError(
+        f"locked by {seen.words()}{until}",
+        host,
+        f"{free}; see canaryctl lock status {environment}; or take its place with --break-lock",
+    )
+
+
+class _Waiting:
+    """Patience with other holders, as long as the operator has it."""
+
+    def __init__(self, work: Work, seconds: float) -> None:
+        self._work = work
+        self._began = time.monotonic()
+        self._seconds = seconds
+        self.told = ""
+
+    def go_on(self, refused: Mapping[str, LockFacts]) -> None:
+        """Sleep until the next try. Raises LockedError where there is no time left."""
+        (host, seen), *_ = refused.items()
+        # Images beside what runs are in nobody's way: of two pushes both are to succeed, one after the other.
+        pushes = {self._work.run.document["command"], *(holder.command for holder in refused.values())} == {"push"}
+        if time.monotonic() - self._began >= (_WAIT_AT_MOST if pushes else self._seconds):
+            raise locked(self._work.scene.environment.name, ", ".join(refused), seen)
+        if seen.mark != self.told:
+            self.told = seen.mark
+            self._work.run.event("lock.waiting", host=host, lock=seen.as_dict(), text=seen.words())
+        time.sleep(_LOOK_EVERY)
+
+
+def _wanted(work: Work, host_too: bool) -> dict[str, tuple[str, ...]]:
+    """The locks that are still to be taken. Where sudo is refused nothing can be changed, as the plan will say."""
+    wanted = {}
+    for name, facts in work.facts.items():
+        host = work.scene.environment.hosts[name]
+        paths = (remote.stack_lock(host, work.scene.stack.stack), *((remote.host_lock(host),) if host_too else ()))
+        ours = work.lock.paths.get(name, ()) if work.lock else ()
+        if facts.become != "refused" and (missing := tuple(path for path in paths if path not in ours)):
+            wanted[name] = missing
+    return wanted
+
+
+def _forget(work: Work, lost: Mapping[str, HostError]) -> None:
+    work.failures |= lost
+    for host in lost:
+        work.facts.pop(host, None)
+
+
+def _is_dead(work: Work, seen: LockFacts) -> bool:
+    """Whether the lock is of a run of this machine that has ended: it was killed, or lost the host that keeps it."""
+    return (
+        bool(seen.run)
+        and seen.holder == work.run.document["operator"]
+        and Path(seen.directory).name == seen.run
+        and has_ended(Path(seen.directory))
+    )
+
+
+def _tell_displaced(work: Work, seen: LockFacts, on_purpose: bool) -> None:
+    if not on_purpose:
+        work.run.note(f"the lock of {seen.words()} had expired at {seen.expires}")
+    elif _is_dead(work, seen):
+        work.run.note(f"the run {seen.run} has ended and left its lock, which this run took over")
+    else:
+        work.run.note(f"--break-lock displaced the lock of {seen.words()}")

@@ -1,0 +1,286 @@
+"""Have an environment take what passed on the one before it, and nothing else: observe that one, choose, bring images.
+
+The judgement is in promotion.py; this does its input and output.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+from canaryctl.config.environment import Environment, load_environment
+from canaryctl.config.signing import Signing, load_signing
+from canaryctl.config.yamlfile import shown
+from canaryctl.deploy import signing
+from canaryctl.deploy.context import Work
+from canaryctl.deploy.proof import placed_images
+from canaryctl.errors import ConfigError, HostError
+from canaryctl.facts import HostFacts
+from canaryctl.hosts import Connections, observe
+from canaryctl.hosts.observation import Observation
+from canaryctl.images.docker import images_by_id, local_images
+from canaryctl.images.fetch import fetch_image
+from canaryctl.images.resolve import recorded_images
+from canaryctl.plan.deployment import Scene
+from canaryctl.plan.promotion import Choice, Proof, Rules, Wanted, choose, demand_chain
+from canaryctl.plan.release import ImageFact, Release, content_tag, make_release, recorded_image
+from canaryctl.plan.rendering import place_services
+from canaryctl.plan.verdicts import Witness
+
+_HERE = "here"
+
+
+@dataclass(frozen=True)
+class _Source:
+    """The environment before this one, observed."""
+
+    environment: Environment
+    connections: Connections
+    seen: Observation
+
+
+def promote(work: Work, *, fetch: bool = True) -> None:
+    """Where the environment promotes from another, have the scene use what passed there. Changes no host.
+
+    Args:
+        fetch: bring images that this machine lacks from the hosts that have them; without, they are only described.
+
+    Raises:
+        ConfigError: the promotion is refused, or the chain is faulty.
+        HostError: no host of the other environment that could be asked knows of a release that passed.
+    """
+    scene, reason = work.scene, work.scene.request.force_reason
+    if reason is not None:
+        _record_forced(work, reason, ())
+    if not _source_name(scene):
+        return
+    source = _load_source(scene)
+    _demand_no_baseline(work, source.name)
+    signers = load_signing(source)
+    # The password that was asked for is of this environment's hosts, and goes to no others.
+    with Connections(source.hosts) as connections:
+        seen = observe(connections, list(source.hosts.values()), stack=scene.stack.stack, nonce="")
+        found = _choose(scene, source, signers, seen)
+        signing.say_doubts(work, found.doubts)
+        if reason is not None and (found.refusals or (found.proof is None and seen.failures)):
+            _record_forced(work, reason, found.refusals or (str(next(iter(seen.failures.values()))),))
+            return
+        proof = _demand(scene, found, seen)
+        signing.say_unsigned(work, source.name, signers)
+        release, origins = _release(work, proof, _Source(source, connections, seen), fetch=fetch)
+    scene.use(release)
+    told = proof.as_dict()
+    told["images"] = {name: {"id": image.id, "from": origins.get(name)} for name, image in release.images.items()}
+    work.run.set("variant", release.variant)
+    work.run.set("promotion", told)
+    work.run.event("promotion", **told)
+
+
+def _demand_no_baseline(work: Work, source: str) -> None:
+    if work.run.document["role"] == "baseline":
+        raise ConfigError(
+            f"{work.scene.environment.name} takes what passed on {source}, so no baseline is deployed on it",
+            "--baseline",
+            f"compare where releases enter: canaryctl deploy {source} --baseline VARIANT",
+        )
+
+
+def _source_name(scene: Scene) -> str:
+    """The environment it promotes from; empty where releases enter here."""
+    return scene.policy.promotes_from
+
+
+def _load_source(scene: Scene) -> Environment:
+    """The environment it promotes from. Raises ConfigError where there is none, or the chain goes round."""
+    project, vault = scene.project, scene.request.vault_password_file
+    known = project.environments()
+    loaded: dict[str, Environment] = {scene.environment.name: scene.environment}
+
+    def before(name: str) -> str:
+        own = name == scene.environment.name  # whose hosts without services may say nothing of it
+        given = _source_name(scene) if own else str(loaded[name].vars.get("canary_promotes_from") or "")
+        if given and given not in known:
+            raise ConfigError(
+                f"canary_promotes_from of {name} names '{given}', which is no environment",
+                shown(loaded[name].directory),
+                f"environments there are: {', '.join(known)}",
+            )
+        if given and given not in loaded:
+            loaded[given] = load_environment(project, given, vault_password_file=vault)
+        return given
+
+    demand_chain(scene.environment.name, before)
+    return loaded[before(scene.environment.name)]
+
+
+def _choose(scene: Scene, source: Environment, signers: Signing, seen: Observation) -> Choice:
+    request, policy = scene.request, scene.policy
+    overrides = local_images(scene.stack, list(request.images), request.images) if request.images else {}
+    wanted = Wanted(
+        environment=scene.environment.name,
+        stack=scene.stack,
+        files=scene.files.all,
+        variant=request.variant,
+        images={name: image.id for name, image in overrides.items()},
+        references=request.images,
+        placed={variant: placed_images(scene, variant) for variant in scene.stack.variants},
+    )
+    witnesses = [
+        Witness(
+            host,
+            facts.state.history,
+            [entry.release for entry in facts.state.releases.values() if entry.release],
+            facts.time or float("inf"),
+            left_out(facts),
+        )
+        for host, facts in seen.facts.items()
+    ]
+    trust = signing.trust_of(source.name, signers, scene.stack.stack, scene.project.runs)
+    placed = place_services(scene.stack, source, shown(scene.stack.file))
+    rules = Rules(policy.max_age, policy.simulated)
+    return choose(source.name, witnesses, wanted, rules, replace(trust, voters=frozenset(placed)))
+
+
+def left_out(facts: HostFacts) -> list[str]:
+    """What of a host's history and releases counts for nothing, or could not be read, in sentences."""
+    unread = {"its history": facts.errors.get("state.history"), "its releases": facts.errors.get("state.releases")}
+    return [
+        *(f"{what} cannot be read: {why}" for what, why in unread.items() if why),
+        *(said for said in facts.odd if said.startswith(("a line of its history", "the release.json"))),
+    ]
+
+
+def _demand(scene: Scene, found: Choice, seen: Observation) -> Proof:
+    if found.proof is None and seen.failures:
+        lost = next(iter(seen.failures.values()))
+        why = f"{scene.environment.name} takes what passed on {_source_name(scene)}, which cannot be asked: {lost.what}"
+        raise HostError(why, lost.where, lost.hint, reason=lost.reason)
+    if found.proof is None:
+        _demand_privilege(scene, seen)
+    if found.proof is None or found.refusals:
+        raise ConfigError(
+            f"not promoted: {'; '.join(found.refusals)}",
+            f"{scene.environment.name}, which takes what passed on {_source_name(scene)}",
+            f"deploy it on {_source_name(scene)} until it passes there; or override this with --force --reason TEXT, "
+            "which every report will show",
+        )
+    return found.proof
+
+
+def _demand_privilege(scene: Scene, seen: Observation) -> None:
+    """Where nothing is known because sudo was refused, say that, and whose password it takes."""
+    for host, facts in seen.facts.items():
+        if facts.become == "refused" and not facts.state.history:
+            source = _source_name(scene)
+            raise HostError(
+                f"the history of {source} cannot be read: sudo wants a password on {host}; the one that "
+                f"--ask-become-pass asks for is of {scene.environment.name} and is sent to its hosts alone",
+                host,
+                f"give {source} its own ansible_become_password in its inventory (vaulted), or sudo without one",
+                reason="sudo",
+            )
+
+
+def _record_forced(work: Work, reason: str, overrides: tuple[str, ...]) -> None:
+    work.run.set("forced", {"reason": reason, "overrides": list(overrides)})
+    if overrides:
+        work.run.note(f"forced: {reason} (overrides: {'; '.join(overrides)})")
+
+
+def _release(work: Work, proof: Proof, source: _Source, *, fetch: bool) -> tuple[Release, dict[str, str]]:
+    """The release as it was recorded, and where each of its images is: here, a host, or a registry.
+
+    Raises:
+        ConfigError: an image is to be had nowhere.
+    """
+    scene, variant = work.scene, str(proof.document["variant"])
+    found = _published(scene, proof)
+    origins = {name: image.source for name, image in found.items()}
+    local = _here(scene, proof, [name for name in proof.images if name not in found])
+    origins |= dict.fromkeys(local, _HERE)
+    found |= local
+    placed = placed_images(scene, variant)
+    for name in proof.images:
+        if name not in found and name in placed:
+            origins[name], found[name] = _from_host(work, proof, name, source, fetch=fetch)
+        elif name not in found:  # it runs nowhere here: the release's id is all that it is for
+            found[name] = replace(recorded_image(name, proof.document["images"][name]), local=False)
+    return make_release(scene.stack, variant, found, scene.files.all), origins
+
+
+def _published(scene: Scene, proof: Proof) -> dict[str, ImageFact]:
+    """Images that hosts pull, as they were published when they passed."""
+    images = proof.document["images"]
+    recorded = {name: {**images[name], "id": identity} for name, identity in proof.images.items() if name in images}
+    deliveries = {scene.policies[host].delivery for host in scene.placed}
+    return recorded_images(
+        scene.stack,
+        recorded,
+        allowed=scene.policy.registries,
+        deliveries=deliveries,
+        registries=scene.registries,
+    )
+
+
+def _here(scene: Scene, proof: Proof, names: list[str]) -> dict[str, ImageFact]:
+    """Those that this machine has, whatever its tags say by now."""
+    images = proof.document["images"]
+    wanted = {
+        name: (proof.images[name], (_tag(scene, proof, name), scene.stack.images[name].reference)) for name in names
+    }
+    found = images_by_id(wanted)
+    return {name: replace(image, source=images[name].get("source", "")) for name, image in found.items()}
+
+
+def _from_host(work: Work, proof: Proof, name: str, source: _Source, *, fetch: bool) -> tuple[str, ImageFact]:
+    """An image that this machine lacks: the host it comes from, and the image."""
+    identity = proof.images[name]
+    hosts = [host for host, facts in source.seen.facts.items() if facts.has_image(identity)]
+    if not hosts:
+        raise ConfigError(
+            f"image {name} ({identity}) passed on {source.environment.name}, but is neither on this machine nor on its "
+            f"hosts any more ({', '.join(source.environment.hosts)})",
+            "",
+            f"promote from the machine that has it, or deploy on {source.environment.name} again",
+        )
+    for host in hosts[:-1] if fetch else ():
+        try:
+            return _fetched(work, proof, name, source, host)
+        except HostError as error:  # another host may have what this one only claims to have
+            work.run.warn(error.what, error.where, error.hint)
+    if not fetch:
+        return hosts[0], _on_host(proof, name, source.seen.facts[hosts[0]])
+    return _fetched(work, proof, name, source, hosts[-1])
+
+
+def _fetched(work: Work, proof: Proof, name: str, source: _Source, host: str) -> tuple[str, ImageFact]:
+    """An image, brought from one host. Raises HostError where it gives another or none."""
+    identity, seen = proof.images[name], source.seen
+    described = _on_host(proof, name, seen.facts[host])
+    work.run.event("stage.started", stage="fetch", hosts=[host])
+    connection, sudo = source.connections.get(host), seen.facts[host].sudo
+    fetch_image(connection, _tag(work.scene, proof, name), identity, described.size, sudo=sudo)
+    image = _here(work.scene, proof, [name]).get(name)
+    if image is None or (described.layers and image.layers != described.layers):
+        raise HostError(
+            f"image {name} came from {host} as another than the one that passed ({identity})",
+            host,
+            f"deploy on {source.environment.name} again: it verifies its images",
+            reason="agent",
+        )
+    work.run.note(f"image {name} was not on this machine: it was fetched from {host} of {source.environment.name}")
+    return host, image
+
+
+def _tag(scene: Scene, proof: Proof, name: str) -> str:
+    """The tag that an image of the proven release has on hosts, whatever their records say of it."""
+    return content_tag(
+        scene.stack.stack, replace(recorded_image(name, proof.document["images"][name]), id=proof.images[name])
+    )
+
+
+def _on_host(proof: Proof, name: str, facts: HostFacts) -> ImageFact:
+    """An image as the host that has it describes it."""
+    recorded = recorded_image(name, proof.document["images"][name])
+    images = [i for i in facts.images if i.id == recorded.id or recorded.reference in i.tags]
+    layers = next((image.layers for image in images if image.layers), ())
+    return replace(recorded, layers=layers, platform=f"linux/{facts.arch}")

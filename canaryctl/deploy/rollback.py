@@ -1,0 +1,284 @@
+"""Bring hosts back to an earlier release: its images, its database's schema, its services."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from canaryctl.deploy import backups, signing, stages
+from canaryctl.deploy import images as push_steps
+from canaryctl.deploy.backups import Backup, Schema
+from canaryctl.deploy.context import Work
+from canaryctl.errors import ApplyError, CanaryError, ConfigError, LockedError
+from canaryctl.evidence.store import stored_runs
+from canaryctl.images.docker import images_by_id
+from canaryctl.images.resolve import recorded_images
+from canaryctl.plan.plan import Plan, Target
+from canaryctl.plan.release import ImageFact, Release, canonical, recorded_image
+from canaryctl.plan.rendering import Rendering
+from canaryctl.plan.rollback import Back, back_from
+
+HOW_ON = (
+    "to go back with the database: canaryctl rollback ENV --restore-database (what was written since its backup is "
+    "lost); or mend the release and deploy again"
+)
+# Commands whose release this machine made or was promoted, and which hosts only received.
+_FROM_HERE = ("deploy", "push", "render", "migrate", "start")
+_SERVING = {"migrate", "start", "rollback", "restore", "down"}  # stages after which a host may serve something else
+
+
+def way_back(work: Work) -> Back:
+    """What takes the hosts that a failed run touched back to what they served before it; no steps where there are none.
+
+    A host where it has only rendered serves what it did: there, what a first deploy left behind is all that goes.
+    """
+    before = {**work.before, **work.before_baseline}
+    hosts = [host for host in work.facts if host in work.touched and host in before]
+    chosen = [h for h in hosts if work.touched[h] & _SERVING or before[h].state.current_release is None]
+    scene, failed = work.scene, work.run.document["release"]["id"]
+    return back_from(
+        before, work.facts, chosen, scene.environment.name, scene.stack.stack, signing.own_trust(work), failed
+    )
+
+
+def unreachable(work: Work) -> list[str]:
+    """Hosts that were lost after something had begun that takes services away for a while."""
+    return [host for host, stages in work.touched.items() if stages & _SERVING and host not in work.facts]
+
+
+def reachable(back: Back, work: Work) -> Back:
+    """The way back on the hosts that answer."""
+    return Back(back.release, {host: step for host, step in back.steps.items() if host in work.facts})
+
+
+def enter(work: Work, back: Back) -> Plan:
+    """Make the release that will serve again the one that this run is about; the plan that leads there."""
+    release = dict(back.release)
+    images, services = release.get("images") or {}, release.get("services") or {}
+    tags = {service: (images.get(name) or {}).get("tag", "") for service, name in services.items()}
+    work.names = work.scene.names_of(str(release.get("id") or ""), str(release.get("variant") or ""), tags)
+    work.run.set("variant", release.get("variant"))
+    work.run.set("release", {"id": back.id, "images": images, "services": services, "migration": None})
+    current = {host: facts.state.current for host, facts in work.facts.items()}
+    plan = Plan(tuple(back.changes(current)))
+    work.record_plan(plan)
+    return plan
+
+
+def find_images(work: Work, back: Back) -> None:
+    """See that the images that hosts lack are to be had.
+
+    Raises:
+        ApplyError: an image is neither on its host nor to be had: names it and the host.
+    """
+    for hosts in _lacking(work, back):
+        _found(work, back, hosts)
+
+
+def _lacking(work: Work, back: Back) -> list[list[str]]:
+    """Hosts that lack images, those together whose release.json name the same ones."""
+    alike: dict[bytes, list[str]] = {}
+    for host, step in back.steps.items():
+        if step.missing(work.facts[host]):
+            parts = {key: step.release.get(key) for key in ("id", "variant", "images", "services")}
+            alike.setdefault(canonical(parts), []).append(host)
+    return list(alike.values())
+
+
+def _found(work: Work, back: Back, hosts: Sequence[str]) -> Release:
+    """The release of hosts that lack images, with those of its images that this machine has. Raises ApplyError."""
+    lacking = {host: back.steps[host].missing(work.facts[host]) for host in hosts}
+    document = back.steps[hosts[0]].release
+    recorded = document["images"]
+    wanted = sorted({name for names in lacking.values() for name in names})
+    here = images_by_id({name: (recorded[name]["id"], (recorded[name]["tag"],)) for name in wanted})
+    here = _deployed_from_here(work.scene.project.runs, work.scene.stack.stack, here)
+    published = _published(work, {name: recorded[name] for name in wanted if name not in here}, list(lacking))
+    for host, names in lacking.items():
+        if gone := [name for name in names if name not in here and name not in published]:
+            raise ApplyError(
+                f"the release cannot come back: {', '.join(gone)} was removed from the host, and this machine has not "
+                "got it or has never deployed it",
+                hint=f"load what has these ids here or there: {', '.join(recorded[name]['id'] for name in gone)}",
+                stage="rollback",
+                host=host,
+            )
+    found = {
+        name: here.get(name) or published.get(name) or replace(recorded_image(name, image), local=False)
+        for name, image in recorded.items()
+    }
+    services = {service: found[name] for service, name in document["services"].items()}
+    return Release(str(document["id"]), work.scene.stack.stack, str(document["variant"]), services, {})
+
+
+def _deployed_from_here(runs: Path, stack: str, images: Mapping[str, ImageFact]) -> dict[str, ImageFact]:
+    """Those that a run of this machine has deployed: a host may name the identity of any image that it knows of.
+
+    What runs of other commands recorded does not count: hosts said it.
+    """
+    known: set[str] = set()
+    for folder in sorted(runs.iterdir()) if images and runs.is_dir() else ():
+        # A colleague's evidence that may not be read says nothing, and keeps nobody from going back.
+        with contextlib.suppress(OSError):
+            for run in stored_runs(runs, folder.name):
+                document = run.document
+                if document["stack"] == stack and document["command"] in _FROM_HERE:
+                    recorded = (document["release"] or {}).get("images") or {}
+                    known |= {str(image.get("id")) for image in recorded.values()}
+    return {name: image for name, image in images.items() if image.id in known}
+
+
+def _published(work: Work, images: Mapping[str, Mapping[str, Any]], hosts: Sequence[str]) -> dict[str, ImageFact]:
+    """Those that hosts can pull, as this machine finds them in their registries: a host's word is not enough."""
+    scene = work.scene
+    deliveries = {scene.policies[host].delivery for host in hosts}
+    try:
+        return recorded_images(
+            scene.stack,
+            images,
+            allowed=scene.policy.registries,
+            deliveries=deliveries,
+            registries=scene.registries,
+        )
+    except ConfigError as error:
+        raise ApplyError(
+            f"the release cannot come back: {error.what}", error.where, error.hint, stage="rollback", host=hosts[0]
+        ) from None
+
+
+def bring_images(work: Work, back: Back, *, leave: bool = False) -> Back:
+    """Send hosts the images that somebody removed there, or have them pull those; the way back that is left.
+
+    Args:
+        leave: hosts that cannot have theirs stay as they are, and are named, as long as others can go back.
+    """
+    for alike in _lacking(work, back):
+        hosts = [host for host in alike if host in back.steps]
+        try:
+            _bring(work, back, hosts, _found(work, back, hosts))
+        except LockedError:
+            raise
+        except CanaryError as error:
+            if not leave:
+                raise
+            work.observe()
+            lacking = {host for host in hosts if host in work.facts and back.steps[host].missing(work.facts[host])}
+            lost = [host for host in back.steps if host in lacking or host not in work.facts]
+            back = replace(back, steps={host: step for host, step in back.steps.items() if host not in lost})
+            if not back.steps:
+                raise
+            for host in lost:
+                why = error if host in lacking else work.failures.get(host, error)
+                work.run.warn(f"not rolled back, it is left as it is: {why.what}", host, why.hint)
+    return back
+
+
+def _bring(work: Work, back: Back, hosts: Sequence[str], release: Release) -> None:
+    work.targets = {
+        host: Target(Rendering(host, str(step.directory), step.services, {}, ()), step.project, None)
+        for host, step in back.steps.items()
+    }
+    try:
+        push_steps.push(work, hosts, release)
+    finally:
+        work.targets = {}
+
+
+def settle_database(work: Work, back: Back, moved: tuple[str, str] | None = None) -> Backup | None:
+    """The backup to restore on the way, None where the code goes back alone.
+
+    Args:
+        moved: the revision that the release before ran on, and that this run has brought it to, where it has moved it.
+
+    Raises:
+        ApplyError: the schema has moved, and nothing says that the earlier release can work with it.
+    """
+    if back.id is None or back.release.get("environment") != work.scene.environment.name:
+        return None
+    migrations = work.scene.stack.migrations
+    if moved and migrations:
+        schema = Schema(moved[1], moved[0], moved=True, backward_compatible=migrations.backward_compatible)
+    else:
+        schema = backups.schema_of(work, back.id)
+    if not schema.moved or schema.backward_compatible:
+        return None
+    where = work.scene.environment.name
+    if not work.scene.request.restore_database:
+        was, has = (revision or "a revision that is not known" for revision in (schema.then, schema.now))
+        raise ApplyError(
+            f"the database's schema moved from {was} to {has}, and the stack does not say that the release before can "
+            "work with that (migrations.backward_compatible)",
+            where,
+            HOW_ON,
+            stage="rollback",
+        )
+    found = backups.find(work, back.id)
+    if found is None:
+        raise ApplyError(
+            f"there is no backup of the database from when release {back.id[:12]} was left",
+            where,
+            "mend the release and deploy again, or restore a dump of your own and then deploy the earlier release",
+            stage="rollback",
+        )
+    return found
+
+
+def go(work: Work, back: Back, backup: Backup | None, *, leave: bool = False) -> None:
+    """Bring the images that hosts lack, restore the backup, if any, and make the change on all hosts at once.
+
+    Args:
+        leave: as for `bring_images`.
+
+    Raises:
+        ApplyError: what came back is not healthy, or something cannot be removed.
+    """
+    back = bring_images(work, back, leave=leave)
+    if backup:
+        told = backups.restore(work, backup)
+        lost = told["window"]
+        work.run.note(
+            f"the database is as it was at {lost['from']}: what was written until {lost['until']} is only in "
+            f"{told['before']} on {backup.host}"
+        )
+    entries: dict[str, Any] = {}
+    for host, step in back.steps.items():
+        entry: dict[str, Any] = {"become": work.facts[host].sudo, "project": step.project}
+        if step.directory is None:
+            entry["created"] = {
+                "containers": list(step.created.containers),
+                "volumes": list(step.created.volumes),
+                "files": list(step.created.files),
+            }
+        else:
+            entry |= {
+                "release": step.directory,
+                "replaces": list(step.replaces),
+                "wait_timeout": work.scene.stack.start_timeout,
+            }
+        entries[host] = entry
+    stages.rollback(work, entries)
+
+
+def gap_words(gaps: Sequence[Mapping[str, Any]]) -> str:
+    """The longest time that each service did not serve, in words."""
+    longest: dict[str, float] = {}
+    for gap in gaps:
+        if gap["seconds"] is not None:
+            longest[gap["service"]] = max(longest.get(gap["service"], 0.0), gap["seconds"])
+    said = ", ".join(f"{service} {seconds:.1f} s" for service, seconds in sorted(longest.items()))
+    return f"out of service meanwhile: {said}" if said else "no service was out of service"
+
+
+def summary(document: Mapping[str, Any]) -> dict[str, Any]:
+    """What the failed run's record says of the rollback that followed."""
+    return {
+        "run": document["id"],
+        "directory": document["directory"],
+        "to": document["release"]["id"],
+        "verdict": document["verdict"],
+        "error": document["error"],
+        "gaps": document["gaps"],
+    }

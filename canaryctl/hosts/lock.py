@@ -1,0 +1,127 @@
+"""The lock that operators share, on one host. agent/write/lock.py is the half that runs there."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+from canaryctl.config.environment import Host
+from canaryctl.errors import ApplyError
+from canaryctl.facts.lock import LockFacts
+from canaryctl.facts.told import LockAnswer, believed
+from canaryctl.hosts import Connection
+from canaryctl.hosts.ask import ask
+
+
+@dataclass(frozen=True)
+class Claim:
+    """Who wants a lock and what for; the fields are those of LockFacts. `ttl` is in seconds."""
+
+    token: str = field(repr=False)
+    holder: str
+    environment: str
+    command: str
+    message: str
+    run: str
+    directory: str
+    ttl: float
+    held: bool
+
+
+@dataclass(frozen=True)
+class Attempt:
+    """What came of a claim. `refused` is who holds `path`, None where everything was taken.
+
+    `displaced` had to make way. `touched` is when somebody changed something beside the lock before (epoch, host's
+    clock), 0 where nobody did.
+    """
+
+    refused: LockFacts | None
+    path: str
+    displaced: tuple[LockFacts, ...]
+    touched: float
+
+
+def stack_lock(host: Host, stack: str) -> str:
+    """Path of the lock of a stack on a host."""
+    return f"{host.root}/{stack}/lock"
+
+
+def host_lock(host: Host) -> str:
+    """Path of the lock of a whole host."""
+    return f"{host.root}/.lock"
+
+
+def acquire(
+    connection: Connection,
+    host: Host,
+    paths: Sequence[str],
+    claim: Claim,
+    displace: Collection[str] = (),
+    *,
+    become_password: str | None = None,
+) -> Attempt:
+    """Take all of `paths` or none. Expired locks make way, and those whose mark is in `displace`.
+
+    Raises:
+        ApplyError: the host cannot keep a lock: no room, or no permission.
+        HostError: the host is lost.
+    """
+    order = {"paths": list(paths), "holder": asdict(claim), "displace": list(displace)}
+    found = _ask(connection, host, "acquire", order, become_password)
+    return Attempt(found.holder, found.path, found.displaced, found.touched)
+
+
+def renew(
+    connection: Connection, host: Host, paths: Sequence[str], token: str, *, become_password: str | None = None
+) -> dict[str, dict[str, Any] | None]:
+    """Let locks live on. Returns those of `paths` that are not held with `token` any more, with who holds them now.
+
+    Raises:
+        ApplyError, HostError: as `acquire`.
+    """
+    order = {"paths": list(paths), "token": token}
+    return _ask(connection, host, "renew", order, become_password).lost
+
+
+def release(
+    connection: Connection,
+    host: Host,
+    paths: Sequence[str],
+    token: str = "",
+    marks: Collection[str] = (),
+    *,
+    become_password: str | None = None,
+) -> tuple[LockFacts, ...]:
+    """Give up those of `paths` that are held with `token`, or whose mark is in `marks`. Returns what was given up.
+
+    Raises:
+        ApplyError, HostError: as `acquire`.
+    """
+    order = {"paths": list(paths), "token": token, "marks": list(marks)}
+    return _ask(connection, host, "release", order, become_password).released
+
+
+def show(
+    connection: Connection, host: Host, paths: Sequence[str], *, become_password: str | None = None
+) -> dict[str, LockFacts]:
+    """Who holds locks, by path; those that nobody holds are left out. Raises as `acquire`."""
+    found = _ask(connection, host, "show", {"paths": list(paths)}, become_password).locks
+    return {path: lock for path, lock in found.items() if lock and path in paths}
+
+
+def _ask(
+    connection: Connection, host: Host, action: str, order: dict[str, Any], become_password: str | None
+) -> LockAnswer:
+    config = {"root": host.root, "action": action, **order}
+    said = ask(connection, host, "lock", config, become_password=become_password, timeout=30)
+    answer = believed(host.name, LockAnswer, said)
+    if answer.error:
+        raise ApplyError(
+            f"the lock cannot be kept there: {answer.error}",
+            hint=f"see that {host.root} has room there, and who may write it",
+            stage="lock",
+            host=host.name,
+        )
+    return answer

@@ -1,0 +1,139 @@
+"""Connections whose commands are local processes: this machine itself, or OpenSSH's client."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import select
+import signal
+import socket
+import subprocess
+import threading
+import time
+from abc import abstractmethod
+from collections.abc import Callable, Iterable
+
+from canaryctl.hosts.connection import CHUNK, LARGEST_COMPLAINT, Bounded, Completed, Connection, late, left
+
+
+class ProcessConnection(Connection):
+    """Runs each command as a process in a session of its own, so that Ctrl-C reaches it only through us."""
+
+    def __init__(self, host: str) -> None:
+        self.host = host
+        self._running: set[subprocess.Popen[bytes]] = set()
+
+    @abstractmethod
+    def _argv(self, command: str, tty: bool) -> list[str]:
+        """The process that runs `command` on the host."""
+
+    def execute(
+        self,
+        command: str,
+        chunks: Iterable[bytes],
+        sink: Callable[[bytes], None],
+        *,
+        timeout: float | None,
+        tty: bool = False,
+        aside: Callable[[bytes], None] | None = None,
+    ) -> Completed:
+        deadline = None if timeout is None else time.monotonic() + timeout
+        child = subprocess.Popen(
+            self._argv(command, tty),
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            bufsize=0,
+            start_new_session=True,
+        )
+        self._running.add(child)
+        complaints = Bounded(self.host, command, LARGEST_COMPLAINT)
+        trouble: list[BaseException] = []
+        listener = threading.Thread(target=_drain, args=(child, aside or complaints.take, trouble), daemon=True)
+        try:
+            listener.start()
+            threading.Thread(target=_feed, args=(child, chunks, trouble), daemon=True).start()
+            assert child.stdout is not None  # noqa: S101  asked for above
+            while True:
+                # By deadline, not until end of file: OpenSSH's master keeps the pipe of a client that we end.
+                if not select.select([child.stdout], [], [], left(deadline))[0]:
+                    raise late(command, self.host, timeout)
+                data = os.read(child.stdout.fileno(), CHUNK)
+                if not data:
+                    break
+                sink(data)
+            listener.join(left(deadline))
+            try:
+                code = child.wait(left(deadline))
+            except subprocess.TimeoutExpired:
+                raise late(command, self.host, timeout) from None
+        finally:
+            kill(child)
+            if child.stdout is not None:
+                child.stdout.close()
+            self._running.discard(child)
+        if trouble:
+            raise trouble[0]
+        return Completed(code if code >= 0 else -1, b"", complaints.content())
+
+    def lend_terminal(self, command: str) -> int:
+        return max(subprocess.call(self._argv(command, tty=True)), -1)
+
+    def close(self) -> None:
+        for child in list(self._running):
+            kill(child)
+
+
+class LocalConnection(ProcessConnection):
+    """This machine, for hosts with `ansible_connection: local`."""
+
+    def _argv(self, command: str, tty: bool) -> list[str]:
+        return ["sh", "-c", command]
+
+    @property
+    def alive(self) -> bool:
+        return True
+
+    def dial(self, address: str, port: int, timeout: float = 10) -> socket.socket:
+        link = socket.create_connection((address, port), timeout)
+        link.settimeout(None)
+        return link
+
+
+def kill(child: subprocess.Popen[bytes]) -> None:
+    """End a process with everything in its group, and reap it."""
+    if child.poll() is None:
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.killpg(child.pid, signal.SIGTERM)
+        try:
+            child.wait(2)
+        except subprocess.TimeoutExpired:
+            os.killpg(child.pid, signal.SIGKILL)
+            child.wait()
+
+
+def _feed(child: subprocess.Popen[bytes], chunks: Iterable[bytes], trouble: list[BaseException]) -> None:
+    assert child.stdin is not None  # noqa: S101  asked for in execute
+    with child.stdin as pipe:
+        try:
+            for chunk in chunks:
+                view = memoryview(chunk)
+                while view:
+                    try:
+                        view = view[os.write(pipe.fileno(), view) :]
+                    except OSError:
+                        return  # the command stopped reading: its exit code and words say why
+        except BaseException as error:  # of the chunks: it belongs to whoever gave them
+            trouble.append(error)
+            kill(child)
+
+
+def _drain(child: subprocess.Popen[bytes], into: Callable[[bytes], None], trouble: list[BaseException]) -> None:
+    assert child.stderr is not None  # noqa: S101  asked for in execute
+    with child.stderr as pipe:
+        try:
+            while data := os.read(pipe.fileno(), CHUNK):
+                into(data)
+        except BaseException as error:  # of who takes it, or more than is taken
+            trouble.append(error)
+            kill(child)

@@ -1,0 +1,50 @@
+"""Make room on hosts after a release has passed. What may go is decided by agent/write/prune.py, on the host."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+from canaryctl.config.environment import Host
+from canaryctl.facts import lock_lost
+from canaryctl.facts.told import PruneAnswer, believed
+from canaryctl.hosts import Connection
+from canaryctl.hosts.ask import ask
+
+
+@dataclass(frozen=True)
+class Pruned:
+    """What one host got rid of, and why something stayed that should have gone.
+
+    `kept` are release directories in which somebody has written, with some of the paths.
+    """
+
+    images: tuple[str, ...] = ()
+    releases: tuple[str, ...] = ()
+    faults: dict[str, str] = field(default_factory=dict)
+    kept: dict[str, tuple[str, ...]] = field(default_factory=dict)
+
+
+def prune(
+    connection: Connection,
+    host: Host,
+    stack: str,
+    *,
+    become_password: str | None = None,
+    locks: Sequence[Mapping[str, str]] = (),
+) -> Pruned:
+    """Remove a stack's images and release directories that no release worth keeping needs, only ever by our own tags.
+
+    Args:
+        locks: `path` and `owner` of the locks that must still be there.
+
+    Raises:
+        HostError: the host is lost.
+        LockedError: a lock is lost.
+    """
+    config = {"root": host.root, "stack": stack, "locks": list(locks)}
+    answer = ask(connection, host, "prune", config, become_password=become_password, timeout=120)
+    found = believed(host.name, PruneAnswer, answer)
+    if found.lost is not None:
+        raise lock_lost(host.name, next(iter(found.lost), None))
+    return Pruned(found.images, found.releases, found.faults, found.kept)
