@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import documents
 import pytest
 from chromium import Browser, Page
 
 from canaryctl.evidence.page import render_comparison_html, render_html
-
-sys.path.insert(0, str(Path(__file__).parents[1] / "unit"))
-import documents
 
 ROWS = (
     "[...document.querySelectorAll('tr.probe')].filter(row => !row.hidden)"

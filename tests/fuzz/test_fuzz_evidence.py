@@ -6,19 +6,15 @@ import copy
 import io
 import json
 import re
-import sys
 import time
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
 
+from documents import deployed
 from fuzzing import ODD, every_string, fuzzed, mutations, texts
 from hypothesis import strategies as st
-
-sys.path.append(str(Path(__file__).parents[1] / "unit"))
-
-from documents import deployed
 
 from canaryctl.audit.registry import all_rules
 from canaryctl.audit.sarif import to_sarif

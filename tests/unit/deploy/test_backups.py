@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from test_role_modules import ROLES, load
+from rolemodules import ROLES, load
 
 from canaryctl.deploy.backups import Backup, choose, image_of, in_order, judge
 

@@ -13,7 +13,7 @@ from canaryctl.errors import LockedError
 from canaryctl.facts import lock_lost
 from canaryctl.hosts.history import append_command
 
-LIBRARY = Path(__file__).parents[2] / "roles" / "host_lock" / "library" / "lock_held.py"
+LIBRARY = Path(__file__).parents[3] / "roles" / "host_lock" / "library" / "lock_held.py"
 
 
 @pytest.fixture

@@ -3,33 +3,22 @@
 from __future__ import annotations
 
 import base64
-import importlib.util
 import json
 import shutil
 import subprocess
 import sys
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import jinja2
 import pytest
 import yaml
 from ansible.plugins.filter.core import FilterModule
+from rolemodules import ROLES, load
 
 from canaryctl.plan.cuda import minimum_driver
 
-ROLES = Path(__file__).parents[2] / "roles"
 TOOLKIT = ROLES / "nvidia_container_toolkit"
-
-
-def load(path: Path, name: str) -> ModuleType:
-    spec = importlib.util.spec_from_file_location(name, path)
-    assert spec and spec.loader
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[name] = module
-    spec.loader.exec_module(module)
-    return module
 
 
 daemon = load(ROLES / "docker_engine" / "module_utils" / "daemon_options.py", "ansible.module_utils.daemon_options")
@@ -144,7 +133,7 @@ def test_an_armoured_key_and_a_hold_are_written_for_rpm() -> None:
     assert "excludepkgs=nvidia-container-toolkit,nvidia-container-toolkit-base" in text
 
 
-KEY = (Path(__file__).parents[1] / "fixtures/apt/expired-key.asc").read_text()
+KEY = (Path(__file__).parents[2] / "fixtures/apt/expired-key.asc").read_text()
 PRINT = "1319D6F44E683C9824EF03AFC5E67877284586C2"  # gpg --show-keys
 
 

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import json
-import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
+from fuzzing import every_string
 
 from canaryctl.config.environment import Environment, Host
 from canaryctl.config.stack import load_stack
@@ -15,9 +15,6 @@ from canaryctl.config.stackfiles import read_stack_files
 from canaryctl.errors import ConfigError
 from canaryctl.plan.release import ImageFact, make_release
 from canaryctl.plan.rendering import place_services, render_host, template_names
-
-sys.path.append(str(Path(__file__).parents[1] / "fuzz"))
-from fuzzing import every_string
 
 STACK: dict[str, Any] = {
     "stack": "shop",

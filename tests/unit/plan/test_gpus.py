@@ -27,7 +27,7 @@ from canaryctl.plan.gpus import (
 )
 from canaryctl.plan.plan import plan_provision
 
-FIXTURES = Path(__file__).parents[1] / "fixtures/gpu"
+FIXTURES = Path(__file__).parents[2] / "fixtures/gpu"
 NVIDIA = {"running": True, "runtimes": ["nvidia", "runc"]}
 READY = {"state": "ok", "driver": "550.54.15", "toolkit": "/usr/bin/nvidia-ctk", "hook": True}
 CDI = [{"path": "/etc/cdi/nvidia.yaml", "devices": [f"nvidia.com/gpu={name}" for name in ("0", "1", "all")]}]

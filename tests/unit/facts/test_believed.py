@@ -13,7 +13,7 @@ import pytest
 from canaryctl.errors import HostError
 from canaryctl.facts.host import HostFacts, parse
 
-FACTS = json.loads((Path(__file__).parents[1] / "fixtures/facts/canary.json").read_text())
+FACTS = json.loads((Path(__file__).parents[2] / "fixtures/facts/canary.json").read_text())
 LOOKUP = "x{{ lookup('pipe', 'id') }}"
 DIRECTORY = FACTS["state"]["current"]
 

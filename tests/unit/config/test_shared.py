@@ -79,7 +79,7 @@ def test_hosts_without_services_and_what_each_host_has_for_itself_are_let_be(env
 
 
 def test_every_variable_of_a_policy_is_documented_as_one_or_the_other() -> None:
-    text = (Path(__file__).parents[2] / "docs" / "environments.md").read_text()
+    text = (Path(__file__).parents[3] / "docs" / "environments.md").read_text()
     own = text[text.index("Of these each host may have for itself") :].split("The others have")[0]
     fields = {field.name for field in dataclasses.fields(Policy)}
     assert fields >= PER_HOST

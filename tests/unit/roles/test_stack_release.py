@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-ROLE = Path(__file__).parents[2] / "roles" / "stack_release"
+ROLE = Path(__file__).parents[3] / "roles" / "stack_release"
 
 
 def load(path: Path, name: str) -> ModuleType:

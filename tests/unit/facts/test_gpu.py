@@ -13,7 +13,7 @@ from canaryctl.agent.read import gpu, gpuxml
 from canaryctl.agent.read.docker import Program
 from canaryctl.facts.host import HostFacts, parse
 
-FIXTURES = Path(__file__).parents[1] / "fixtures/gpu"
+FIXTURES = Path(__file__).parents[2] / "fixtures/gpu"
 FIRST, SECOND = (f"GPU-5ab1c2d3-0000-4000-8000-00000000000{n}" for n in (1, 2))
 
 

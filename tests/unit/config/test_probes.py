@@ -10,7 +10,7 @@ from canaryctl.config.durations import parse_duration, show_duration
 from canaryctl.config.probes import Http, Lifecycle, Registered, load_probes, needed_by
 from canaryctl.errors import ConfigError
 
-EXAMPLES = Path(__file__).parents[2] / "examples" / "ktrdr"
+EXAMPLES = Path(__file__).parents[3] / "examples" / "ktrdr"
 
 
 def write(tmp_path: Path, text: str) -> Path:

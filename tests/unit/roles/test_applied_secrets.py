@@ -10,7 +10,7 @@ import pytest
 
 from canaryctl.agent.read.state import changed_since_start
 
-_SOURCE = Path(__file__).parents[2] / "roles/stack_release/module_utils/applied_secrets.py"
+_SOURCE = Path(__file__).parents[3] / "roles/stack_release/module_utils/applied_secrets.py"
 
 
 @pytest.fixture

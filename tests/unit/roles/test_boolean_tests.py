@@ -17,7 +17,7 @@ from canaryctl.config.policy import load_policies
 from canaryctl.config.project import Project
 from canaryctl.errors import ConfigError
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 
 
 def lint() -> ModuleType:

@@ -200,7 +200,7 @@ def test_a_folder_that_somebody_wrote_into_stays_and_is_named(
 
 
 def others_files() -> Any:
-    path = Path(__file__).parents[2] / "roles/stack_release/module_utils/release_files.py"
+    path = Path(__file__).parents[3] / "roles/stack_release/module_utils/release_files.py"
     spec = importlib.util.spec_from_file_location("release_files", path)
     assert spec and spec.loader
     module = importlib.util.module_from_spec(spec)

@@ -15,7 +15,7 @@ import yaml
 from jinja2 import StrictUndefined
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
-EXAMPLE = Path(__file__).parents[2] / "examples/ktrdr"
+EXAMPLE = Path(__file__).parents[3] / "examples/ktrdr"
 
 
 @pytest.fixture(autouse=True)

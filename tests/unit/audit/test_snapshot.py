@@ -76,6 +76,6 @@ def test_hosts_that_differ_in_the_environments_policy_are_a_finding(project: Pro
 
 
 def test_the_oldest_compose_is_one_number() -> None:
-    defaults = Path(__file__).parents[2] / "roles" / "docker_engine" / "defaults" / "main.yml"
+    defaults = Path(__file__).parents[3] / "roles" / "docker_engine" / "defaults" / "main.yml"
     minimum = yaml.safe_load(defaults.read_text())["docker_engine_compose_minimum"]
     assert tuple(map(int, minimum.split(".")[:2])) == plan.OLDEST_COMPOSE

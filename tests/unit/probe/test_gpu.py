@@ -23,7 +23,7 @@ from canaryctl.probe.incontainer.gpu_shape import read_gpu_answer
 from canaryctl.probe.scope import Scope
 from canaryctl.probe.soak import sampled
 
-FIXTURES = Path(__file__).parents[1] / "fixtures/gpu"
+FIXTURES = Path(__file__).parents[2] / "fixtures/gpu"
 INSIDE = Path(gpu.__file__).parent / "incontainer"
 FIRST = "GPU-5ab1c2d3-0000-4000-8000-000000000001"
 SMI = {"gpus": [{"name": "NVIDIA H100 80GB HBM3", "uuid": FIRST}]}
