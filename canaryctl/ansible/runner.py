@@ -82,7 +82,7 @@ def run_stage(
     if job.code and not tally.troubled:
         said = scrub(reasons.playbook_error(output))
         if not tally.touched:
-            raise ConfigError(f"Ansible could not start: {said}", str(inventory), "mend the inventory and try again")
+            raise ConfigError(f"Ansible could not start: {said}", str(inventory), "fix the inventory and try again")
         raise ApplyError(f"Ansible ended with code {job.code}: {said}", str(inventory), stage=stage)
     diffs = {host: scrub(text) for host, text in tally.diffs.items()}
     return StageRun(tally.results(), tally.stats, artifacts, diffs)

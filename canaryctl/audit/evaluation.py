@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 
-from canaryctl.audit.model import Finding, Found, HostSetup, Setup
+from canaryctl.audit.model import Finding, Found, HostConfig, Setup
 from canaryctl.audit.registry import Ignore, Rule, all_rules
 from canaryctl.errors import HostError
 from canaryctl.facts.host import HostFacts
@@ -21,7 +21,7 @@ def find_in_setup(setup: Setup) -> list[Finding]:
     ]
 
 
-def find_on_host(facts: HostFacts, mine: HostSetup) -> list[Finding]:
+def find_on_host(facts: HostFacts, mine: HostConfig) -> list[Finding]:
     """What a host's facts show."""
     return [
         _finding(rule, found, mine.name)
@@ -31,7 +31,7 @@ def find_on_host(facts: HostFacts, mine: HostSetup) -> list[Finding]:
     ]
 
 
-def find_on_unreachable(failure: HostError, mine: HostSetup) -> list[Finding]:
+def find_on_unreachable(failure: HostError, mine: HostConfig) -> list[Finding]:
     """Why a host could not be looked at."""
     return [
         _finding(rule, found, mine.name)

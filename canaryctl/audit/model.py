@@ -76,7 +76,7 @@ class Finding:
 
 
 @dataclass(frozen=True)
-class Trouble:
+class ConfigIssue:
     """A part of the configuration that cannot be read or used.
 
     `kind`: inventory, stack, policy, placement, template, probes or secrets.
@@ -89,7 +89,7 @@ class Trouble:
 
 
 @dataclass(frozen=True)
-class HostSetup:
+class HostConfig:
     """One host as the configuration has it. `ports` are (address, port, service) that its rendering publishes.
 
     `gpu_services` are those on images that require a GPU, `cuda` the newest CUDA these say they need.
@@ -118,9 +118,9 @@ class Setup:
     environment: str
     directory: str = ""
     inventory: Inventory = field(default_factory=Inventory)
-    hosts: Mapping[str, HostSetup] = field(default_factory=dict)
+    hosts: Mapping[str, HostConfig] = field(default_factory=dict)
     groups: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     placement: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     placement_where: str = ""
     compose_where: str = ""
-    troubles: tuple[Trouble, ...] = ()
+    troubles: tuple[ConfigIssue, ...] = ()

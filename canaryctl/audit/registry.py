@@ -7,12 +7,12 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from functools import cache
 
-from canaryctl.audit.model import Found, HostSetup, Setup, Severity
+from canaryctl.audit.model import Found, HostConfig, Setup, Severity
 from canaryctl.errors import ConfigError, HostError
 from canaryctl.facts.host import HostFacts
 
-OfHost = Callable[[HostFacts, HostSetup], Iterable[Found]]
-OfUnreachable = Callable[[HostError, HostSetup], Iterable[Found]]
+OfHost = Callable[[HostFacts, HostConfig], Iterable[Found]]
+OfUnreachable = Callable[[HostError, HostConfig], Iterable[Found]]
 OfSetup = Callable[[Setup], Iterable[Found]]
 
 _RULES: dict[str, Rule] = {}
@@ -85,7 +85,7 @@ def unknown_ids(ids: Iterable[str]) -> list[str]:
     return [wanted for wanted in ids if wanted not in all_rules()]
 
 
-def demand_known(ids: Iterable[str], where: str) -> None:
+def require_known(ids: Iterable[str], where: str) -> None:
     """Raises ConfigError naming the first id that no rule has, and the nearest that there is."""
     for wanted in unknown_ids(ids):
         near = difflib.get_close_matches(wanted, all_rules(), n=1)

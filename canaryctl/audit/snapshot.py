@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from canaryctl.audit.inventory import Inventory, InventoryFile, read_inventory
-from canaryctl.audit.model import HostSetup, Setup, Trouble
+from canaryctl.audit.model import ConfigIssue, HostConfig, Setup
 from canaryctl.config.environment import Environment, Host, load_environment
 from canaryctl.config.pins import NAME as PINS
 from canaryctl.config.policy import Policy, load_policies
@@ -32,11 +32,11 @@ _LARGEST = 1 << 20  # bytes of an inventory file
 
 
 @dataclass
-class Survey:
+class Snapshot:
     """What could be read. `setup` is what the rules see of it."""
 
     request: Request
-    troubles: list[Trouble] = field(default_factory=list)
+    troubles: list[ConfigIssue] = field(default_factory=list)
     inventory: Inventory = field(default_factory=Inventory)
     stack: Stack | None = None
     files: StackFiles | None = None
@@ -44,7 +44,7 @@ class Survey:
     policies: dict[str, Policy] = field(default_factory=dict)
     placed: dict[str, tuple[str, ...]] = field(default_factory=dict)
     secrets: dict[str, str] = field(default_factory=dict)
-    hosts: dict[str, HostSetup] = field(default_factory=dict)
+    hosts: dict[str, HostConfig] = field(default_factory=dict)
 
     @property
     def setup(self) -> Setup:
@@ -68,10 +68,10 @@ class Survey:
         try:
             yield
         except ConfigError as error:
-            self.troubles.append(Trouble(kind, error.what, error.where, error.hint))
+            self.troubles.append(ConfigIssue(kind, error.what, error.where, error.hint))
 
 
-def begin(request: Request) -> Survey:
+def begin(request: Request) -> Snapshot:
     """Read as much of an environment's configuration as looking at its hosts needs; `complete` reads the rest.
 
     Raises:
@@ -80,7 +80,7 @@ def begin(request: Request) -> Survey:
     project = request.project
     if request.environment not in project.environments():
         load_environment(project, request.environment)  # says which there are
-    found = Survey(request)
+    found = Snapshot(request)
     with found.noting("stack"):
         found.stack = load_stack(project.stack)
     with found.noting("inventory"):
@@ -91,12 +91,12 @@ def begin(request: Request) -> Survey:
         with found.noting("policy"):
             found.policies = load_policies(found.environment)
         found.hosts = {
-            host.name: HostSetup(host.name, host.groups, host.vars) for host in found.environment.hosts.values()
+            host.name: HostConfig(host.name, host.groups, host.vars) for host in found.environment.hosts.values()
         }
     return found
 
 
-def complete(found: Survey) -> None:
+def complete(found: Snapshot) -> None:
     """Read the rest: the inventory as it is written, placement, templates, probes, secrets."""
     request = found.request
     found.inventory = _inventory(request.project.inventories / request.environment, request.vault_password_file)
@@ -107,7 +107,7 @@ def complete(found: Survey) -> None:
         _place(found, found.environment)
 
 
-def _place(found: Survey, environment: Environment) -> None:
+def _place(found: Snapshot, environment: Environment) -> None:
     stack = found.stack
     if stack:
         with found.noting("placement"):
@@ -126,9 +126,9 @@ def _place(found: Survey, environment: Environment) -> None:
     found.hosts = {host.name: _host(found, host) for host in environment.hosts.values()}
 
 
-def _host(found: Survey, host: Host) -> HostSetup:
+def _host(found: Snapshot, host: Host) -> HostConfig:
     stack = found.stack
-    mine = HostSetup(host.name, host.groups, host.vars, root=host.root)
+    mine = HostConfig(host.name, host.groups, host.vars, root=host.root)
     if stack is None:
         return mine
     services = found.placed.get(host.name, ())
@@ -163,7 +163,7 @@ def _stand_in(stack: Stack) -> Release:
     return Release("0" * 64, stack.stack, variant, services, {})
 
 
-def as_served(found: Survey, facts: HostFacts) -> HostSetup:
+def as_served(found: Snapshot, facts: HostFacts) -> HostConfig:
     """A host's configuration with what this machine renders of the release that the host serves."""
     mine, served = found.hosts[facts.host], facts.state.current_release or {}
     ours = served.get("environment") == found.request.environment and served.get("stack") == mine.stack
@@ -183,7 +183,7 @@ def _release_of(served: Mapping[str, Any]) -> Release:
     return Release(served["id"], served["stack"], served["variant"], services, served["files"])
 
 
-def _render(found: Survey, host: str, release: Release, facts: HostFacts | None = None) -> Rendering:
+def _render(found: Snapshot, host: str, release: Release, facts: HostFacts | None = None) -> Rendering:
     stack, environment, files = found.stack, found.environment, found.files
     assert stack and environment and files  # noqa: S101  callers have looked
     tags = {service: release.tag(service) for service in release.services}

@@ -180,7 +180,7 @@ def down(
     ] = None,
 ) -> None:
     """Stop an environment's services and remove their containers. Data and images stay, unless --volumes."""
-    from canaryctl.cli.volumes import demand_confirmation
+    from canaryctl.cli.volumes import require_confirmation
     from canaryctl.deploy import sequence
     from canaryctl.errors import ConfigError
 
@@ -189,7 +189,7 @@ def down(
     if not request.yes and not _ask(f"stop every service of {request.environment}?"):
         raise ConfigError("not confirmed, nothing was changed", "", "answer yes, or pass --yes")
     if volumes:
-        demand_confirmation(request.environment, confirm_volumes)
+        require_confirmation(request.environment, confirm_volumes)
     _run(output, lambda listeners: sequence.down(request, listeners, volumes=volumes))
 
 

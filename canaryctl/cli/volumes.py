@@ -9,7 +9,7 @@ import typer
 from canaryctl.errors import ConfigError
 
 
-def demand_confirmation(environment: str, given: str | None) -> None:
+def require_confirmation(environment: str, given: str | None) -> None:
     """Stop unless the operator writes the environment's name, on a terminal or as --confirm-volumes.
 
     Raises:

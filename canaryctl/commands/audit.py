@@ -13,9 +13,9 @@ from typing import Any
 from canaryctl.audit.compare import compare_findings
 from canaryctl.audit.evaluation import find_in_setup, find_on_host, find_on_unreachable, settle
 from canaryctl.audit.model import Finding
-from canaryctl.audit.registry import Ignore, demand_known, unknown_ids
+from canaryctl.audit.registry import Ignore, require_known, unknown_ids
 from canaryctl.audit.severity import Severity
-from canaryctl.audit.snapshot import Survey, as_served, begin, complete
+from canaryctl.audit.snapshot import Snapshot, as_served, begin, complete
 from canaryctl.config.environment import Environment, match_hosts
 from canaryctl.config.evidencegroup import evidence_group
 from canaryctl.config.passwords import connection_passwords
@@ -54,7 +54,7 @@ def audit(request: Request, options: AuditOptions, listeners: Sequence[Listener]
     Raises:
         ConfigError: no such environment, rule, host or run to compare with.
     """
-    demand_known(options.ignore, "--ignore")
+    require_known(options.ignore, "--ignore")
     before = _earlier(request, options.compare)
     seen = begin(request)
     chosen = match_hosts(seen.environment, request.limit) if seen.environment else []
@@ -85,25 +85,25 @@ def _earlier(request: Request, wanted: str | None) -> Document | None:
     return stored.document
 
 
-def _passwords(seen: Survey) -> dict[str, str]:
+def _passwords(seen: Snapshot) -> dict[str, str]:
     hosts = seen.environment.hosts if seen.environment else {}
     return connection_passwords(hosts, seen.request.become_password)
 
 
-def _prepare(run: Run, seen: Survey) -> None:
+def _prepare(run: Run, seen: Snapshot) -> None:
     """What takes no host: done while they are asked."""
     complete(seen)
     run.scrub = Scrubber({**_passwords(seen), **seen.secrets})
     warm_up()
 
 
-def _warn_of_unknown_ids(run: Run, seen: Survey) -> None:
+def _warn_of_unknown_ids(run: Run, seen: Snapshot) -> None:
     named = {entry[0] for policy in seen.policies.values() for entry in policy.audit_ignore}
     for unknown in unknown_ids(sorted(named)):
         run.warn(f"canary_audit_ignore names no rule: {unknown}", seen.setup.directory, "docs/audit.md lists them")
 
 
-def _observe(run: Run, seen: Survey, environment: Environment, chosen: Sequence[str]) -> Observation:
+def _observe(run: Run, seen: Snapshot, environment: Environment, chosen: Sequence[str]) -> Observation:
     """One connection and one round trip to each host, all at once."""
     hosts = environment.limited(chosen)
     began = time.monotonic()
@@ -139,7 +139,7 @@ def _record_served(run: Run, facts: dict[str, HostFacts]) -> None:
         run.set("release", {"id": served[0].get("id"), **kept, "migration": None})
 
 
-def _judge(seen: Survey, observed: Observation, chosen: Sequence[str], options: AuditOptions) -> list[Finding]:
+def _judge(seen: Snapshot, observed: Observation, chosen: Sequence[str], options: AuditOptions) -> list[Finding]:
     found = [finding for finding in find_in_setup(seen.setup) if not finding.host or finding.host in chosen]
     for facts in observed.facts.values():
         found += find_on_host(facts, as_served(seen, facts))
@@ -185,7 +185,7 @@ def _finish(run: Run, observed: Observation, findings: Sequence[Finding], option
 
 
 @contextmanager
-def _recorded(request: Request, seen: Survey, listeners: Sequence[Listener]) -> Iterator[Run]:
+def _recorded(request: Request, seen: Snapshot, listeners: Sequence[Listener]) -> Iterator[Run]:
     """A run that is finished whatever happens. It needs no configuration that can be read: that is what is audited."""
     group, fault = None, None
     try:

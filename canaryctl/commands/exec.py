@@ -5,7 +5,7 @@ from __future__ import annotations
 import shlex
 from collections.abc import Callable, Iterable, Sequence
 
-from canaryctl.commands.logs import demand_service
+from canaryctl.commands.logs import require_service
 from canaryctl.config.yamlfile import shown
 from canaryctl.errors import ConfigError, HostError
 from canaryctl.hosts import Connections, observe
@@ -39,7 +39,7 @@ def execute(
         HostError: the host cannot be reached, or the service does not run there.
     """
     scene = Scene(request)
-    demand_service(scene, service)
+    require_service(scene, service)
     placed = [host for host in scene.hosts if service in scene.placed.get(host.name, ())]
     if not placed:
         hosts = ", ".join(name for name, services in scene.placed.items() if service in services)

@@ -54,7 +54,7 @@ def logs(
         ConfigError: there is no such service.
     """
     scene = Scene(request)
-    demand_service(scene, service)
+    require_service(scene, service)
     scrub = Scrubber({**scene.passwords, **scene.secrets})
     wanted = [h for h in scene.hosts if service is None or service in scene.placed.get(h.name, ())]
     turn = threading.Lock()
@@ -154,7 +154,7 @@ def while_input_lasts(command: str) -> str:
     )
 
 
-def demand_service(scene: Scene, service: str | None) -> None:
+def require_service(scene: Scene, service: str | None) -> None:
     """Stop where the stack places no such service; the error lists those it does."""
     known = {name for services in scene.placed.values() for name in services}
     if service is not None and service not in known:

@@ -80,7 +80,7 @@ def look(request: Request, *, replace: bool = False) -> Answer:
             others = [file for file in files if file != pins]
             pinned = [key for name in target.known_as[:1] for key in knownhosts.matching([pins], [name])]
             known = knownhosts.matching(others, target.known_as)
-            return judge(host.name, target.known_as[0], keys, expected_of(host), pinned, known, replace=replace)
+            return assess(host.name, target.known_as[0], keys, expected_of(host), pinned, known, replace=replace)
         except CanaryError as error:
             return error
 
@@ -101,7 +101,7 @@ def expected_of(host: Host) -> list[str]:
     return [word if word.startswith("SHA256:") else f"SHA256:{word}" for word in words if word]
 
 
-def judge(
+def assess(
     host: str,
     name: str,
     keys: Sequence[HostKey],

@@ -217,7 +217,7 @@ def _templated(templar: Any, raw: Mapping[str, Any], host: str, directory: Path)
 def _hint(text: str) -> str:
     if "vault" in text.lower() or "decrypt" in text.lower():
         return "give the vault's password: --vault-password-file FILE, or set ANSIBLE_VAULT_PASSWORD_FILE"
-    return "mend the variable; see it with: ansible-inventory --list"
+    return "fix the variable; see it with: ansible-inventory --list"
 
 
 def _plain(value: Any) -> Any:

@@ -130,14 +130,14 @@ def load_metrics(value: Any, where: str) -> tuple[Metric, ...]:
     try:
         metrics = _ADAPTER.validate_python(entries)
     except UnicodeError:  # half of a pair of surrogates, as "\\ud800" in YAML
-        raise ConfigError("canary_metrics holds a character that is none", where, "mend the entry") from None
+        raise ConfigError("canary_metrics holds a character that is none", where, "fix the entry") from None
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
         index, *key = first["loc"]
         named = entries[int(index)].get("name", int(index) + 1)
         what = first["msg"].removeprefix("Value error, ")
         at = f", '{'.'.join(map(str, key))}'" if key else ""
-        hint = f"keys: {', '.join(Metric.model_fields)}" if first["type"] == "extra_forbidden" else "mend the entry"
+        hint = f"keys: {', '.join(Metric.model_fields)}" if first["type"] == "extra_forbidden" else "fix the entry"
         raise ConfigError(f"canary_metrics '{named}'{at}: {what}", where, hint) from None
     names = [metric.name for metric in metrics]
     for name in names:

@@ -278,7 +278,7 @@ def _check_names(stack: Stack, document: Document) -> None:
                 _reject(document, f"service '{name}' is in no variant", known, "migrations", key)
     for key, relative in [("compose", stack.compose), *(("assets", asset) for asset in stack.assets)]:
         if not resolve_below(stack.directory, relative, what=f"'{key}'", where=document.where(key)).exists():
-            raise ConfigError(f"'{relative}' does not exist", document.where(key), "create it or mend the path")
+            raise ConfigError(f"'{relative}' does not exist", document.where(key), "create it or fix the path")
 
 
 def _reject(document: Document, what: str, valid: dict[str, Any] | tuple[str, ...], *location: str | int) -> None:

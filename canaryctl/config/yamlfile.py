@@ -132,7 +132,7 @@ def _fault(document: Document, item: dict[str, Any], model: Any) -> tuple[str, s
     got = ""
     if isinstance(given, (str, float, bool)) or (isinstance(given, int) and abs(given) < 10**100):
         got = f" (got {given!r})"[:200] if repr(given) not in message else ""
-    return where, f"'{name}': {message[0].lower()}{message[1:]}{got}", "mend the value"
+    return where, f"'{name}': {message[0].lower()}{message[1:]}{got}", "fix the value"
 
 
 def _drop_union_tags(data: Any, location: Location) -> Location:

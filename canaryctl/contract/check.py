@@ -111,7 +111,7 @@ def _known_or_checked(cache: Cache, job: Job) -> list[Row]:
     if known := cache.rows(key):
         return [replace(row, image=subject.name, where=job.place.name, cached=True) for row in known]
     rows = check_image(job.place, subject, gpu=job.gpu)
-    # A GPU host that is mended is the same host: only what it passed is remembered.
+    # A GPU host that is fixed is the same host: only what it passed is remembered.
     lasting = ("passed",) if job.gpu else ("passed", "failed")
     if rows and all(row.verdict in lasting and not row.late for row in rows):
         cache.keep(key, rows)

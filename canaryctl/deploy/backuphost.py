@@ -30,7 +30,7 @@ def variables(work: Work) -> dict[str, Any] | None:
     }
 
 
-def demand_host(work: Work) -> None:
+def require_host(work: Work) -> None:
     """Stop before a migration whose database cannot be backed up, because its host is left out."""
     host = host_of(work)
     if host is not None and host not in work.facts:

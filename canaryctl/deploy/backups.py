@@ -87,7 +87,7 @@ def schema_of(work: Work, release_id: str) -> Schema:
         (known.release for name, known in state.releases.items() if name.startswith(release_id) and known.release), {}
     )
     image = image_of(release, migrations.service)
-    return judge(records, release_id, image, work.run.document["migrations"].get("after"))
+    return schema_from(records, release_id, image, work.run.document["migrations"].get("after"))
 
 
 def in_order(lines: list[dict[str, Any]], marker: Mapping[str, Any] | None) -> list[dict[str, Any]]:
@@ -110,7 +110,7 @@ def image_of(release: Mapping[str, Any] | None, service: str) -> str | None:
     return str(image["id"]) if image else None
 
 
-def judge(records: list[dict[str, Any]], release_id: str, image: str | None, seen: str | None) -> Schema:
+def schema_from(records: list[dict[str, Any]], release_id: str, image: str | None, seen: str | None) -> Schema:
     """What the records of migrations, oldest first, say of a release.
 
     A release whose image migrates as another's ran on the revision that the other left: no line is its own then.

@@ -13,7 +13,7 @@ from typing import Any
 from canaryctl.config.yamlfile import shown
 from canaryctl.deploy.context import Work
 from canaryctl.deploy.lifecycle import recorded
-from canaryctl.deploy.sequence import Document, bring, demand_agreement, demand_possible
+from canaryctl.deploy.sequence import Document, deploy_release, require_agreement, require_possible
 from canaryctl.errors import ConfigError
 from canaryctl.evidence.compare import compare
 from canaryctl.evidence.run import Listener
@@ -39,7 +39,7 @@ def deploy(
     with recorded("deploy", replace(request, variant=variant, images={}), listeners, "baseline") as work:
         _demand_disposable(candidate)
         candidate.check_all()
-        bring(work, lambda plan: demand_agreement(plan, lambda _: confirm(_both(work, plan, candidate))))
+        deploy_release(work, lambda plan: require_agreement(plan, lambda _: confirm(_both(work, plan, candidate))))
     baseline, before = work.run.document, work.before
     if not _came_to_run(baseline):
         return baseline, None
@@ -50,7 +50,7 @@ def deploy(
         if baseline["verdict"] != "passed":
             work.run.warn(f"the baseline {baseline['variant']} itself {_fared(baseline)}", hint=baseline["directory"])
         work.run.at_end(lambda document: {"comparison": compare(baseline, document)})
-        bring(work, lambda plan: None)
+        deploy_release(work, lambda plan: None)
     return baseline, work.run.document
 
 
@@ -77,7 +77,7 @@ def _both(work: Work, plan: Plan, candidate: Scene) -> dict[str, Sequence[Change
         candidate.known,
         leave_data=candidate.request.leave_data,
     )
-    demand_possible(then.problems)
+    require_possible(then.problems)
     stages = ("push", "render", "migrate")
     before = [change for change in then.changes if change.stage in stages and change not in plan.changes]
     start = [

@@ -115,7 +115,7 @@ class Work:
             self.scene.rendering(host.name).directory for host in self.scene.hosts if host.name in self.scene.placed
         ]
 
-    def demand_all_hosts(self) -> None:
+    def require_all_hosts(self) -> None:
         """Stop before any change when a host cannot be reached.
 
         Raises:

@@ -13,7 +13,7 @@ from canaryctl.plan.gpus import run_options
 from canaryctl.plan.plan import Plan, needed_images
 from canaryctl.plan.release import ImageFact, content_tag
 
-_HINT = "mend the image, or its contract in the stack file (docs/contracts.md); --no-contract goes on without"
+_HINT = "fix the image, or its contract in the stack file (docs/contracts.md); --no-contract goes on without"
 
 
 def check_here(work: Work) -> None:

@@ -29,7 +29,7 @@ def wait_for_others(work: Work, plan: Plan) -> Plan:
             work.run.note(f"waited for GPUs in use, at most {show_duration(left)}: {busy[0].what}")
         time.sleep(min(_LOOK_EVERY, left))
         work.observe()
-        work.demand_all_hosts()
+        work.require_all_hosts()
         plan = work.plan()
     return plan
 

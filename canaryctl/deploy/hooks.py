@@ -41,7 +41,7 @@ def before_deploy(work: Work) -> None:
     Raises:
         ConfigError: it failed or was late, or a hook cannot be executed.
     """
-    demand_executable(work)
+    require_executable(work)
     ended = _run(work, "pre-deploy", {"verdict": None})
     if ended is not None and ended.code != 0:
         raise ConfigError(
@@ -72,7 +72,7 @@ def after_error(work: Work, error: Exception, verdict: str) -> None:
         _run_leniently(work, "on-failure", {"verdict": verdict, "error": error_object(error)})
 
 
-def demand_executable(work: Work) -> None:
+def require_executable(work: Work) -> None:
     """Stop where a hook cannot be executed; warn of a program there that is no hook (`pre-deploy.sh`, say)."""
     folder = work.scene.project.hooks
     for path in sorted(folder.iterdir()) if folder and folder.is_dir() else ():

@@ -25,7 +25,7 @@ def push(work: Work, hosts: Sequence[str], release: Release | None = None) -> No
     Args:
         release: whose images, where it is not the one that is deployed.
     """
-    locking.demand(work)
+    locking.require_held(work)
     wanted = release or work.scene.release
     layers = _layers(wanted)
 

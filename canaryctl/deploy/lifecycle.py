@@ -30,7 +30,7 @@ from canaryctl.errors import (
 from canaryctl.evidence.document import error_object
 from canaryctl.evidence.run import Listener, Run
 from canaryctl.plan.deployment import Request, Scene
-from canaryctl.plan.rollback import Back
+from canaryctl.plan.rollback import RollbackPlan
 
 _INTERRUPTED_WAITS = 5.0  # seconds for all hosts together
 
@@ -200,7 +200,7 @@ def interrupted_hint(work: Work) -> str:
     return "nothing was changed"
 
 
-def judge(work: Work, watching: Watching | None = None) -> None:
+def verify(work: Work, watching: Watching | None = None) -> None:
     """Probe, and bring the evidence home."""
     collection.read_migration(work)
     work.verdict = watch(work, watching) if watching else verification.probe(work)
@@ -236,7 +236,7 @@ def roll_back(work: Work) -> None:
         work.run.warn(
             "nothing to go back to: no other release has passed there, and the services are left as they are",
             ", ".join(back.left),
-            "mend the release and deploy again, or name one to go back to: canaryctl rollback ENV --to RELEASE",
+            "fix the release and deploy again, or name one to go back to: canaryctl rollback ENV --to RELEASE",
         )
     if not back.steps:
         if not back.left and not rollback.unreachable(work):
@@ -272,7 +272,7 @@ def roll_back(work: Work) -> None:
         work.run.warn(f"the rollback ended {done['verdict']}: {said['what']}", done["directory"], said["hint"])
 
 
-def return_to(work: Work, back: Back, backup: Backup | None, *, leave: bool = False) -> None:
+def return_to(work: Work, back: RollbackPlan, backup: Backup | None, *, leave: bool = False) -> None:
     """Make an earlier release serve again, and judge it where it is this environment's.
 
     Args:
@@ -289,6 +289,6 @@ def return_to(work: Work, back: Back, backup: Backup | None, *, leave: bool = Fa
         collection.collect(work)
         collection.remember(work, "rollback")
         return
-    judge(work)
+    verify(work)
     signing.settle_rollback(work, back.release)
     collection.remember(work, "rollback", verification.proven(work, serves=back.id))

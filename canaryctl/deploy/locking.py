@@ -78,7 +78,7 @@ class RunLock:
                 self._renewer.start()
         return found, lost
 
-    def demand(self) -> None:
+    def require_held(self) -> None:
         """Renew now, and stop a run that does not hold its lock any more.
 
         Raises:
@@ -198,10 +198,10 @@ def take_to_prune(work: Work) -> bool:
     return True
 
 
-def demand(work: Work) -> None:
+def require_held(work: Work) -> None:
     """Before a stage: stop unless the run still holds the lock that it has taken. Raises LockedError."""
     if work.lock:
-        work.lock.demand()
+        work.lock.require_held()
 
 
 def held_on(work: Work, host: str) -> list[dict[str, str]]:

@@ -10,7 +10,7 @@ from canaryctl.plan.mounts import asked
 from canaryctl.plan.plan import mount_problems
 
 
-def demand(work: Work, hosts: Sequence[str]) -> None:
+def require_mounts(work: Work, hosts: Sequence[str]) -> None:
     """Stop where a mount is gone: Docker would put an empty directory in its place.
 
     Raises:

@@ -41,7 +41,7 @@ def tell(scene: Scene, run: Run, listeners: Sequence[Listener]) -> None:
 
 
 def _warn(document: dict[str, Any], listeners: Sequence[Listener], what: str) -> None:
-    warning = {"what": what, "where": "canary_webhook", "hint": "the run itself is recorded; mend the webhook's URL"}
+    warning = {"what": what, "where": "canary_webhook", "hint": "the run itself is recorded; fix the webhook's URL"}
     document["warnings"] = [*document["warnings"], warning]
     for listener in listeners:
         try:

@@ -21,7 +21,7 @@ from canaryctl.images.docker import images_by_id, local_images
 from canaryctl.images.fetch import fetch_image
 from canaryctl.images.resolve import recorded_images
 from canaryctl.plan.deployment import Scene
-from canaryctl.plan.promotion import Choice, Proof, Rules, Wanted, choose, demand_chain
+from canaryctl.plan.promotion import Choice, Proof, Rules, Wanted, choose, require_chain
 from canaryctl.plan.release import ImageFact, Release, content_tag, make_release, recorded_image
 from canaryctl.plan.rendering import place_services
 from canaryctl.plan.verdicts import Witness
@@ -108,7 +108,7 @@ def _load_source(scene: Scene) -> Environment:
             loaded[given] = load_environment(project, given, vault_password_file=vault)
         return given
 
-    demand_chain(scene.environment.name, before)
+    require_chain(scene.environment.name, before)
     return loaded[before(scene.environment.name)]
 
 

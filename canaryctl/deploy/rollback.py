@@ -19,18 +19,18 @@ from canaryctl.images.resolve import recorded_images
 from canaryctl.plan.plan import Plan, Target
 from canaryctl.plan.release import ImageFact, Release, canonical, recorded_image
 from canaryctl.plan.rendering import Rendering
-from canaryctl.plan.rollback import Back, back_from
+from canaryctl.plan.rollback import RollbackPlan, back_from
 
 HOW_ON = (
     "to go back with the database: canaryctl rollback ENV --restore-database (what was written since its backup is "
-    "lost); or mend the release and deploy again"
+    "lost); or fix the release and deploy again"
 )
 # Commands whose release this machine made or was promoted, and which hosts only received.
 _FROM_HERE = ("deploy", "push", "render", "migrate", "start")
 _SERVING = {"migrate", "start", "rollback", "restore", "down"}  # stages after which a host may serve something else
 
 
-def way_back(work: Work) -> Back:
+def way_back(work: Work) -> RollbackPlan:
     """What takes the hosts that a failed run touched back to what they served before it; no steps where there are none.
 
     A host where it has only rendered serves what it did: there, what a first deploy left behind is all that goes.
@@ -49,12 +49,12 @@ def unreachable(work: Work) -> list[str]:
     return [host for host, stages in work.touched.items() if stages & _SERVING and host not in work.facts]
 
 
-def reachable(back: Back, work: Work) -> Back:
+def reachable(back: RollbackPlan, work: Work) -> RollbackPlan:
     """The way back on the hosts that answer."""
-    return Back(back.release, {host: step for host, step in back.steps.items() if host in work.facts})
+    return RollbackPlan(back.release, {host: step for host, step in back.steps.items() if host in work.facts})
 
 
-def enter(work: Work, back: Back) -> Plan:
+def enter(work: Work, back: RollbackPlan) -> Plan:
     """Make the release that will serve again the one that this run is about; the plan that leads there."""
     release = dict(back.release)
     images, services = release.get("images") or {}, release.get("services") or {}
@@ -68,7 +68,7 @@ def enter(work: Work, back: Back) -> Plan:
     return plan
 
 
-def find_images(work: Work, back: Back) -> None:
+def find_images(work: Work, back: RollbackPlan) -> None:
     """See that the images that hosts lack are to be had.
 
     Raises:
@@ -78,7 +78,7 @@ def find_images(work: Work, back: Back) -> None:
         _found(work, back, hosts)
 
 
-def _lacking(work: Work, back: Back) -> list[list[str]]:
+def _lacking(work: Work, back: RollbackPlan) -> list[list[str]]:
     """Hosts that lack images, those together whose release.json name the same ones."""
     alike: dict[bytes, list[str]] = {}
     for host, step in back.steps.items():
@@ -88,7 +88,7 @@ def _lacking(work: Work, back: Back) -> list[list[str]]:
     return list(alike.values())
 
 
-def _found(work: Work, back: Back, hosts: Sequence[str]) -> Release:
+def _found(work: Work, back: RollbackPlan, hosts: Sequence[str]) -> Release:
     """The release of hosts that lack images, with those of its images that this machine has. Raises ApplyError."""
     lacking = {host: back.steps[host].missing(work.facts[host]) for host in hosts}
     document = back.steps[hosts[0]].release
@@ -149,7 +149,7 @@ def _published(work: Work, images: Mapping[str, Mapping[str, Any]], hosts: Seque
         ) from None
 
 
-def bring_images(work: Work, back: Back, *, leave: bool = False) -> Back:
+def bring_images(work: Work, back: RollbackPlan, *, leave: bool = False) -> RollbackPlan:
     """Send hosts the images that somebody removed there, or have them pull those; the way back that is left.
 
     Args:
@@ -176,7 +176,7 @@ def bring_images(work: Work, back: Back, *, leave: bool = False) -> Back:
     return back
 
 
-def _bring(work: Work, back: Back, hosts: Sequence[str], release: Release) -> None:
+def _bring(work: Work, back: RollbackPlan, hosts: Sequence[str], release: Release) -> None:
     work.targets = {
         host: Target(Rendering(host, str(step.directory), step.services, {}, ()), step.project, None)
         for host, step in back.steps.items()
@@ -187,7 +187,7 @@ def _bring(work: Work, back: Back, hosts: Sequence[str], release: Release) -> No
         work.targets = {}
 
 
-def settle_database(work: Work, back: Back, moved: tuple[str, str] | None = None) -> Backup | None:
+def settle_database(work: Work, back: RollbackPlan, moved: tuple[str, str] | None = None) -> Backup | None:
     """The backup to restore on the way, None where the code goes back alone.
 
     Args:
@@ -220,13 +220,13 @@ def settle_database(work: Work, back: Back, moved: tuple[str, str] | None = None
         raise ApplyError(
             f"there is no backup of the database from when release {back.id[:12]} was left",
             where,
-            "mend the release and deploy again, or restore a dump of your own and then deploy the earlier release",
+            "fix the release and deploy again, or restore a dump of your own and then deploy the earlier release",
             stage="rollback",
         )
     return found
 
 
-def go(work: Work, back: Back, backup: Backup | None, *, leave: bool = False) -> None:
+def go(work: Work, back: RollbackPlan, backup: Backup | None, *, leave: bool = False) -> None:
     """Bring the images that hosts lack, restore the backup, if any, and make the change on all hosts at once.
 
     Args:

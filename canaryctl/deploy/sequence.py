@@ -28,7 +28,7 @@ from canaryctl.deploy import (
 from canaryctl.deploy import rollback as rolling
 from canaryctl.deploy import volumes as volume_steps
 from canaryctl.deploy.context import Work
-from canaryctl.deploy.lifecycle import after_failure, ended_by, judge, recorded, return_to, unrecorded
+from canaryctl.deploy.lifecycle import after_failure, ended_by, recorded, return_to, unrecorded, verify
 from canaryctl.deploy.outcome import outcome
 from canaryctl.deploy.watching import Watching
 from canaryctl.errors import CanaryError, ConfigError, HostError
@@ -52,7 +52,7 @@ _EARLIER = {
 def deploy(request: Request, listeners: Sequence[Listener], confirm: Confirm) -> Document:
     """Bring an environment to the release that this machine's images and files make, and judge it."""
     with recorded("deploy", request, listeners) as work:
-        bring(work, lambda plan: demand_agreement(plan, confirm) if plan.changes else None)
+        deploy_release(work, lambda plan: require_agreement(plan, confirm) if plan.changes else None)
     return work.run.document
 
 
@@ -63,7 +63,7 @@ def provision(request: Request, listeners: Sequence[Listener]) -> Document:
         locking.take(work, host_too=True)
         plan = plan_provision(work.facts, work.scene.policies, {host: work.scene.wants(host) for host in work.facts})
         work.record_plan(plan)
-        demand_possible(plan.problems)
+        require_possible(plan.problems)
         if hosts := plan.hosts("provision"):
             with work.run.changing():
                 stages.provision(work, hosts)
@@ -80,11 +80,11 @@ def stage(name: str, request: Request, listeners: Sequence[Listener]) -> Documen
         work.observe()
         locking.take(work)
         if name in ("migrate", "start"):
-            work.demand_all_hosts()
+            work.require_all_hosts()
         plan = work.plan()
         record_plan(work, plan.only(name))
-        demand_possible(plan.problems_before_end_of(name))
-        demand_earlier(plan, name)
+        require_possible(plan.problems_before_end_of(name))
+        require_earlier(plan, name)
         if name == "push":
             contracts.check_here(work)
         apply(work, plan.only(name))
@@ -101,10 +101,10 @@ def probe(request: Request, listeners: Sequence[Listener], watching: Watching | 
         _ = work.scene.selection
         collection.know_secrets(work, needed=False)
         work.observe()
-        work.demand_all_hosts()
+        work.require_all_hosts()
         work.record_served()
         verification.check_probes(work)
-        judge(work, watching)
+        verify(work, watching)
     return work.run.document
 
 
@@ -137,9 +137,9 @@ def rollback(request: Request, to: str | None, listeners: Sequence[Listener], co
     with recorded("rollback", request, listeners) as work:
         collection.know_secrets(work, needed=False)
         work.observe()
-        work.demand_all_hosts()
+        work.require_all_hosts()
         locking.take(work)
-        work.demand_all_hosts()
+        work.require_all_hosts()
         environment, stack = work.scene.environment.name, work.scene.stack.stack
         chosen = choose_release(work.facts, environment, to, signing.own_trust(work))
         signing.say_doubts(work, chosen.doubts)
@@ -152,7 +152,7 @@ def rollback(request: Request, to: str | None, listeners: Sequence[Listener], co
         rolling.find_images(work, back)
         backup = rolling.settle_database(work, back)
         verification.check_probes(work)
-        demand_agreement(plan, confirm)
+        require_agreement(plan, confirm)
         return_to(work, back, backup)
     return work.run.document
 
@@ -160,9 +160,9 @@ def rollback(request: Request, to: str | None, listeners: Sequence[Listener], co
 def show_plan(request: Request, only: str | None = None) -> Document:
     """What a deploy, or one stage of it, would change: `plan`, `release`, `notes` and `diffs`. Leaves no run."""
     with unrecorded(request) as work:
-        work.demand_all_hosts()
+        work.require_all_hosts()
         plan = work.plan()
-        demand_possible(plan.problems if only is None else plan.problems_before_end_of(only))
+        require_possible(plan.problems if only is None else plan.problems_before_end_of(only))
         plan = plan if only is None else plan.only(only)
         return {
             "environment": work.scene.environment.name,
@@ -186,15 +186,15 @@ def bytes_to_push(request: Request) -> tuple[dict[str, dict[str, Any]], list[Hos
     """What a push would send: compressed bytes, images and layers by host; and the hosts that could not be asked."""
     with unrecorded(request, fetch=True) as work:
         plan = work.plan()
-        demand_possible(plan.problems_before_end_of("push"))
-        demand_earlier(plan, "push")
+        require_possible(plan.problems_before_end_of("push"))
+        require_earlier(plan, "push")
         return images.bytes_to_push(work), list(work.failures.values())
 
 
 # the steps they share
 
 
-def bring(work: Work, agree: Callable[[Plan], None]) -> None:
+def deploy_release(work: Work, agree: Callable[[Plan], None]) -> None:
     """All of a deploy: what it needs is checked before anything is changed, then it is planned, applied and judged.
 
     `agree` raises where the operator does not want the plan.
@@ -204,14 +204,14 @@ def bring(work: Work, agree: Callable[[Plan], None]) -> None:
     signing.announce(work)
     collection.know_secrets(work)
     work.observe()
-    work.demand_all_hosts()
+    work.require_all_hosts()
     if work.scene.request.wait and not work.plan().changes:
         locking.let_others_go_first()
     locking.take(work)
-    work.demand_all_hosts()
+    work.require_all_hosts()
     plan = gpus.wait_for_others(work, work.plan())
     record_plan(work, plan)
-    demand_possible(plan.problems)
+    require_possible(plan.problems)
     for note in waves.foretold(work, plan):
         work.run.note(note)
     verification.check_probes(work)
@@ -219,7 +219,7 @@ def bring(work: Work, agree: Callable[[Plan], None]) -> None:
     agree(plan)
     hooks.before_deploy(work)
     apply(work, plan)
-    judge(work)
+    verify(work)
     ended = outcome(ended_by(work))
     waves.end(work)
     collection.remember(work, "verdict", verification.proven(work))
@@ -244,10 +244,10 @@ def apply(work: Work, plan: Plan) -> None:
         if hosts := plan.hosts("render"):
             stages.render(work, hosts)
         if hosts := plan.hosts("migrate"):
-            mounts.demand(work, hosts[:1])
+            mounts.require_mounts(work, hosts[:1])
             stages.migrate(work, hosts[0], plan)
         if hosts := plan.hosts("start"):
-            mounts.demand(work, hosts)
+            mounts.require_mounts(work, hosts)
             with in_flight.under_way(work):
                 waves.start(work, hosts, plan)
     collection.remember(work, work.run.document["command"])
@@ -261,7 +261,7 @@ def prepare(work: Work, plan: Plan) -> Plan:
         work.observe()
         plan = work.plan()
         record_plan(work, plan, earlier=True)
-        demand_possible(plan.problems)
+        require_possible(plan.problems)
     if hosts := plan.hosts("push"):
         images.push(work, hosts)
     return plan
@@ -273,7 +273,7 @@ def record_plan(work: Work, plan: Plan, *, earlier: bool = False) -> None:
     contracts.record_layers(work)
 
 
-def demand_possible(problems: Sequence[CanaryError]) -> None:
+def require_possible(problems: Sequence[CanaryError]) -> None:
     """Stop before any change when something forbids it: the first problem, naming the others."""
     if not problems:
         return
@@ -282,13 +282,13 @@ def demand_possible(problems: Sequence[CanaryError]) -> None:
     raise first
 
 
-def demand_agreement(plan: Plan, confirm: Confirm) -> None:
+def require_agreement(plan: Plan, confirm: Confirm) -> None:
     """Stop unless the operator agrees with the plan."""
     if not confirm(plan):
         raise ConfigError("not confirmed, nothing was changed", "", "answer yes, or pass --yes")
 
 
-def demand_earlier(plan: Plan, name: str) -> None:
+def require_earlier(plan: Plan, name: str) -> None:
     """Stop a stage that would run before what it stands on."""
     missing = [change for change in plan.changes if change.stage in _EARLIER[name]]
     hosts = set(plan.hosts(name))

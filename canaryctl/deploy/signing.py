@@ -128,7 +128,7 @@ def signature(work: Work, line: Mapping[str, Any]) -> dict[str, str]:
         work.run.warn(error.what, error.where, error.hint)
         return {}
     except (OSError, RuntimeError) as fault:  # no room in /tmp, no home: what passed has passed nevertheless
-        work.run.warn(f"the verdict could not be signed: {fault}", hint="mend that, then deploy again: it signs then")
+        work.run.warn(f"the verdict could not be signed: {fault}", hint="fix that, then deploy again: it signs then")
         return {}
     key = openssh.signing_key(made)
     fingerprint = key.fingerprint if key else ""

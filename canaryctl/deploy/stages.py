@@ -47,7 +47,7 @@ def render(work: Work, hosts: Sequence[str]) -> None:
 def migrate(work: Work, host: str, plan: Plan) -> None:
     """Run the migration once, with the database up and everything else as it was."""
     databases = work.scene.stack.migrations.databases if work.scene.stack.migrations else ()
-    backuphost.demand_host(work)
+    backuphost.require_host(work)
     hosts = [h for h in work.facts if h == host or set(databases) & set(work.scene.placed.get(h, ()))]
     _ansible(work, "migrate", hosts, _stage_variables(work, hosts, plan))
 
@@ -158,7 +158,7 @@ def _ansible(work: Work, stage: str, hosts: Sequence[str], variables: dict[str, 
 
 def _play(work: Work, stage: str, hosts: Sequence[str], variables: dict[str, Any]) -> StageRun:
     """Run a stage's playbook and record every host's result."""
-    locking.demand(work)
+    locking.require_held(work)
     began = now()
     work.run.event("stage.started", stage=stage, hosts=list(hosts))
     with _touching(work, stage, hosts):
@@ -212,7 +212,7 @@ def _run_stage(work: Work, stage: str, hosts: Sequence[str], variables: dict[str
 def _faults(stage: str, results: Mapping[str, StageResult]) -> dict[str, CanaryError]:
     """What went wrong by host, lost hosts first."""
     faults: dict[str, CanaryError] = {
-        host: HostError(result.message, host, "mend the connection, then run this again: it goes on from there")
+        host: HostError(result.message, host, "fix the connection, then run this again: it goes on from there")
         for host, result in results.items()
         if result.status == "unreachable"
     }
@@ -226,7 +226,7 @@ def _faults(stage: str, results: Mapping[str, StageResult]) -> dict[str, CanaryE
         faults[host] = ApplyError(
             "\n".join([f"{stage} failed: {result.message}{also}", *last_words(result.detail or {})]),
             hint=str((result.detail or {}).get("hint") or "")
-            or "see ansible/ in the evidence; mend it and deploy again",
+            or "see ansible/ in the evidence; fix it and deploy again",
             stage=stage,
             host=host,
         )

@@ -103,8 +103,8 @@ def _judge(work: Work, wave: Wave, row: dict[str, Any]) -> None:
 def _refusal(wave: Wave, found: Judgement) -> CanaryError:
     hosts, reasons = ", ".join(wave.hosts), ", ".join(found.reasons)
     if found.verdict == "inconclusive":
-        return UnjudgedError(f"the gate could not be judged: {reasons}", hosts, "mend the probe, then deploy again")
-    return GateError(f"the gate did not pass: {reasons}", hosts, "mend the release, then deploy again", stage="start")
+        return UnjudgedError(f"the gate could not be judged: {reasons}", hosts, "fix the probe, then deploy again")
+    return GateError(f"the gate did not pass: {reasons}", hosts, "fix the release, then deploy again", stage="start")
 
 
 def _with_held_back(error: CanaryError, work: Work) -> CanaryError:

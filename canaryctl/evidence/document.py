@@ -116,7 +116,7 @@ def unwritable(error: OSError, where: Path) -> ConfigError:
     return ConfigError(
         f"the evidence cannot be written: {error.strerror or error}",
         str(error.filename or where),
-        "make room, mend the permissions there, or give another directory with --runs",
+        "make room, fix the permissions there, or give another directory with --runs",
     )
 
 

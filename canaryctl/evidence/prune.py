@@ -86,7 +86,7 @@ def remove(run: StoredRun) -> None:
         raise NotRemoved(
             f"the run was not removed: {error.strerror or error}",
             str(error.filename or run.path),
-            "mend the permissions there and prune again; the other runs are not affected",
+            "fix the permissions there and prune again; the other runs are not affected",
         ) from None
 
 

@@ -192,7 +192,7 @@ class Run:
             self.event("note", text=text)
 
     def warn(self, text: str, where: str = "", hint: str = "") -> None:
-        """Something that should be mended, though it stops nothing."""
+        """Something that should be fixed, though it stops nothing."""
         with self._lock:
             self.document["warnings"].append({"what": text, "where": where, "hint": hint})
             self.event("warning", what=text, where=where, hint=hint)

@@ -65,7 +65,7 @@ def find_credential(registry: str) -> Credential | None:
     except FileNotFoundError:
         return None
     except (OSError, ValueError, RecursionError) as error:
-        raise ConfigError(f"Docker's configuration cannot be read: {error}", shown(path), "mend the file") from None
+        raise ConfigError(f"Docker's configuration cannot be read: {error}", shown(path), "fix the file") from None
     return credential_in(config, registry, shown(path))
 
 
@@ -87,10 +87,10 @@ def credential_in(config: Any, registry: str, where: str) -> Credential | None:
 
 def _mapping(document: Any, key: str, where: str) -> dict[str, Any]:
     if not isinstance(document, dict):
-        raise ConfigError("Docker's configuration is no JSON object", where, "mend the file")
+        raise ConfigError("Docker's configuration is no JSON object", where, "fix the file")
     found = document.get(key) or {}
     if not isinstance(found, dict):
-        raise ConfigError(f"'{key}' in Docker's configuration is no JSON object", where, "mend the file")
+        raise ConfigError(f"'{key}' in Docker's configuration is no JSON object", where, "fix the file")
     return found
 
 
@@ -130,7 +130,7 @@ def _whole(credential: Credential, where: str) -> Credential:
 def _ask_helper(helper: str, key: str) -> Credential | None:
     program = f"docker-credential-{helper}"
     if not re.fullmatch(r"[\w.-]+", helper):
-        raise ConfigError(f"Docker's configuration names no credential helper but {helper!r}", key, "mend the file")
+        raise ConfigError(f"Docker's configuration names no credential helper but {helper!r}", key, "fix the file")
     try:
         done = subprocess.run(
             [program, "get"],

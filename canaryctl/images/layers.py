@@ -16,7 +16,7 @@ from typing import IO, Any
 
 from canaryctl.config.caches import cache_home
 from canaryctl.errors import ApplyError, CanaryError, ConfigError
-from canaryctl.images.packing import Packed, Packing
+from canaryctl.images.packing import LayerStream, Packed
 from canaryctl.images.source import chain_ids, overlay_store, saved, unpacked
 from canaryctl.plan.release import ImageFact
 
@@ -37,7 +37,7 @@ class Layers:
         self._sizes = {layer: size for i in self._images for layer, size in zip(i.layers, i.layer_sizes, strict=False)}
         self._guard, self._saving = Lock(), Lock()
         self._stop = Event()
-        self._work: dict[tuple[str, str], Packing] = {}
+        self._work: dict[tuple[str, str], LayerStream] = {}
         self._pool = ThreadPoolExecutor(max_workers=1, thread_name_prefix="layers")
 
     def close(self) -> None:
@@ -60,7 +60,7 @@ class Layers:
             raise ConfigError(f"image {image.reference} is not what it was", "", "was it built anew? run this again")
         return kept.read_bytes()
 
-    def ask(self, layer: str, form: str) -> Packing:
+    def ask(self, layer: str, form: str) -> LayerStream:
         """Begin to pack a layer as `zst` or `gz`; every caller shares the one piece of work.
 
         Raises:
@@ -70,14 +70,14 @@ class Layers:
             if (layer, form) not in self._work:
                 if layer not in self._chains:
                     raise _unreadable(layer[:80], "no image that is to be sent has it")
-                packing = self._work[layer, form] = Packing(self._sizes.get(layer))
+                packing = self._work[layer, form] = LayerStream(self._sizes.get(layer))
                 if found := self._find(layer, form):
                     packing.finish(found)
                 else:
                     self._pool.submit(self._pack, layer, form, packing)
             return self._work[layer, form]
 
-    def _pack(self, layer: str, form: str, packing: Packing) -> None:
+    def _pack(self, layer: str, form: str, packing: LayerStream) -> None:
         try:
             if self._store:
                 packing.finish(self._write(layer, form, self._store.read(self._chains[layer]), packing))
@@ -107,7 +107,7 @@ class Layers:
         except (OSError, ValueError, KeyError):
             return None
 
-    def _write(self, layer: str, form: str, chunks: Iterator[bytes], packing: Packing) -> Packed:
+    def _write(self, layer: str, form: str, chunks: Iterator[bytes], packing: LayerStream) -> Packed:
         path = self._place(layer, form)
         with path.with_suffix(f".{form}.lock").open("w") as lock:
             while not _locked(lock):  # another canaryctl packs it
@@ -122,7 +122,7 @@ class Layers:
                 raise _unreadable(layer, f"its content hashes to {name[:19]}")
             return _settle(packed, path)
 
-    def _fill(self, part: Path, form: str, chunks: Iterator[bytes], packing: Packing | None) -> tuple[str, Packed]:
+    def _fill(self, part: Path, form: str, chunks: Iterator[bytes], packing: LayerStream | None) -> tuple[str, Packed]:
         """Pack a tar into a file; its diff id, and what became of it. `packing` hears of it as it grows."""
         plain, packed, size, read = hashlib.sha256(), hashlib.sha256(), 0, 0
 

@@ -22,7 +22,7 @@ class Packed:
     plain: int
 
 
-class Packing:
+class LayerStream:
     """One layer's file, written by one thread (`grow`, then `finish` or `fail`) and read by any number of others."""
 
     def __init__(self, plain: int | None = None) -> None:

@@ -143,7 +143,7 @@ def pull_images(
     if talk.error:
         raise ApplyError(
             f"the images were not pulled there: {talk.error}",
-            hint="mend Docker on the host, then push again",
+            hint="fix Docker on the host, then push again",
             stage="push",
             host=host.name,
         )

@@ -13,7 +13,7 @@ from canaryctl.facts import HostFacts, lock_lost
 from canaryctl.hosts import Connection
 from canaryctl.hosts.ask import call
 from canaryctl.images.layers import Layers
-from canaryctl.images.transfer import Limiter, Progress, Sending, Talk
+from canaryctl.images.transfer import Limiter, Progress, Sending, Transfer
 from canaryctl.plan.release import ImageFact, content_tag
 
 __all__ = ["Delivery", "Limiter", "Progress", "Sending", "missing_bytes", "push_images"]
@@ -101,7 +101,7 @@ def push_images(
 def _refused(host: Host, why: str) -> ApplyError:
     return ApplyError(
         f"the images were not taken there: {why}",
-        hint="nothing of them is tagged or used; mend the host, then push again: what has arrived is not sent again",
+        hint="nothing of them is tagged or used; fix the host, then push again: what has arrived is not sent again",
         stage="push",
         host=host.name,
     )
@@ -120,8 +120,8 @@ def _converse(
     become_password: str | None,
     limiter: Limiter | None = None,
     progress: Progress = lambda _: None,
-) -> Talk:
-    talk = Talk(host.name, layers, order, limiter or Limiter(), progress)
+) -> Transfer:
+    talk = Transfer(host.name, layers, order, limiter or Limiter(), progress)
     command, prelude = call(host, "receive", order, become_password=become_password, talk=True)
     try:
         done = connection.execute(command, talk.speak(prelude), talk.hear, timeout=None)

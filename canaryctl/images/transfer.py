@@ -12,7 +12,7 @@ from typing import Any
 from canaryctl.errors import ApplyError, HostError
 from canaryctl.images.answers import Lines, Opening, faults, holder, opening, unbelievable, words
 from canaryctl.images.layers import Layers
-from canaryctl.images.packing import Packing
+from canaryctl.images.packing import LayerStream
 
 _PATIENCE = 3600.0  # seconds for a host to unpack
 _SPARE = 64 << 20  # bytes that Docker needs beside the layers
@@ -57,7 +57,7 @@ class _Over(Exception):  # noqa: N818  the other side said its last word
     pass
 
 
-class Talk:
+class Transfer:
     """What the agent says is read by one thread (`hear`), what we say is written by another (`speak`)."""
 
     def __init__(
@@ -65,7 +65,7 @@ class Talk:
     ) -> None:
         self._host, self._layers, self._order = host, layers, order
         self._limiter, self._progress = limiter, progress
-        self._work: dict[str, Packing] = {}
+        self._work: dict[str, LayerStream] = {}
         self._images = {layer: i["name"] for i in reversed(order["images"]) for layer in i["layers"]}
         self._lines = Lines(host, most=len(self._images) + 2)  # an opening, one a layer, a last word
         self._answers: queue.Queue[Mapping[str, Any] | None] = queue.Queue()
@@ -169,7 +169,7 @@ class Talk:
     def _there(self) -> int:
         return sum(size for size, _ in self.staged.values())
 
-    def _layer(self, layer: str, packing: Packing) -> Iterator[bytes]:
+    def _layer(self, layer: str, packing: LayerStream) -> Iterator[bytes]:
         size, sha256 = self.staged[layer]
         at = size if packing.begins_with(size, sha256) else 0
         self.resumed += at
@@ -206,7 +206,7 @@ def lack(disks: Mapping[str, tuple[int, int]], docker_root: str, work: Any, stag
 
     Args:
         disks: path to [bytes free, number of its file system]: the staging folder's and Docker's.
-        work: the layers to come, as `Packing`.
+        work: the layers to come, as `LayerStream`.
         staged: packed bytes that are there already.
     """
     packed, plain = sum(p.expected for p in work), sum(p.plain for p in work)

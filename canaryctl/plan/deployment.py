@@ -30,7 +30,7 @@ from canaryctl.evidence.store import stored_runs
 from canaryctl.facts import HostFacts, secrets_mac
 from canaryctl.images.registry import Registries
 from canaryctl.images.resolve import USUAL_PLATFORM, release_images
-from canaryctl.plan.gpus import Want, devices_for, wants_of
+from canaryctl.plan.gpus import GpuRequest, devices_for, wants_of
 from canaryctl.plan.leftdata import Known
 from canaryctl.plan.mounts import mounts_of
 from canaryctl.plan.plan import Target
@@ -245,7 +245,7 @@ class Scene:
             )
         return self._renderings[key]
 
-    def wants(self, host: str) -> tuple[Want, ...]:
+    def wants(self, host: str) -> tuple[GpuRequest, ...]:
         """The services placed on a host that get GPUs."""
         return wants_of(self.stack, self.variant, self.placed.get(host, ()))
 

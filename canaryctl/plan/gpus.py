@@ -20,7 +20,7 @@ _CDI = "nvidia.com/gpu="
 
 
 @dataclass(frozen=True)
-class Want:
+class GpuRequest:
     """A service that gets GPUs, and its image, whose floors they must meet."""
 
     service: str
@@ -48,12 +48,12 @@ class Device:
     gpu: GpuFacts
 
 
-def wants_of(stack: Stack, variant: str, services: Iterable[str]) -> tuple[Want, ...]:
+def wants_of(stack: Stack, variant: str, services: Iterable[str]) -> tuple[GpuRequest, ...]:
     """The services among these that get GPUs in a variant."""
     images = {service: stack.variants[variant][service] for service in services}
     chosen = stack.gpu_services
     return tuple(
-        Want(service, name, stack.images[name])
+        GpuRequest(service, name, stack.images[name])
         for service, name in images.items()
         if stack.images[name].gpu != "none" and (chosen is None or service in chosen)
     )
@@ -92,7 +92,7 @@ def can_offer(facts: HostFacts) -> bool:
     return _cdi_alone(facts) or facts.gpu_host.hook or (docker is not None and "nvidia" in docker.runtimes)
 
 
-def devices_for(facts: HostFacts | None, policy: Policy, wants: Iterable[Want]) -> dict[str, dict[str, Any]]:
+def devices_for(facts: HostFacts | None, policy: Policy, wants: Iterable[GpuRequest]) -> dict[str, dict[str, Any]]:
     """What services get, as compose wants it: the required always, the optional where GPUs can be had."""
     device = reservation(facts, policy) if facts else None
     if facts is None or device is None:
@@ -100,7 +100,7 @@ def devices_for(facts: HostFacts | None, policy: Policy, wants: Iterable[Want]) 
     return {want.service: device for want in wants if want.required or can_offer(facts)}
 
 
-def gpu_lacks(facts: HostFacts, policy: Policy, wants: Iterable[Want]) -> list[str]:
+def gpu_lacks(facts: HostFacts, policy: Policy, wants: Iterable[GpuRequest]) -> list[str]:
     """What a host lacks for its services that require a GPU and provisioning can install."""
     if not any(want.required for want in wants) or _cdi_alone(facts):
         return []
@@ -114,7 +114,7 @@ def gpu_lacks(facts: HostFacts, policy: Policy, wants: Iterable[Want]) -> list[s
     return lacks
 
 
-def gpu_problems(facts: HostFacts, policy: Policy, wants: Iterable[Want]) -> list[ApplyError]:
+def gpu_problems(facts: HostFacts, policy: Policy, wants: Iterable[GpuRequest]) -> list[ApplyError]:
     """What forbids a service that requires a GPU to run on a host, each with what is there and what is needed."""
     needed = [want for want in wants if want.required]
     if not needed:
@@ -132,7 +132,7 @@ def gpu_problems(facts: HostFacts, policy: Policy, wants: Iterable[Want]) -> lis
     return [problem for want in needed for problem in _floors(facts, want, devices)]
 
 
-def unchecked(facts: HostFacts, policy: Policy, wants: Iterable[Want]) -> list[str]:
+def unchecked(facts: HostFacts, policy: Policy, wants: Iterable[GpuRequest]) -> list[str]:
     """Notes on floors that could not be checked because the driver does not tell."""
     devices, _ = chosen_devices(facts, policy)
     return [
@@ -202,7 +202,7 @@ def _no_gpu(facts: HostFacts) -> tuple[str, str] | None:
     )
 
 
-def _floors(facts: HostFacts, want: Want, devices: Iterable[Device]) -> list[ApplyError]:
+def _floors(facts: HostFacts, want: GpuRequest, devices: Iterable[Device]) -> list[ApplyError]:
     image, found = want.image, []
     driver = facts.gpu_host.driver
     if image.cuda and driver and not driver_is_enough(driver, image.cuda):
@@ -225,7 +225,7 @@ def _floors(facts: HostFacts, want: Want, devices: Iterable[Device]) -> list[App
     return found
 
 
-def _too_little(facts: HostFacts, want: Want, device: Device, has: str, needs: str) -> ApplyError:
+def _too_little(facts: HostFacts, want: GpuRequest, device: Device, has: str, needs: str) -> ApplyError:
     return _problem(
         facts,
         f"{device.words} has {has}, {want.subject} needs {needs}",
@@ -279,7 +279,7 @@ def busy_with(facts: HostFacts, stack: str, devices: Iterable[Device] | None = N
     return found
 
 
-def busy_problems(facts: HostFacts, policy: Policy, wants: Iterable[Want], stack: str) -> list[ApplyError]:
+def busy_problems(facts: HostFacts, policy: Policy, wants: Iterable[GpuRequest], stack: str) -> list[ApplyError]:
     """Why a deploy must not begin: others compute on GPUs that a service requires, and the policy does not go on."""
     devices, _ = chosen_devices(facts, policy)
     needed = [want for want in wants if want.required]
@@ -301,4 +301,4 @@ def busy_problems(facts: HostFacts, policy: Policy, wants: Iterable[Want], stack
 
 
 class BusyError(ApplyError):
-    """GPUs are in use by others: time may mend it."""
+    """GPUs are in use by others: time may fix it."""

@@ -12,7 +12,16 @@ from canaryctl.errors import ApplyError, CanaryError, HostError
 from canaryctl.facts.audit import MountFacts
 from canaryctl.facts.host import ContainerFacts, HostFacts
 from canaryctl.plan.definitions import mounts_of_healed, other_definitions
-from canaryctl.plan.gpus import Want, busy_problems, busy_with, gpu_lacks, gpu_problems, others_on, unchecked, wants_of
+from canaryctl.plan.gpus import (
+    GpuRequest,
+    busy_problems,
+    busy_with,
+    gpu_lacks,
+    gpu_problems,
+    others_on,
+    unchecked,
+    wants_of,
+)
 from canaryctl.plan.leftdata import Known, LeftDataError, data_problems, hidden_content, left_behind
 from canaryctl.plan.mounts import mount_faults
 from canaryctl.plan.ports import taken_ports
@@ -149,7 +158,9 @@ def make_plan(
 
 
 def plan_provision(
-    facts: Mapping[str, HostFacts], policies: Mapping[str, Policy], wants: Mapping[str, tuple[Want, ...]] | None = None
+    facts: Mapping[str, HostFacts],
+    policies: Mapping[str, Policy],
+    wants: Mapping[str, tuple[GpuRequest, ...]] | None = None,
 ) -> Plan:
     """What hosts lack to run containers. Asked for by name, `check` installs as well.
 
@@ -186,7 +197,7 @@ def _version(text: str) -> tuple[int, ...]:
 
 
 def _provision(
-    host: str, facts: HostFacts, policy: Policy, wants: Sequence[Want]
+    host: str, facts: HostFacts, policy: Policy, wants: Sequence[GpuRequest]
 ) -> tuple[list[Change], list[CanaryError]]:
     if policy.provision == "never":
         return [], []

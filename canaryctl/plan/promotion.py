@@ -119,7 +119,7 @@ def choose(source: str, witnesses: Sequence[Witness], wanted: Wanted, rules: Rul
     return Choice(proof, tuple(refusals), tuple(doubts))
 
 
-def demand_chain(environment: str, before: Callable[[str], str]) -> None:
+def require_chain(environment: str, before: Callable[[str], str]) -> None:
     """Follow `canary_promotes_from` to where releases enter; `before` gives that of an environment, '' for none.
 
     Raises:

@@ -38,7 +38,7 @@ class Created:
 
 
 @dataclass(frozen=True)
-class Step:
+class HostRollback:
     """What one host goes back to: a release's `directory`, or nothing (None), where `created` is removed.
 
     `project` is the compose project that serves then; `replaces` are those that stop for it. `images` are those of the
@@ -60,14 +60,14 @@ class Step:
 
 
 @dataclass(frozen=True)
-class Back:
+class RollbackPlan:
     """The whole way back. `release` is the release.json that will serve again, {} where nothing will.
 
     `left` are hosts that stay as they are: no other release has passed there.
     """
 
     release: Mapping[str, Any]
-    steps: Mapping[str, Step]
+    steps: Mapping[str, HostRollback]
     left: tuple[str, ...] = ()
 
     @property
@@ -193,14 +193,14 @@ def _listed(releases: Iterable[str | None]) -> str:
     return ", ".join(sorted(release[:SHORT] for release in releases if release)) or "none"
 
 
-def back_to(release: str, facts: Mapping[str, HostFacts], environment: str, stack: str) -> Back:
+def back_to(release: str, facts: Mapping[str, HostFacts], environment: str, stack: str) -> RollbackPlan:
     """The way back to a release of this environment, whose files hosts keep.
 
     Raises:
         ConfigError: a host has not got it any more.
         HostError: the hosts' release.json differ.
     """
-    steps: dict[str, Step] = {}
+    steps: dict[str, HostRollback] = {}
     documents: dict[str, Mapping[str, Any]] = {}
     for host, seen in facts.items():
         mine = [
@@ -225,7 +225,7 @@ def back_to(release: str, facts: Mapping[str, HostFacts], environment: str, stac
             "somebody has changed it there: deploy the release's images again, or leave the host out with --limit",
             reason="agent",
         )
-    return Back(next(iter(documents.values()), {}), steps)
+    return RollbackPlan(next(iter(documents.values()), {}), steps)
 
 
 def back_from(
@@ -236,13 +236,13 @@ def back_from(
     stack: str,
     trust: Trust,
     failed: str | None = None,
-) -> Back:
+) -> RollbackPlan:
     """The way back on `hosts` to what each served `before` a run; where that was nothing, what the run made goes.
 
     What served there is passed over where it has `failed` itself (a release's id) or has not proven itself there: an
     interrupted run may have left it. The newest release that passed on all of those hosts takes its place.
     """
-    steps: dict[str, Step] = {}
+    steps: dict[str, HostRollback] = {}
     passed_over: list[str] = []
     for host in hosts:
         was, seen = before[host], now[host]
@@ -254,17 +254,17 @@ def back_from(
             steps[host] = _step(host, was.state.current, current, seen, stack)
         elif was.state.current is None:  # else something served whose release.json cannot be read: it is left alone
             project = f"{stack}-{environment}"
-            steps[host] = Step(host, None, project, created=_created(was, seen, project))
+            steps[host] = HostRollback(host, None, project, created=_created(was, seen, project))
     there = {host: _directories(now[host], environment) for host in passed_over}
     release = newest_passed({host: before[host] for host in passed_over}, there, environment, trust, failed)
     if release is None:
-        return Back(_usual(steps, environment), steps, tuple(passed_over))
+        return RollbackPlan(_usual(steps, environment), steps, tuple(passed_over))
     for host in passed_over:
         steps[host] = _step(host, *there[host][release], now[host], stack)
-    return Back(_usual(steps, environment), steps)
+    return RollbackPlan(_usual(steps, environment), steps)
 
 
-def _usual(steps: Mapping[str, Step], environment: str) -> Mapping[str, Any]:
+def _usual(steps: Mapping[str, HostRollback], environment: str) -> Mapping[str, Any]:
     """The release.json that most hosts go back to, this environment's first; {} where none does."""
     known = [step.release for step in steps.values() if step.release]
     known = [release for release in known if release.get("environment") == environment] or known
@@ -311,11 +311,11 @@ def _directories(seen: HostFacts, environment: str) -> dict[str, tuple[str, Mapp
     return found
 
 
-def _step(host: str, directory: str, document: Mapping[str, Any], seen: HostFacts, stack: str) -> Step:
+def _step(host: str, directory: str, document: Mapping[str, Any], seen: HostFacts, stack: str) -> HostRollback:
     project = f"{stack}-{document.get('environment')}"
     services = tuple(document.get("placed") or ())
     names = {document["services"][service] for service in services}
-    return Step(
+    return HostRollback(
         host,
         directory,
         project,

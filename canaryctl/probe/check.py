@@ -111,7 +111,7 @@ def _check_text(
     try:
         used = _names_in(text)
     except (TemplateError, ValueError, RecursionError) as error:
-        raise ConfigError(f"probe '{probe.name}': bad template '{text}': {error}", where, "mend the template") from None
+        raise ConfigError(f"probe '{probe.name}': bad template '{text}': {error}", where, "fix the template") from None
     known = {*context.variables, *HOST_NAMES, *_own(probe), *probe.vars, *late}
     for name in sorted(used - known):
         raise ConfigError(
@@ -128,7 +128,7 @@ def _check_text(
             rendered(text, {**context.names_on(host), **own_names(probe, context, host), **probe.vars})
         except Unusable as error:
             said = context.scrub(f"probe '{probe.name}' on {host}: {error}")
-            raise ConfigError(said, where, "mend the template") from None
+            raise ConfigError(said, where, "fix the template") from None
 
 
 def _check_secrets(probe: Probe, context: ProbeContext, location: Location, text: str) -> None:

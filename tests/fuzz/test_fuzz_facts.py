@@ -30,7 +30,7 @@ from canaryctl.plan.drift import drift
 from canaryctl.plan.plan import Target, make_plan, plan_provision, readiness
 from canaryctl.plan.release import ImageFact, Release
 from canaryctl.plan.rendering import Rendering
-from canaryctl.plan.rollback import Back, back_from, back_to, choose_release, known_releases, passed_releases
+from canaryctl.plan.rollback import RollbackPlan, back_from, back_to, choose_release, known_releases, passed_releases
 from canaryctl.plan.verdicts import Trust
 
 FIXTURES = Path(__file__).parents[1] / "fixtures"
@@ -88,7 +88,7 @@ def decide(facts: HostFacts) -> None:
     ):
         try:
             found = decided()
-            if isinstance(found, Back):
+            if isinstance(found, RollbackPlan):
                 found.changes({"one": facts.state.current})
                 _ = [step.missing(facts) for step in found.steps.values()]
         except CanaryError as error:
@@ -211,7 +211,7 @@ RECORD = {
 def test_records_of_migrations(value: Any) -> None:
     lines = [line for line in value if migration_record(line)] if isinstance(value, list) else []
     for order in (lines, lines[::-1]):
-        backups.judge(backups.in_order(order, order[0] if order else None), "1" * 64, "i", None)
+        backups.schema_from(backups.in_order(order, order[0] if order else None), "1" * 64, "i", None)
 
 
 BACKUP = {

@@ -23,11 +23,11 @@ from canaryctl.images.archive import read_saved, write_saved
 from canaryctl.images.credentials import credential_in, parse_helper
 from canaryctl.images.distribution import parse_challenges, parse_token
 from canaryctl.images.layers import Layers
-from canaryctl.images.packing import Packed, Packing
+from canaryctl.images.packing import LayerStream, Packed
 from canaryctl.images.pull import _Talk as PullTalk
 from canaryctl.images.registry import resolve
 from canaryctl.images.source import read_tar_split
-from canaryctl.images.transfer import Limiter, Talk
+from canaryctl.images.transfer import Limiter, Transfer
 from canaryctl.plan.release import recorded_image, source_allowed
 
 LAYER, OTHER = (f"sha256:{letter * 64}" for letter in "ab")
@@ -66,11 +66,11 @@ def hear_pushed(said: bytes) -> None:
         "form": "zst",
         "images": [{"name": "web", "id": "sha256:1", "layers": [LAYER, OTHER]}],
     }
-    layers, whole = Layers([]), Packing()
+    layers, whole = Layers([]), LayerStream()
     with tempfile.NamedTemporaryFile() as file:
         whole.finish(Packed(Path(file.name), 0, "0" * 64, 0))
         layers._work[LAYER, "zst"] = whole
-        talk = Talk("alpha", layers, order, Limiter(), lambda _: None)
+        talk = Transfer("alpha", layers, order, Limiter(), lambda _: None)
         talk.hear(said)
         talk.silence()
         assert b"hidden" not in b"".join(talk.speak(b""))

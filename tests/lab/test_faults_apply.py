@@ -138,9 +138,9 @@ def test_a_service_that_never_becomes_healthy_shows_its_last_words(toy: Toy, ctl
     finally:
         more()
         back()
-        mended = toy.deploy("one")
-    assert mended.code == 0, mended.text[-3000:]
-    assert [change for change in mended.document["plan"]["changes"] if change["stage"] == "start"] == []
+        fixed = toy.deploy("one")
+    assert fixed.code == 0, fixed.text[-3000:]
+    assert [change for change in fixed.document["plan"]["changes"] if change["stage"] == "start"] == []
     assert toy.history("canary-1")[-1]["to"] == last["from"]
 
 

@@ -306,7 +306,7 @@ def test_the_legacy_package_is_mentioned_then_removed_on_request(ready: Box, pla
 
 
 @pytest.mark.parametrize(
-    ("planted", "mended", "variables", "said"),
+    ("planted", "fixed", "variables", "said"),
     [
         pytest.param(
             KEEP,
@@ -340,7 +340,7 @@ def test_the_legacy_package_is_mentioned_then_removed_on_request(ready: Box, pla
             "cd /etc/docker && cp daemon.json kept && sed -i '1a // mine' daemon.json",
             "cd /etc/docker && mv kept daemon.json",
             {},
-            "JSON has no comments; dockerd would refuse it too: mend it by hand",
+            "JSON has no comments; dockerd would refuse it too: fix it by hand",
             id="daemon.json with comments",
         ),
         pytest.param(
@@ -394,12 +394,12 @@ def test_the_legacy_package_is_mentioned_then_removed_on_request(ready: Box, pla
     ],
 )
 def test_a_fault_is_named_and_leaves_the_host_as_it_was(
-    ready: Box, play: Play, planted: str, mended: str, variables: dict[str, Any], said: str
+    ready: Box, play: Play, planted: str, fixed: str, variables: dict[str, Any], said: str
 ) -> None:
     before = started(ready)
     ready.run(planted)
     done = play(TOOLKIT, **variables)
-    ready.run(mended)
+    ready.run(fixed)
     assert done.code == 2, done.text[-3000:]
     assert said in done.message
     assert started(ready) == before

@@ -258,7 +258,7 @@ def test_containers_and_logs_as_they_should_be(faulty: Toy) -> None:
 
 
 def test_what_is_wrong_with_a_container_is_said(faulty: Toy, box: Callable[[str], Box]) -> None:
-    """A traceback, a crash that Docker mended, a failing health check, a foreign image, and no memory."""
+    """A traceback, a crash that Docker fixed, a failing health check, a foreign image, and no memory."""
     host = box("canary-1")
     label = "--label com.docker.compose.project=toyfaulty-one --label com.docker.compose.service=web"
     database = host.run("docker images canaryctl/toyfaulty/db --format '{{.Repository}}:{{.Tag}}'").split()[0]

@@ -114,9 +114,9 @@ def test_an_image_that_hosts_pull_is_checked_there_before_it_starts(toy: Toy, im
         back()
     tells(done, 1, "web: command /bin/busybox false: exit code 1")
     assert stage(done.document, "push")["pulled"] and toy.state(HOST)["containers"] == ""
-    mended = toy.deploy("auto")
-    assert mended.code == 0, mended.text[-3000:]
-    assert {(row["check"], row["where"]) for row in mended.document["contracts"]} == {
+    fixed = toy.deploy("auto")
+    assert fixed.code == 0, fixed.text[-3000:]
+    assert {(row["check"], row["where"]) for row in fixed.document["contracts"]} == {
         ("environment without secrets", HOST)
     }
 

@@ -160,7 +160,7 @@ def settle(config: dict[str, Any], ahead: Ahead, packed: dict[str, dict[str, Any
     else:
         refusal = ahead.finish(lambda archive: fill(archive, images, dict(staging.files)))
     if refusal:
-        # The layers stay: what is wrong may be mended without sending them again. Unless they are what is wrong.
+        # The layers stay: what is wrong may be fixed without sending them again. Unless they are what is wrong.
         bad = staging.spoilt()
         return {"error": "layers damaged on the disk, thrown away: " + ", ".join(bad) if bad else refusal}
     require_locks(config["locks"])

@@ -21,7 +21,7 @@ _STRING, _NUMBER = "tag:yaml.org,2002:str", "tag:yaml.org,2002:int"
 _PASSWORD = re.compile(r"(^|_)pass(wd|word|phrase)?$", re.I)
 
 INVALID = {
-    kind: Rule(f"{kind}-invalid", Severity.CRITICAL, title=title, why=why, fix="Mend it as the message says.")
+    kind: Rule(f"{kind}-invalid", Severity.CRITICAL, title=title, why=why, fix="Fix it as the message says.")
     for kind, title, why in (
         (
             "inventory",
@@ -39,7 +39,7 @@ PLACEMENT = Rule(
     Severity.ERROR,
     title="A service is placed in a group without hosts",
     why="The release cannot be deployed as a whole: a deploy refuses.",
-    fix="Add a host to the group, mend the group's name, or list the service under `optional`.",
+    fix="Add a host to the group, fix the group's name, or list the service under `optional`.",
 )
 SECRETS_MISSING = Rule(
     "secret-missing",
@@ -68,7 +68,7 @@ UNDEFINED = Rule(
     Severity.ERROR,
     title="A variable uses another that nothing defines",
     why="Whatever needs it fails in the middle of a command.",
-    fix="Define it, mend its name, or give a default: {{ name | default('') }}.",
+    fix="Define it, fix its name, or give a default: {{ name | default('') }}.",
 )
 SHADOWED = Rule(
     "variable-shadowed",
@@ -89,7 +89,7 @@ GROUP_TYPO = Rule(
     Severity.WARNING,
     title="A group's name is nearly another's",
     why="Services or variables meant for one group apply to no host.",
-    fix="Mend the name.",
+    fix="Fix the name.",
 )
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from canaryctl.audit.model import Found, HostSetup, Severity
+from canaryctl.audit.model import Found, HostConfig, Severity
 from canaryctl.audit.registry import Rule
 from canaryctl.errors import HostError
 from canaryctl.facts.host import HostFacts
@@ -81,37 +81,37 @@ def _because_of(failure: HostError, rule: Rule) -> Iterator[Found]:
 
 
 @UNREACHABLE.unreachable
-def unreachable(failure: HostError, mine: HostSetup) -> Iterator[Found]:
+def unreachable(failure: HostError, mine: HostConfig) -> Iterator[Found]:
     """No connection, or no login."""
     return _because_of(failure, UNREACHABLE)
 
 
 @HOST_KEY_UNPINNED.unreachable
-def host_key_unpinned(failure: HostError, mine: HostSetup) -> Iterator[Found]:
+def host_key_unpinned(failure: HostError, mine: HostConfig) -> Iterator[Found]:
     """A host that known_hosts does not know."""
     return _because_of(failure, HOST_KEY_UNPINNED)
 
 
 @HOST_KEY_CHANGED.unreachable
-def host_key_changed(failure: HostError, mine: HostSetup) -> Iterator[Found]:
+def host_key_changed(failure: HostError, mine: HostConfig) -> Iterator[Found]:
     """A host that offers another key, or a revoked one."""
     return _because_of(failure, HOST_KEY_CHANGED)
 
 
 @PYTHON_MISSING.unreachable
-def python_missing(failure: HostError, mine: HostSetup) -> Iterator[Found]:
+def python_missing(failure: HostError, mine: HostConfig) -> Iterator[Found]:
     """No interpreter, or one that cannot read the agent."""
     return _because_of(failure, PYTHON_MISSING)
 
 
 @AGENT_FAILED.unreachable
-def agent_failed(failure: HostError, mine: HostSetup) -> Iterator[Found]:
+def agent_failed(failure: HostError, mine: HostConfig) -> Iterator[Found]:
     """An answer that is none."""
     return _because_of(failure, AGENT_FAILED)
 
 
 @SUDO_REFUSED.host
-def sudo_refused(facts: HostFacts, mine: HostSetup) -> Iterator[Found]:
+def sudo_refused(facts: HostFacts, mine: HostConfig) -> Iterator[Found]:
     """Sudo that was tried in vain."""
     if facts.become == "refused":
         why = (facts.become_reason.splitlines() or ["no reason given"])[-1]
@@ -119,7 +119,7 @@ def sudo_refused(facts: HostFacts, mine: HostSetup) -> Iterator[Found]:
 
 
 @PASSWORD_LOGIN.host
-def password_login(facts: HostFacts, mine: HostSetup) -> Iterator[Found]:
+def password_login(facts: HostFacts, mine: HostConfig) -> Iterator[Found]:
     """What sshd allows, and what the inventory uses."""
     sshd = facts.audit.sshd
     allowed = [name for name in ("passwordauthentication", "kbdinteractiveauthentication") if sshd.get(name) == "yes"]
@@ -131,7 +131,7 @@ def password_login(facts: HostFacts, mine: HostSetup) -> Iterator[Found]:
 
 
 @ROOT_LOGIN.host
-def root_login(facts: HostFacts, mine: HostSetup) -> Iterator[Found]:
+def root_login(facts: HostFacts, mine: HostConfig) -> Iterator[Found]:
     """`prohibit-password` lets keys in and is sshd's default: only worth knowing."""
     permitted = facts.audit.sshd.get("permitrootlogin", "no")
     if permitted == "yes":

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from canaryctl.audit.model import Found, HostSetup, Setup, Severity
+from canaryctl.audit.model import Found, HostConfig, Setup, Severity
 from canaryctl.audit.registry import Rule
 from canaryctl.audit.versions import version_tuple
 from canaryctl.facts.host import HostFacts
@@ -70,7 +70,7 @@ DAEMON_INVALID = Rule(
     Severity.ERROR,
     title="Docker's daemon.json is not valid",
     why="Docker refuses to start with it: the next restart or reboot takes every container down.",
-    fix="Mend the file (JSON has no comments) and check it: dockerd --validate --config-file FILE.",
+    fix="Fix the file (JSON has no comments) and check it: dockerd --validate --config-file FILE.",
 )
 DAEMON_CONFLICT = Rule(
     "daemon-option-conflict",
@@ -96,14 +96,14 @@ PORT_EVERYWHERE = Rule(
 
 
 @DOCKER_MISSING.host
-def docker_missing(facts: HostFacts, mine: HostSetup) -> Iterator[Found]:
+def docker_missing(facts: HostFacts, mine: HostConfig) -> Iterator[Found]:
     """Neither a socket nor a program."""
     if facts.docker is None:
         yield Found("Docker is not installed", subject="docker")
 
 
 @DOCKER_DOWN.host
-def docker_down(facts: HostFacts, mine: HostSetup) -> Iterator[Found]:
+def docker_down(facts: HostFacts, mine: HostConfig) -> Iterator[Found]:
     """A refused sudo keeps us out just as well, and is a finding of its own."""
     if facts.docker is not None and not facts.docker.running and facts.become != "refused":
         why = f": {facts.docker.error}" if facts.docker.error else ""
@@ -111,28 +111,28 @@ def docker_down(facts: HostFacts, mine: HostSetup) -> Iterator[Found]:
 
 
 @DOCKER_OLD.host
-def docker_old(facts: HostFacts, mine: HostSetup) -> Iterator[Found]:
+def docker_old(facts: HostFacts, mine: HostConfig) -> Iterator[Found]:
     """The server's version."""
     if facts.docker and facts.docker.version and version_tuple(facts.docker.version) < OLDEST_DOCKER:
         yield Found(f"Docker is {facts.docker.version}", subject="docker")
 
 
 @COMPOSE_MISSING.host
-def compose_missing(facts: HostFacts, mine: HostSetup) -> Iterator[Found]:
+def compose_missing(facts: HostFacts, mine: HostConfig) -> Iterator[Found]:
     """The plugin."""
     if facts.docker is not None and facts.compose is None:
         yield Found("docker compose v2 is not installed", subject="compose")
 
 
 @COMPOSE_OLD.host
-def compose_old(facts: HostFacts, mine: HostSetup) -> Iterator[Found]:
+def compose_old(facts: HostFacts, mine: HostConfig) -> Iterator[Found]:
     """The plugin's version."""
     if facts.compose is not None and version_tuple(facts.compose) < OLDEST_COMPOSE:
         yield Found(f"docker compose is {facts.compose}", subject="compose")
 
 
 @DAEMON_INVALID.host
-def daemon_invalid(facts: HostFacts, mine: HostSetup) -> Iterator[Found]:
+def daemon_invalid(facts: HostFacts, mine: HostConfig) -> Iterator[Found]:
     """As JSON; which options there are is Docker's to know."""
     daemon = facts.audit.daemon
     if daemon.error:
@@ -140,7 +140,7 @@ def daemon_invalid(facts: HostFacts, mine: HostSetup) -> Iterator[Found]:
 
 
 @DAEMON_CONFLICT.host
-def daemon_conflict(facts: HostFacts, mine: HostSetup) -> Iterator[Found]:
+def daemon_conflict(facts: HostFacts, mine: HostConfig) -> Iterator[Found]:
     """Drop-ins included."""
     daemon = facts.audit.daemon
     for key in daemon.keys:
@@ -151,7 +151,7 @@ def daemon_conflict(facts: HostFacts, mine: HostSetup) -> Iterator[Found]:
 
 
 @PORT_CONFLICT.host
-def port_conflict(facts: HostFacts, mine: HostSetup) -> Iterator[Found]:
+def port_conflict(facts: HostFacts, mine: HostConfig) -> Iterator[Found]:
     """Other environments of the same stack do not count: a deploy replaces them."""
     own = {mine.project, *facts.projects(mine.stack)}
     for port, service, holder in taken_ports(mine.ports, facts, own):
@@ -159,7 +159,7 @@ def port_conflict(facts: HostFacts, mine: HostSetup) -> Iterator[Found]:
 
 
 @PORT_EVERYWHERE.host
-def port_everywhere(facts: HostFacts, mine: HostSetup) -> Iterator[Found]:
+def port_everywhere(facts: HostFacts, mine: HostConfig) -> Iterator[Found]:
     """Containers of others are mentioned only."""
     for container in facts.containers:
         ours = container.project == mine.project

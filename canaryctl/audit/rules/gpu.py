@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from canaryctl.audit.model import Found, HostSetup, Severity
+from canaryctl.audit.model import Found, HostConfig, Severity
 from canaryctl.audit.registry import Rule
 from canaryctl.facts.host import HostFacts
 from canaryctl.plan.cuda import driver_is_enough, minimum_driver
@@ -77,20 +77,20 @@ def _driver(facts: HostFacts) -> str:
     return facts.gpu_host.driver or (facts.gpus[0].driver if facts.gpus else "")
 
 
-def _weight(mine: HostSetup) -> Severity | None:
+def _weight(mine: HostConfig) -> Severity | None:
     """What is amiss with a GPU that no service of the stack uses is a warning."""
     return None if mine.gpu_services else Severity.WARNING
 
 
 @GPU_MISSING.host
-def gpu_missing(facts: HostFacts, mine: HostSetup) -> Iterator[Found]:
+def gpu_missing(facts: HostFacts, mine: HostConfig) -> Iterator[Found]:
     """Detected by PCI id and device file too, not by the driver alone."""
     if mine.gpu_services and not _present(facts):
         yield Found(f"{', '.join(mine.gpu_services)} need a GPU, and the host shows none", subject="gpu")
 
 
 @DRIVER_MISSING.host
-def driver_missing(facts: HostFacts, mine: HostSetup) -> Iterator[Found]:
+def driver_missing(facts: HostFacts, mine: HostConfig) -> Iterator[Found]:
     """A kernel that lists the device without a driver that tells of it."""
     lost = facts.gpu_host.state in ("lost", "unanswered")
     if _present(facts) and not facts.gpus and not _driver(facts) and not lost:
@@ -98,7 +98,7 @@ def driver_missing(facts: HostFacts, mine: HostSetup) -> Iterator[Found]:
 
 
 @GPU_LOST.host
-def gpu_lost(facts: HostFacts, mine: HostSetup) -> Iterator[Found]:
+def gpu_lost(facts: HostFacts, mine: HostConfig) -> Iterator[Found]:
     """The driver's own complaint, or devices that the kernel lists and the driver does not."""
     gpu = facts.gpu_host
     if gpu.state in ("lost", "unanswered"):
@@ -109,7 +109,7 @@ def gpu_lost(facts: HostFacts, mine: HostSetup) -> Iterator[Found]:
 
 
 @DRIVER_OLD.host
-def driver_old(facts: HostFacts, mine: HostSetup) -> Iterator[Found]:
+def driver_old(facts: HostFacts, mine: HostConfig) -> Iterator[Found]:
     """Where no image says what it needs, the oldest CUDA still in use counts."""
     driver = _driver(facts)
     cuda = mine.cuda or LEAST_CUDA
@@ -119,7 +119,7 @@ def driver_old(facts: HostFacts, mine: HostSetup) -> Iterator[Found]:
 
 
 @TOOLKIT_MISSING.host
-def toolkit_missing(facts: HostFacts, mine: HostSetup) -> Iterator[Found]:
+def toolkit_missing(facts: HostFacts, mine: HostConfig) -> Iterator[Found]:
     """A Docker that offers the devices through CDI alone needs no toolkit to run them."""
     gpu = facts.gpu_host
     cdi = bool(facts.docker and facts.docker.cdi and gpu.cdi)
@@ -128,7 +128,7 @@ def toolkit_missing(facts: HostFacts, mine: HostSetup) -> Iterator[Found]:
 
 
 @RUNTIME_MISSING.host
-def runtime_missing(facts: HostFacts, mine: HostSetup) -> Iterator[Found]:
+def runtime_missing(facts: HostFacts, mine: HostConfig) -> Iterator[Found]:
     """Any one of the three ways is enough."""
     gpu, docker = facts.gpu_host, facts.docker
     if not (_present(facts) and gpu.toolkit and docker and docker.running):
@@ -138,7 +138,7 @@ def runtime_missing(facts: HostFacts, mine: HostSetup) -> Iterator[Found]:
 
 
 @CDI_STALE.host
-def cdi_stale(facts: HostFacts, mine: HostSetup) -> Iterator[Found]:
+def cdi_stale(facts: HostFacts, mine: HostConfig) -> Iterator[Found]:
     """Told by the driver's version in the names of the libraries."""
     for spec in facts.gpu_host.cdi:
         if spec.stale:
@@ -147,7 +147,7 @@ def cdi_stale(facts: HostFacts, mine: HostSetup) -> Iterator[Found]:
 
 
 @LOST_ON_RELOAD.host
-def lost_on_reload(facts: HostFacts, mine: HostSetup) -> Iterator[Found]:
+def lost_on_reload(facts: HostFacts, mine: HostConfig) -> Iterator[Found]:
     """The toolkit's own notice: cgroup driver systemd, devices not through CDI."""
     docker = facts.docker
     if mine.gpu_services and facts.gpus and docker and docker.cgroup_driver == "systemd" and not docker.cdi:

@@ -6,7 +6,7 @@ import difflib
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from canaryctl.audit.model import Found, HostSetup, Severity
+from canaryctl.audit.model import Found, HostConfig, Severity
 from canaryctl.audit.registry import Rule
 from canaryctl.facts.host import ContainerFacts, HostFacts
 from canaryctl.plan.definitions import other_definitions
@@ -75,7 +75,7 @@ LOCK_EXPIRED = Rule(
 
 
 @DRIFT_FILE.host
-def drift_file(facts: HostFacts, mine: HostSetup) -> Iterator[Found]:
+def drift_file(facts: HostFacts, mine: HostConfig) -> Iterator[Found]:
     """The name of a release's directory holds the hash of what was rendered, so no image is needed here to tell."""
     current = facts.state.current
     if not current:
@@ -95,7 +95,7 @@ def drift_file(facts: HostFacts, mine: HostSetup) -> Iterator[Found]:
         yield Found(what, subject=path, diff=_diff(facts, mine) if path == "compose.yml" else "")
 
 
-def _differing(release: Mapping[str, Any], found: Mapping[str, str], mine: HostSetup | None) -> list[str]:
+def _differing(release: Mapping[str, Any], found: Mapping[str, str], mine: HostConfig | None) -> list[str]:
     """Paths that differ from what this machine renders of the release, else those whose hash the release tells."""
     if mine is not None:
         wanted = {path: sha256(content) for path, content in mine.files.items() if path != "release.json"}
@@ -114,7 +114,7 @@ def _is_asset(path: str, found: Mapping[str, str]) -> bool:
     return any(other.rpartition("/")[0] == folder for other in found)
 
 
-def _diff(facts: HostFacts, mine: HostSetup) -> str:
+def _diff(facts: HostFacts, mine: HostConfig) -> str:
     if mine.directory != facts.state.current or not facts.audit.compose:
         return ""
     return "".join(
@@ -128,7 +128,7 @@ def _diff(facts: HostFacts, mine: HostSetup) -> str:
 
 
 @DRIFT_IMAGE.host
-def drift_image(facts: HostFacts, mine: HostSetup) -> Iterator[Found]:
+def drift_image(facts: HostFacts, mine: HostConfig) -> Iterator[Found]:
     """Where the store's ids are manifest digests, the content-addressed tag is what there is to compare."""
     release = _served(facts, mine)
     by_tag = bool(facts.docker and facts.docker.containerd_store)
@@ -144,7 +144,7 @@ def drift_image(facts: HostFacts, mine: HostSetup) -> Iterator[Found]:
 
 
 @DRIFT_DEFINITION.host
-def drift_definition(facts: HostFacts, mine: HostSetup) -> Iterator[Found]:
+def drift_definition(facts: HostFacts, mine: HostConfig) -> Iterator[Found]:
     """By what compose left when the release came up."""
     release, current = _served(facts, mine), facts.state.current
     if not release or current is None:
@@ -155,7 +155,7 @@ def drift_definition(facts: HostFacts, mine: HostSetup) -> Iterator[Found]:
 
 
 @NO_RELEASE.host
-def no_release(facts: HostFacts, mine: HostSetup) -> Iterator[Found]:
+def no_release(facts: HostFacts, mine: HostConfig) -> Iterator[Found]:
     """Containers of others are mentioned only."""
     releases = f"{mine.root}/{mine.stack}/releases/"
     placed = _served(facts, mine).get("placed")
@@ -172,12 +172,12 @@ def no_release(facts: HostFacts, mine: HostSetup) -> Iterator[Found]:
             yield Found(f"{container.name} is of a service that is not placed here", subject=container.name)
 
 
-def _is_stray(container: ContainerFacts, mine: HostSetup, placed: Sequence[str]) -> bool:
+def _is_stray(container: ContainerFacts, mine: HostConfig, placed: Sequence[str]) -> bool:
     return container.project == mine.project and not container.oneoff and container.service not in placed
 
 
 @SERVICE_DOWN.host
-def service_down(facts: HostFacts, mine: HostSetup) -> Iterator[Found]:
+def service_down(facts: HostFacts, mine: HostConfig) -> Iterator[Found]:
     """Of the services that the release placed on this host."""
     if facts.docker is None or not facts.docker.running:
         return
@@ -191,7 +191,7 @@ def service_down(facts: HostFacts, mine: HostSetup) -> Iterator[Found]:
 
 
 @RESTART_LOOP.host
-def restart_loop(facts: HostFacts, mine: HostSetup) -> Iterator[Found]:
+def restart_loop(facts: HostFacts, mine: HostConfig) -> Iterator[Found]:
     """Docker counts restarts by policy only, not those by hand."""
     for container in _ours(facts, mine):
         recent = container.started is not None and facts.time - container.started < RESTARTS_WITHIN
@@ -201,7 +201,7 @@ def restart_loop(facts: HostFacts, mine: HostSetup) -> Iterator[Found]:
 
 
 @UNHEALTHY.host
-def unhealthy(facts: HostFacts, mine: HostSetup) -> Iterator[Found]:
+def unhealthy(facts: HostFacts, mine: HostConfig) -> Iterator[Found]:
     """By its own check."""
     for container in _ours(facts, mine):
         if container.health == "unhealthy":
@@ -209,7 +209,7 @@ def unhealthy(facts: HostFacts, mine: HostSetup) -> Iterator[Found]:
 
 
 @LOCK_EXPIRED.host
-def lock_expired(facts: HostFacts, mine: HostSetup) -> Iterator[Found]:
+def lock_expired(facts: HostFacts, mine: HostConfig) -> Iterator[Found]:
     """By the host's own clock, as it was taken."""
     lock = facts.state.lock
     if lock and lock.expired:
@@ -217,11 +217,11 @@ def lock_expired(facts: HostFacts, mine: HostSetup) -> Iterator[Found]:
         yield Found(f"the lock of {lock.words()} expired {minutes:.0f} minutes ago", subject="lock")
 
 
-def _served(facts: HostFacts, mine: HostSetup) -> Mapping[str, Any]:
+def _served(facts: HostFacts, mine: HostConfig) -> Mapping[str, Any]:
     """The current release, where it is one of this environment."""
     release = facts.state.current_release or {}
     return release if f"{mine.stack}-{release.get('environment')}" == mine.project else {}
 
 
-def _ours(facts: HostFacts, mine: HostSetup) -> Iterator[ContainerFacts]:
+def _ours(facts: HostFacts, mine: HostConfig) -> Iterator[ContainerFacts]:
     return (container for container in facts.containers if container.project == mine.project)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from canaryctl.audit.model import Found, HostSetup, Severity
+from canaryctl.audit.model import Found, HostConfig, Severity
 from canaryctl.audit.registry import Rule
 from canaryctl.audit.versions import version_tuple
 from canaryctl.config.sizes import show_size
@@ -92,7 +92,7 @@ MOUNT_ROOM = Rule(
 
 
 @PYTHON_OLD.host
-def python_old(facts: HostFacts, mine: HostSetup) -> Iterator[Found]:
+def python_old(facts: HostFacts, mine: HostConfig) -> Iterator[Found]:
     """The interpreter that Ansible would use as well."""
     if facts.python and version_tuple(facts.python) < OLDEST_PYTHON:
         needed = ".".join(map(str, OLDEST_PYTHON))
@@ -100,7 +100,7 @@ def python_old(facts: HostFacts, mine: HostSetup) -> Iterator[Found]:
 
 
 @OS_UNSUPPORTED.host
-def os_unsupported(facts: HostFacts, mine: HostSetup) -> Iterator[Found]:
+def os_unsupported(facts: HostFacts, mine: HostConfig) -> Iterator[Found]:
     """Distribution and release."""
     oldest = SUPPORTED_OS.get(facts.os.id)
     name = facts.os.pretty or facts.os.id
@@ -110,7 +110,7 @@ def os_unsupported(facts: HostFacts, mine: HostSetup) -> Iterator[Found]:
 
 
 @DISK_LOW.host
-def disk_low(facts: HostFacts, mine: HostSetup) -> Iterator[Found]:
+def disk_low(facts: HostFacts, mine: HostConfig) -> Iterator[Found]:
     """Each file system once, though several paths lie in it."""
     seen: set[tuple[int, int]] = set()
     for path, disk in facts.disks.items():
@@ -124,7 +124,7 @@ def disk_low(facts: HostFacts, mine: HostSetup) -> Iterator[Found]:
 
 
 @INODES_LOW.host
-def inodes_low(facts: HostFacts, mine: HostSetup) -> Iterator[Found]:
+def inodes_low(facts: HostFacts, mine: HostConfig) -> Iterator[Found]:
     """File systems that count none (btrfs) say 0 of 0."""
     seen: set[tuple[int, int]] = set()
     for path, disk in facts.disks.items():
@@ -137,7 +137,7 @@ def inodes_low(facts: HostFacts, mine: HostSetup) -> Iterator[Found]:
 
 
 @CLOCK_SKEW.host
-def clock_skew(facts: HostFacts, mine: HostSetup) -> Iterator[Found]:
+def clock_skew(facts: HostFacts, mine: HostConfig) -> Iterator[Found]:
     """Beyond what the round trip itself explains."""
     skew = facts.clock_skew
     if abs(skew) > SKEW:
@@ -147,38 +147,38 @@ def clock_skew(facts: HostFacts, mine: HostSetup) -> Iterator[Found]:
 
 
 @REBOOT_REQUIRED.host
-def reboot_required(facts: HostFacts, mine: HostSetup) -> Iterator[Found]:
+def reboot_required(facts: HostFacts, mine: HostConfig) -> Iterator[Found]:
     """As the distribution's packages say."""
     if facts.audit.reboot is not None:
         for_what = f" for {', '.join(facts.audit.reboot[:5])}" if facts.audit.reboot else ""
         yield Found(f"a reboot is required{for_what}", subject="reboot")
 
 
-def _mounts(kind: str, facts: HostFacts, mine: HostSetup) -> Iterator[Found]:
+def _mounts(kind: str, facts: HostFacts, mine: HostConfig) -> Iterator[Found]:
     for fault in mount_faults(mine.mounts, facts.mounts):
         if fault.kind == kind:
             yield Found(fault.what, subject=fault.path, fix=fault.hint)
 
 
 @MOUNT_MISSING.host
-def mount_missing(facts: HostFacts, mine: HostSetup) -> Iterator[Found]:
+def mount_missing(facts: HostFacts, mine: HostConfig) -> Iterator[Found]:
     """Nothing mounted there, or a server that does not answer."""
     return _mounts("absent", facts, mine)
 
 
 @MOUNT_FSTYPE.host
-def mount_fstype(facts: HostFacts, mine: HostSetup) -> Iterator[Found]:
+def mount_fstype(facts: HostFacts, mine: HostConfig) -> Iterator[Found]:
     """Something else mounted there."""
     return _mounts("fstype", facts, mine)
 
 
 @MOUNT_SENTINEL.host
-def mount_sentinel(facts: HostFacts, mine: HostSetup) -> Iterator[Found]:
+def mount_sentinel(facts: HostFacts, mine: HostConfig) -> Iterator[Found]:
     """The right kind of file system without the data."""
     return _mounts("sentinel", facts, mine)
 
 
 @MOUNT_ROOM.host
-def mount_room(facts: HostFacts, mine: HostSetup) -> Iterator[Found]:
+def mount_room(facts: HostFacts, mine: HostConfig) -> Iterator[Found]:
     """Too little room on it."""
     return _mounts("room", facts, mine)

@@ -137,7 +137,7 @@ class Daemon:
         try:
             return parse(self.text)
         except ValueError as error:
-            said = f"{self.file} cannot be used: {error}; dockerd would refuse it too: mend it by hand"
+            said = f"{self.file} cannot be used: {error}; dockerd would refuse it too: fix it by hand"
             raise RefusedError(said) from None
 
     def validate(self, text: str) -> None:

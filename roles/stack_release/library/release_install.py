@@ -24,7 +24,7 @@ module: release_install
 short_description: Install a rendered release and its secrets
 description:
   - Unpacks the release beside the others, lets compose validate it with its secrets, and only then puts both in place.
-  - A release that is there already with the same content is left alone; one that differs is mended in place, so that
+  - A release that is there already with the same content is left alone; one that differs is fixed in place, so that
     directories mounted into containers stay the same. What is replaced there stays beside it as
     C(NAME.drifted-TIME); files that are not of the release are left alone.
   - The action plugin of the same name packs I(source) and reads I(secrets_source) on the machine that runs Ansible.
@@ -177,7 +177,7 @@ def install(module: AnsibleModule, root: Path, place: Workplace) -> dict:
             place.tree.rename(target)
         elif differs:
             remember_healed(root, differs)  # first: cut off in between, the next start still knows
-            result["canary_kept"] = mend(place.tree, differs, target, time.strftime("%Y%m%dT%H%M%SZ", time.gmtime()))
+            result["canary_kept"] = fix(place.tree, differs, target, time.strftime("%Y%m%dT%H%M%SZ", time.gmtime()))
         if secrets_changed:
             place.secrets.replace(secrets_file)
     return result
@@ -194,7 +194,7 @@ def unpack(module: AnsibleModule, directory: Path) -> None:
         archive.extractall(directory)  # noqa: S202  checked above
 
 
-def mend(source: Path, differs: list[str], target: Path, moment: str) -> list[str]:
+def fix(source: Path, differs: list[str], target: Path, moment: str) -> list[str]:
     """Put files back where they differ; whatever is in their way is kept beside them. Returns what was kept, and where.
 
     No link is followed: one in the place of a folder would lead out of the release.

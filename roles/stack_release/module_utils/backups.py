@@ -89,7 +89,7 @@ def verify(server: Server, dump_file: Path, tables: int) -> None:
         Trouble: it does not restore, or not to as many tables.
     """
     scratch = VERIFY + os.urandom(4).hex()
-    hint = "mend what does not restore (the message names it); no schema is changed without a backup that restores"
+    hint = "fix what does not restore (the message names it); no schema is changed without a backup that restores"
     try:
         restore_into(server, dump_file, scratch)
         found = size_of(server, scratch).tables

@@ -15,7 +15,7 @@ from canaryctl.audit.compare import compare_findings
 from canaryctl.audit.evaluation import settle
 from canaryctl.audit.model import Finding
 from canaryctl.audit.reference import BEGIN, render
-from canaryctl.audit.registry import Ignore, all_rules, demand_known
+from canaryctl.audit.registry import Ignore, all_rules, require_known
 from canaryctl.audit.sarif import to_sarif
 from canaryctl.audit.severity import Severity
 from canaryctl.errors import ConfigError
@@ -62,7 +62,7 @@ def test_what_changed_does_not_depend_on_figures() -> None:
 
 def test_an_unknown_rule_is_refused_with_the_nearest() -> None:
     with pytest.raises(ConfigError, match="disk-lwo") as caught:
-        demand_known(["disk-lwo"], "--ignore")
+        require_known(["disk-lwo"], "--ignore")
     assert "did you mean 'disk-low'?" in caught.value.hint
 
 

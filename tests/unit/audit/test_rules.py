@@ -10,7 +10,7 @@ import pytest
 
 from canaryctl.audit.evaluation import find_in_setup, find_on_host, find_on_unreachable
 from canaryctl.audit.inventory import Inventory, InventoryFile, read_inventory
-from canaryctl.audit.model import Finding, HostSetup, Setup, Trouble
+from canaryctl.audit.model import ConfigIssue, Finding, HostConfig, Setup
 from canaryctl.audit.registry import all_rules
 from canaryctl.config.stack import Mount
 from canaryctl.errors import HostError
@@ -36,7 +36,7 @@ GPU_HOST: dict[str, Any] = {
     "pci": [{"address": "0000:01"}],
 }
 MOUNT = Mount.model_validate({"path": "/mnt/m", "fstype": "nfs4", "sentinel": ".mounted", "min_free": "1GB"})
-MINE = HostSetup(
+MINE = HostConfig(
     name="one",
     groups=("servers",),
     variables={"ansible_user": "ops"},
@@ -125,7 +125,7 @@ def gpu(**changes: Any) -> dict[str, Any]:
 WITH_RUNTIME = {**gpu(), "docker": {**CLEAN["docker"], "runtimes": ["nvidia", "runc"]}}
 
 # rule -> what is planted into a clean host, and the configuration it is seen with
-ON_HOST: dict[str, list[tuple[dict[str, Any], HostSetup]]] = {
+ON_HOST: dict[str, list[tuple[dict[str, Any], HostConfig]]] = {
     "sudo-refused": [({"become": "refused", "become_reason": "a password is required"}, MINE)],
     "ssh-password-login": [
         (audited(sshd={"passwordauthentication": "yes"}), MINE),
@@ -261,7 +261,7 @@ def with_files(**files: str) -> Setup:
 
 IN_SETUP: dict[str, list[Setup]] = {
     **{
-        rule: [replace(SETUP, troubles=(Trouble(kind, "it is wrong", "file.yml:7", "mend it"),))]
+        rule: [replace(SETUP, troubles=(ConfigIssue(kind, "it is wrong", "file.yml:7", "fix it"),))]
         for rule, kind in {
             "inventory-invalid": "inventory",
             "stack-invalid": "stack",
@@ -330,7 +330,7 @@ def test_no_rule_lacks_its_planted_case() -> None:
 @pytest.mark.parametrize(
     ("rule", "planted", "mine"), [(rule, *case) for rule, cases in ON_HOST.items() for case in cases]
 )
-def test_a_defect_planted_on_a_host_is_found(rule: str, planted: dict[str, Any], mine: HostSetup) -> None:
+def test_a_defect_planted_on_a_host_is_found(rule: str, planted: dict[str, Any], mine: HostConfig) -> None:
     found = [finding for finding in find_on_host(facts(planted), mine) if finding.id == rule]
     assert found and all(finding.host == "one" and finding.what and finding.fix for finding in found)
 
@@ -348,7 +348,7 @@ def test_a_defect_planted_on_a_host_is_found(rule: str, planted: dict[str, Any],
     ],
     ids=["deployed", "stack moved on", "mount", "gpu", "debian testing", "nothing told", "restarts of long ago"],
 )
-def test_a_clean_host_has_no_finding(changes: dict[str, Any], mine: HostSetup) -> None:
+def test_a_clean_host_has_no_finding(changes: dict[str, Any], mine: HostConfig) -> None:
     assert find_on_host(facts(changes), mine) == []
 
 

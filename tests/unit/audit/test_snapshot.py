@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import yaml
 
-from canaryctl.audit.snapshot import Survey, as_served, begin, complete
+from canaryctl.audit.snapshot import Snapshot, as_served, begin, complete
 from canaryctl.config.project import Project
 from canaryctl.facts.host import HostFacts, ReleaseFacts, StateFacts
 from canaryctl.plan import plan
@@ -36,7 +36,7 @@ def project(tmp_path: Path) -> Project:
     return Project(tmp_path, tmp_path / "stack.yml", tmp_path / "inventories", tmp_path / "runs")
 
 
-def surveyed(project: Project) -> Survey:
+def surveyed(project: Project) -> Snapshot:
     found = begin(Request(project, "prod"))
     complete(found)
     return found

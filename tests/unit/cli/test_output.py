@@ -260,7 +260,7 @@ def runs_dir(tmp_path: Path) -> Path:
         row = {"kind": "http", "reason": "", "blame": None, "attempts": 1, "seconds": 0.1}
         run.set("probes", [{"name": "Front", "verdict": verdict, **row}])
         run.stage("push", "h1", "ok", 0.2)
-        run.finish(verdict, code, ConfigError("broke", "h1", "mend it") if code else None)
+        run.finish(verdict, code, ConfigError("broke", "h1", "fix it") if code else None)
     return tmp_path / "runs"
 
 
@@ -274,7 +274,7 @@ def test_runs_list_and_show(runs_dir: Path) -> None:
     assert json.loads(call("list", "canary", "--runs", str(runs_dir), "--output", "json").stdout)["runs"] == listed[1:]
     assert listed[0]["id"] in call("list", "--runs", str(runs_dir)).stdout
     shown = call("show", "--runs", str(runs_dir))
-    for needed in ("deploy of shop on fleet", "x Front", "error: broke", "help: mend it", "push"):
+    for needed in ("deploy of shop on fleet", "x Front", "error: broke", "help: fix it", "push"):
         assert needed in shown.stdout.replace("✗", "x")
     document = json.loads(call("show", listed[1]["id"], "--runs", str(runs_dir), "--output", "json").stdout)
     assert document == json.loads((Path(document["directory"]) / "run.json").read_text())

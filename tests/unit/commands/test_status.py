@@ -58,7 +58,7 @@ def test_other_projects_and_sick_services_are_none() -> None:
 
 
 def test_an_overview_of_faulty_environments_alone_names_their_faults() -> None:
-    error = {"what": "not valid YAML", "where": "stack.yml:2", "hint": "mend it"}
+    error = {"what": "not valid YAML", "where": "stack.yml:2", "hint": "fix it"}
     answer = {"environments": {"a": {"environment": "a", "error": error}, "long": {"environment": "b", "error": error}}}
     assert overview_lines(answer) == ["a  faulty: not valid YAML", "long  faulty: not valid YAML"]
     assert overview_lines({"environments": {}}) == ["there are no environments"]

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from canaryctl.commands.trust import Answer, Trust, expected_of, judge, pin, pinned_text, require_vouched
+from canaryctl.commands.trust import Answer, Trust, assess, expected_of, pin, pinned_text, require_vouched
 from canaryctl.config.environment import Host
 from canaryctl.config.pins import pin_variables, with_pins
 from canaryctl.errors import ConfigError, HostError
@@ -28,7 +28,7 @@ def known(key: HostKey, where: str = "mine:3", marker: str = "") -> KnownKey:
 
 
 def judged(*, expected: tuple[str, ...] = (), pinned: Any = (), others: Any = (), **more: Any) -> Trust:
-    return judge("web-1", NAME, [ED, RSA], expected, pinned, others, **more)
+    return assess("web-1", NAME, [ED, RSA], expected, pinned, others, **more)
 
 
 def standings(trust: Trust) -> list[str]:

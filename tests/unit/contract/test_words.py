@@ -1,4 +1,4 @@
-"""What came of imports and runs inside an image, told so that its owner knows what to mend."""
+"""What came of imports and runs inside an image, told so that its owner knows what to fix."""
 
 from __future__ import annotations
 

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from rolemodules import ROLES, load
 
-from canaryctl.deploy.backups import Backup, choose, image_of, in_order, judge
+from canaryctl.deploy.backups import Backup, choose, image_of, in_order, schema_from
 
 RELEASE = ROLES / "stack_release"
 load(RELEASE / "module_utils" / "compose_cli.py", "ansible.module_utils.compose_cli")
@@ -108,40 +108,40 @@ def line(release: str, revision: str, compatible: bool = False) -> dict[str, Any
 
 def test_a_release_whose_revision_the_database_still_has_needs_no_restore() -> None:
     records = [line("a", "1"), line("b", "1")]
-    assert not judge(records, "a", "image-a", None).moved
+    assert not schema_from(records, "a", "image-a", None).moved
 
 
 def test_a_schema_that_moved_is_told_with_whether_the_code_before_runs_on_it() -> None:
-    one = judge([line("a", "1"), line("b", "2", True)], "a", "image-a", None)
+    one = schema_from([line("a", "1"), line("b", "2", True)], "a", "image-a", None)
     assert (one.now, one.then, one.moved, one.backward_compatible) == ("2", "1", True, True)
-    two = judge([line("a", "1"), line("b", "2", True), line("c", "3")], "a", "image-a", None)
+    two = schema_from([line("a", "1"), line("b", "2", True), line("c", "3")], "a", "image-a", None)
     assert two.moved and not two.backward_compatible
 
 
 def test_a_release_without_a_migration_of_its_own_ran_on_its_images_revision() -> None:
-    assert not judge([line("a", "1")], "a2", "image-a", "1").moved
+    assert not schema_from([line("a", "1")], "a2", "image-a", "1").moved
 
 
 def test_releases_of_one_image_keep_their_own_revisions() -> None:
     records = [line("a", "1"), {**line("b", "2"), "image": "image-a"}]
-    one = judge(records, "a", "image-a", None)
+    one = schema_from(records, "a", "image-a", None)
     assert (one.then, one.now, one.moved) == ("1", "2", True)
-    assert judge(records, "never migrated", "image-a", None).then is None
+    assert schema_from(records, "never migrated", "image-a", None).then is None
 
 
 def test_what_is_not_known_counts_as_moved() -> None:
-    assert judge([line("b", "2")], "a", "image-a", None).moved
-    assert judge([], "a", None, None) == judge([], "a", "image-a", None)
+    assert schema_from([line("b", "2")], "a", "image-a", None).moved
+    assert schema_from([], "a", None, None) == schema_from([], "a", "image-a", None)
 
 
 def test_what_the_database_says_itself_wins_over_the_records() -> None:
-    assert judge([line("a", "1"), line("b", "2")], "a", "image-a", "1").moved is False
+    assert schema_from([line("a", "1"), line("b", "2")], "a", "image-a", "1").moved is False
 
 
 def test_the_marker_that_a_restore_brought_back_is_the_newest_record() -> None:
     lines = [{**line("a", "1"), "time": "2026-01-01T00:00:00Z"}, {**line("b", "2"), "time": "2026-01-02T00:00:00Z"}]
     back = {**line("a", "1"), "time": 1767484800.0}  # 4 January
-    assert judge(in_order(lines, back), "a", "image-a", None).moved is False
+    assert schema_from(in_order(lines, back), "a", "image-a", None).moved is False
     assert in_order(lines, {**back, "time": 1.0})[0]["time"] == 1.0
 
 

@@ -65,7 +65,7 @@ class FakeWork:
     def observe(self, *, again: bool = False) -> None:
         pass
 
-    def demand_all_hosts(self) -> None:
+    def require_all_hosts(self) -> None:
         pass
 
     def plan(self) -> Plan:
@@ -124,7 +124,12 @@ def deployed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., t
         for room, name in (
             *((promotion, "promote"), (collection, "know_secrets"), (locking, "take"), (contracts, "record_layers")),
             *((waves, "foretold"), (verification, "check_probes"), (contracts, "check_here"), (hooks, "before_deploy")),
-            *((contracts, "check_on_hosts"), (mounts, "demand"), (collection, "read_migration"), (images, "push")),
+            *(
+                (contracts, "check_on_hosts"),
+                (mounts, "require_mounts"),
+                (collection, "read_migration"),
+                (images, "push"),
+            ),
             *((images, "prune"), (hooks, "after_deploy"), (hooks, "after_error"), (stages, "migrate")),
             (collection, "serving"),
         ):
@@ -161,7 +166,7 @@ def deployed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., t
     return deploy
 
 
-AFTER_RENDER = ("migrate", "demand", "start", "remember deploy None", "read_migration", "probe", "collect")
+AFTER_RENDER = ("migrate", "require_mounts", "start", "remember deploy None", "read_migration", "probe", "collect")
 
 
 @pytest.mark.parametrize("fault", [RuntimeError("boom"), KeyError("h"), OverflowError("int too large")], ids=repr)

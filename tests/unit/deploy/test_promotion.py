@@ -22,7 +22,7 @@ from canaryctl.evidence.page import render_html
 from canaryctl.evidence.report import render_markdown
 from canaryctl.facts.host import HostFacts, ImageFacts, parse
 from canaryctl.hosts.history import history_line
-from canaryctl.plan.promotion import Choice, Rules, Wanted, choose, demand_chain, lines_of
+from canaryctl.plan.promotion import Choice, Rules, Wanted, choose, lines_of, require_chain
 from canaryctl.plan.release import ImageFact, make_release
 from canaryctl.plan.verdicts import Signed, Trust, Verdict, Witness, proofs, read_histories
 
@@ -425,10 +425,10 @@ def test_hosts_without_services_need_not_say_where_releases_come_from(monkeypatc
 )
 def test_a_chain_must_end(chain: dict[str, str], round_trip: str) -> None:
     if not round_trip:
-        demand_chain("prod", lambda name: chain.get(name, ""))
+        require_chain("prod", lambda name: chain.get(name, ""))
         return
     with pytest.raises(ConfigError) as refused:
-        demand_chain("prod", lambda name: chain.get(name, ""))
+        require_chain("prod", lambda name: chain.get(name, ""))
     assert round_trip in refused.value.what
 
 

@@ -25,11 +25,11 @@ from canaryctl.agent.write.staging import Staging
 from canaryctl.errors import ApplyError, HostError
 from canaryctl.facts.host import DockerFacts, HostFacts
 from canaryctl.images.layers import Layers, compress
-from canaryctl.images.packing import Packed, Packing
+from canaryctl.images.packing import LayerStream, Packed
 from canaryctl.images.pull import _Talk as PullTalk
 from canaryctl.images.push import _form
 from canaryctl.images.source import chain_ids, read_tar_split, unpacked
-from canaryctl.images.transfer import Limiter, Sending, Talk, lack
+from canaryctl.images.transfer import Limiter, Sending, Transfer, lack
 
 CONTENT = bytes(range(256)) * 50_000  # 12.8 MB: several gzip members
 
@@ -118,7 +118,7 @@ def test_a_layer_that_points_out_of_itself_is_an_error_of_the_push_and_nothing_i
     (tmp_path / "diff").mkdir()
     (tmp_path / "diff" / "out").symlink_to(tmp_path)
     record = a_record(tmp_path, {"type": 1, "name": "out/secret", "size": 6})
-    layers, packing = Layers([]), Packing()
+    layers, packing = Layers([]), LayerStream()
     layers._store = FromRecord(record, tmp_path / "diff")  # type: ignore[assignment]
     layers._chains[A_LAYER] = A_LAYER
     layers._pack(A_LAYER, "zst", packing)
@@ -167,7 +167,7 @@ def packed(tmp_path: Path, content: bytes = CONTENT) -> Packed:
 
 
 def test_a_reader_between_a_files_two_names_waits_for_the_second(tmp_path: Path) -> None:
-    packing, part, whole = Packing(), tmp_path / "layer.zst.part", tmp_path / "layer.zst"
+    packing, part, whole = LayerStream(), tmp_path / "layer.zst.part", tmp_path / "layer.zst"
     part.write_bytes(b"packed")
     packing.grow(part, 6, 100)
     part.replace(whole)  # as a writer does before it says `finish`
@@ -181,7 +181,7 @@ def test_a_reader_between_a_files_two_names_waits_for_the_second(tmp_path: Path)
 
 
 def test_only_a_true_beginning_is_resumed(tmp_path: Path) -> None:
-    packing = Packing()
+    packing = LayerStream()
     packing.finish(packed(tmp_path))
     half = len(CONTENT) // 2
     assert packing.begins_with(half, hashlib.sha256(CONTENT[:half]).hexdigest())
@@ -192,7 +192,7 @@ def test_only_a_true_beginning_is_resumed(tmp_path: Path) -> None:
 
 
 def test_senders_follow_a_layer_that_is_still_being_packed(tmp_path: Path) -> None:
-    packing, part = Packing(plain=2 * len(CONTENT)), tmp_path / "part"
+    packing, part = LayerStream(plain=2 * len(CONTENT)), tmp_path / "part"
     got: list[bytes] = []
     reader = threading.Thread(target=lambda: got.extend(packing.pieces(5)))
     reader.start()
@@ -208,7 +208,7 @@ def test_senders_follow_a_layer_that_is_still_being_packed(tmp_path: Path) -> No
 
 
 def test_a_sender_that_comes_while_the_file_gets_its_name_waits(tmp_path: Path) -> None:
-    packing, part = Packing(), tmp_path / "part"
+    packing, part = LayerStream(), tmp_path / "part"
     part.write_bytes(CONTENT)
     packing.grow(part, len(CONTENT), len(CONTENT))
     part.replace(tmp_path / "layer")  # and only then is it said to be whole
@@ -223,7 +223,7 @@ def test_a_sender_that_comes_while_the_file_gets_its_name_waits(tmp_path: Path) 
 
 
 def test_senders_hear_that_packing_failed(tmp_path: Path) -> None:
-    packing = Packing()
+    packing = LayerStream()
     packing.grow(tmp_path / "part", 1, 1)
     (tmp_path / "part").write_bytes(b"x")
     packing.fail(ApplyError("unreadable"))
@@ -247,7 +247,7 @@ GB = 10**9
     ],
 )
 def test_room_is_counted_by_file_system(disks: dict[str, tuple[int, int]], staged: int, words: str) -> None:
-    packing = Packing()
+    packing = LayerStream()
     packing.finish(Packed(Path(), 10 * GB, "", 20 * GB))
     assert lack(disks, "/docker", [packing], staged).endswith(words)
     assert bool(lack(disks, "/docker", [packing], staged)) == bool(words)
@@ -378,7 +378,7 @@ def test_what_the_host_said_counts_even_when_it_hangs_up_at_once(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-    talk = Talk("alpha", Layers([]), order(["sha256:a"], ask=True), Limiter(), lambda _: None)
+    talk = Transfer("alpha", Layers([]), order(["sha256:a"], ask=True), Limiter(), lambda _: None)
     talk.hear(b'Welcome\n{"missing": ["sha256:a"], "sta')
     talk.hear(b'ged": {"sha256:a": [0, ""]}, "disks": {"/": [1, 1]}}\n')
     talk.silence()
@@ -392,10 +392,10 @@ def test_a_conversation_sends_what_is_missing_from_where_it_stopped(
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     layer = f"sha256:{'a' * 64}"
     layers, told = Layers([]), list[Sending]()
-    whole = Packing()
+    whole = LayerStream()
     whole.finish(packed(tmp_path))
     layers._work[layer, "zst"] = whole
-    talk = Talk("alpha", layers, order([f"sha256:{'0' * 64}", layer], ask=False), Limiter(), told.append)
+    talk = Transfer("alpha", layers, order([f"sha256:{'0' * 64}", layer], ask=False), Limiter(), told.append)
     half = len(CONTENT) // 2
     opening = {
         "missing": [layer],
@@ -452,10 +452,10 @@ def test_a_host_that_answers_otherwise_than_our_program_is_named_and_gets_nothin
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, answers: list[dict[str, Any]]
 ) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-    layers, whole = Layers([]), Packing()
+    layers, whole = Layers([]), LayerStream()
     whole.finish(packed(tmp_path))
     layers._work[A_LAYER, "zst"] = whole
-    talk = Talk("alpha", layers, order([A_LAYER], ask=False), Limiter(), lambda _: None)
+    talk = Transfer("alpha", layers, order([A_LAYER], ask=False), Limiter(), lambda _: None)
     with pytest.raises(HostError) as caught:
         for answer in answers:
             talk.hear(json.dumps(answer).encode() + b"\n")
@@ -467,7 +467,7 @@ def test_a_host_that_answers_otherwise_than_our_program_is_named_and_gets_nothin
     "said", [b"{x\n", b"{" * 5_000_000, b'{"a":' + b"[" * 100_000 + b"\n", b"x" * 5_000_000 + b"\n"]
 )
 def test_what_is_no_answer_or_has_no_end_is_not_kept(said: bytes) -> None:
-    talk = Talk("alpha", Layers([]), order([A_LAYER], ask=False), Limiter(), lambda _: None)
+    talk = Transfer("alpha", Layers([]), order([A_LAYER], ask=False), Limiter(), lambda _: None)
     with pytest.raises(HostError, match="cannot be believed"):
         for piece in chunks(said, 1 << 18):
             talk.hear(piece)
@@ -512,10 +512,10 @@ def test_a_pull_that_failed_need_not_know_of_every_image() -> None:
 
 def test_no_byte_is_sent_where_there_is_no_room(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-    layers, whole = Layers([]), Packing()
+    layers, whole = Layers([]), LayerStream()
     whole.finish(packed(tmp_path))
     layers._work["sha256:a", "zst"] = whole
-    talk = Talk("alpha", layers, order(["sha256:a"], ask=False), Limiter(), lambda _: None)
+    talk = Transfer("alpha", layers, order(["sha256:a"], ask=False), Limiter(), lambda _: None)
     talk.hear(b'{"missing": ["sha256:a"], "staged": {"sha256:a": [0, ""]}, "disks": {"/docker": [1000, 1]}}\n')
     with pytest.raises(ApplyError, match="not enough room"):
         list(talk.speak(b""))

@@ -15,7 +15,7 @@ from canaryctl.config.stack import Image, Stack
 from canaryctl.facts.host import HostFacts, parse
 from canaryctl.plan.cuda import driver_is_enough, minimum_driver
 from canaryctl.plan.gpus import (
-    Want,
+    GpuRequest,
     busy_problems,
     gpu_lacks,
     gpu_problems,
@@ -42,11 +42,11 @@ def host(fixture: str = "two-gpus.xml", docker: Any = NVIDIA, gpu: Any = None, *
     return parse("gpu-1", {"docker": docker, "gpus": gpus, "gpu": READY if gpu is None else gpu, **more})
 
 
-def want(**floors: Any) -> tuple[Want, ...]:
-    return (Want("jobs", "worker", Image.model_validate({"tag": "w:1", "gpu": "required", **floors})),)
+def want(**floors: Any) -> tuple[GpuRequest, ...]:
+    return (GpuRequest("jobs", "worker", Image.model_validate({"tag": "w:1", "gpu": "required", **floors})),)
 
 
-def said(facts: HostFacts, wants: tuple[Want, ...], policy: Policy | None = None) -> str:
+def said(facts: HostFacts, wants: tuple[GpuRequest, ...], policy: Policy | None = None) -> str:
     return " | ".join(f"{problem}. {problem.hint}" for problem in gpu_problems(facts, policy or Policy(), wants))
 
 
@@ -199,7 +199,7 @@ def test_a_driver_that_provisioning_may_install_is_work_and_no_problem(state: st
 
 
 def test_an_optional_gpu_forbids_nothing() -> None:
-    optional = (Want("jobs", "worker", Image.model_validate({"tag": "w:1", "gpu": "optional"})),)
+    optional = (GpuRequest("jobs", "worker", Image.model_validate({"tag": "w:1", "gpu": "optional"})),)
     bare = host("", docker={"running": True}, gpu={"state": "none"})
     assert gpu_problems(bare, Policy(), optional) == [] and gpu_lacks(bare, Policy(), optional) == []
 

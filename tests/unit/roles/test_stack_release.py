@@ -174,7 +174,7 @@ def test_mending_keeps_what_somebody_wrote_and_the_directories(tmp_path: Path) -
         tmp_path, {"a/1": "x", "b": "new", "c": "new"}, {"a/1": "x", "a/extra": "?", "b": "old", "b.drifted-T": "older"}
     )
     kept = (target / "a").stat().st_ino, (target / "a" / "1").stat().st_ino
-    assert install.mend(source, differing(source, target), target, "T") == ["b.drifted-T-2"]
+    assert install.fix(source, differing(source, target), target, "T") == ["b.drifted-T-2"]
     read = {path: (target / path).read_text() for path in install.digests(target)}
     assert read == {
         "a/1": "x", "a/extra": "?", "b": "new", "b.drifted-T": "older", "b.drifted-T-2": "old", "c": "new"
@@ -186,7 +186,7 @@ def test_mending_follows_no_link_and_opens_no_pipe(tmp_path: Path) -> None:
     source, target, elsewhere = trees(tmp_path, {"a/1": "x", "b": "y", "d": "z"}, {"d/inside": "i"}, {"1": "theirs"})
     (target / "a").symlink_to(elsewhere)
     os.mkfifo(target / "b")
-    install.mend(source, differing(source, target), target, "T")
+    install.fix(source, differing(source, target), target, "T")
     assert (elsewhere / "1").read_text() == "theirs"
     assert (target / "a.drifted-T").readlink() == elsewhere
     assert [(target / name).read_text() for name in ("a/1", "b", "d", "d.drifted-T/inside")] == ["x", "y", "z", "i"]
