@@ -12,7 +12,7 @@ from canaryctl.config.scrub import Scrubber
 from canaryctl.config.yamlfile import shown
 from canaryctl.errors import ConfigError, HostError
 from canaryctl.hosts import Connection, Connections, observe
-from canaryctl.hosts.sudo import PREFIX, with_password
+from canaryctl.hosts.sudo import PREFIX, as_root, with_password
 from canaryctl.plan.deployment import Request, Scene
 
 LONGEST = 64 * 1024  # bytes of a line
@@ -83,7 +83,7 @@ def logs(
         )
 
         def one(host: str) -> None:
-            docker = "sudo -n docker" if seen.facts[host].sudo else "docker"
+            docker = as_root("docker", seen.facts[host].sudo)
             command = (
                 f"{docker} compose -p {shlex.quote(scene.compose_project)} logs --no-color --timestamps --tail {tail}"
                 f"{f' --since {since:.3f}s' if since is not None else ''}{' --follow' if follow else ''}"
@@ -138,7 +138,7 @@ def _follow_with_password(connection: Connection, command: str, feed: Callable[[
             yield b"\n"
 
     watched = shlex.quote(while_input_lasts(command.removeprefix(PREFIX)))
-    asking, chunks = with_password(f"{PREFIX}sh -c {watched}", alive(), connection.sudo_password)
+    asking, chunks = with_password(as_root(f"sh -c {watched}"), alive(), connection.sudo_password)
     try:
         connection.execute(asking, chunks, feed, timeout=None)
     finally:

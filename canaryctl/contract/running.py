@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 
 from canaryctl.errors import Interrupted
 from canaryctl.hosts import CommandTimeout, Connection, LocalConnection
+from canaryctl.hosts.sudo import as_root
 
 LABEL = "canaryctl.contract"
 _KEPT = 64_000  # bytes of output kept, its end
@@ -22,9 +23,7 @@ _GRACE = 20.0  # seconds for Docker to remove what ran too long, and to say so
 # A shell that tells a dead canaryctl of what was killed dies of it, before its traps: it tells nobody.
 _TRAPS = "exec 2>/dev/null; trap 'exit 143' HUP INT TERM; trap '{docker} rm -f {name} >/dev/null 2>&1' EXIT; "
 # `wait` lets the traps run at once; a foreground command would hold them up.
-_BOUNDED = (
-    "b=; command -v timeout >/dev/null 2>&1 && b='timeout -s KILL {seconds:g}'; {sudo}$b {run} </dev/null 2>&1 & "
-)
+_BOUNDED = "b=; command -v timeout >/dev/null 2>&1 && b='timeout -s KILL {seconds:g}'; {run} </dev/null 2>&1 & "
 _ANSWER = "wait $!; exit $?"
 # Docker's own words where the program to start is not in the image.
 _STARTING = re.compile("OCI runtime|exec:|failed to create")
@@ -48,7 +47,7 @@ class Place:
 
     def docker(self, *words: str) -> str:
         """A docker command line for a POSIX shell."""
-        return ("sudo -n " if self.sudo else "") + shlex.join(["docker", *words])
+        return as_root(shlex.join(["docker", *words]), self.sudo)
 
 
 def here() -> Place:
@@ -125,10 +124,8 @@ def run_image(
         argv = ["--cap-add", "SETUID", "--cap-add", "SETGID", image, *words]
     else:
         argv = ["--entrypoint", words[0], image, *words[1:]]
-    run = shlex.join(["docker", "run", *options, *argv])
-    sudo = "sudo -n " if place.sudo else ""
-    script = _TRAPS.format(docker=f"{sudo}docker", name=name)
-    script += _BOUNDED.format(seconds=timeout, sudo=sudo, run=run) + _ANSWER
+    run = as_root("$b " + shlex.join(["docker", "run", *options, *argv]), place.sudo)
+    script = _TRAPS.format(docker=place.docker(), name=name) + _BOUNDED.format(seconds=timeout, run=run) + _ANSWER
     tail = b""
 
     def keep(data: bytes) -> None:

@@ -15,6 +15,7 @@ from canaryctl.errors import HostError
 from canaryctl.facts.answers import read_answer
 from canaryctl.facts.names import migration_record, plain_name
 from canaryctl.facts.typed import Unbelievable, one, printable
+from canaryctl.hosts.sudo import as_root
 from canaryctl.plan.plan import migration_host
 
 BEFORE_RESTORE = "-before-restore.dump"
@@ -201,8 +202,8 @@ def _root(work: Work, host: str) -> str:
 
 
 def _lines(work: Work, host: str, script: str) -> list[dict[str, Any]]:
-    prefix = "sudo -n " if work.facts[host].sudo else ""
-    done = work.connections.get(host).run(f"{prefix}sh -c {shlex.quote(script)}", timeout=60)
+    command = as_root(f"sh -c {shlex.quote(script)}", work.facts[host].sudo)
+    done = work.connections.get(host).run(command, timeout=60)
     if done.code:
         raise HostError(f"its backups could not be read: {done.complaint.strip()[-300:]}", host, "see the message")
     found = []

@@ -19,7 +19,7 @@ from canaryctl.evidence.files import safe_name
 from canaryctl.facts import describe_containers
 from canaryctl.hosts import Connection, Connections, history
 from canaryctl.hosts import collect as collect_from
-from canaryctl.hosts.sudo import PREFIX
+from canaryctl.hosts.sudo import as_root
 from canaryctl.plan.plan import migration_host
 
 
@@ -211,8 +211,8 @@ def read_migration(work: Work) -> None:
     labels = f"-f label=com.docker.compose.project={project} -f label=com.docker.compose.service={migrations.service}"
     container = f"$(docker ps -q {labels} -f label=com.docker.compose.oneoff=False | head -n 1)"
     script = f"docker exec {container} sh -c {shlex.quote(migrations.current)}"
-    sudo = PREFIX if work.facts[host].sudo else ""  # once, for all of it: see hosts/sudo.py
-    done = work.connections.get(host).run(f"{sudo}sh -c {shlex.quote(script)}", timeout=60)
+    command = as_root(f"sh -c {shlex.quote(script)}", work.facts[host].sudo)  # once, for all of it
+    done = work.connections.get(host).run(command, timeout=60)
     lines = [line for line in done.text.splitlines() if line.strip()]
     if done.code == 0:
         revision = lines[-1].split()[0] if lines else ""

@@ -15,6 +15,7 @@ from canaryctl.deploy.context import Work
 from canaryctl.errors import ApplyError, CanaryError, ConfigError, HostError
 from canaryctl.evidence.files import now
 from canaryctl.facts import lock_lost
+from canaryctl.hosts.sudo import as_root
 from canaryctl.plan.cuda import version_of
 from canaryctl.plan.plan import Plan, marker_of, migration_host
 
@@ -237,8 +238,7 @@ def diff_release(work: Work, host: str) -> str:
     """Unified diff from the compose file that is current on a host to the one rendered now."""
     facts, rendering = work.facts[host], work.targets[host].rendering
     file = f"{work.scene.environment.hosts[host].root}/{work.scene.stack.stack}/current/compose.yml"
-    prefix = "sudo -n " if facts.sudo else ""
-    command = f"{prefix}cat {shlex.quote(file)} 2>/dev/null || true"
+    command = as_root(f"cat {shlex.quote(file)} 2>/dev/null || true", facts.sudo)
     done = work.connections.get(host).run(command, timeout=30)
     lines = difflib.unified_diff(
         done.text.splitlines(keepends=True),

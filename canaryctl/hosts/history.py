@@ -9,6 +9,7 @@ from typing import Any, Protocol
 
 from canaryctl.errors import HostError, LockedError
 from canaryctl.evidence.files import now
+from canaryctl.hosts.sudo import as_root
 
 _LOCK_LOST = 75  # exit code of the appending command
 
@@ -75,7 +76,7 @@ def append_command(root: str, stack: str, sudo: bool, locks: Sequence[Mapping[st
         f"umask 022 && mkdir -p {directory} && "
         f"dd of={directory}/history.jsonl bs=64k iflag=fullblock oflag=append conv=notrunc status=none"
     )
-    return f"sudo -n sh -c {shlex.quote(script)}" if sudo else f"sh -c {shlex.quote(script)}"
+    return as_root(f"sh -c {shlex.quote(script)}", sudo)
 
 
 def append(

@@ -24,6 +24,11 @@ _SCRIPT = (
 )
 
 
+def as_root(command: str, sudo: bool = True) -> str:
+    """A line for a shell that begins with a program: with root's rights where `sudo` says they must be asked for."""
+    return f"{PREFIX}{command}" if sudo else command
+
+
 def password_of(host: Host, given: str | None) -> str:
     """The password for sudo on a host: the operator's, else the inventory's, else ''."""
     return given or str(host.vars.get("ansible_become_password") or host.vars.get("ansible_become_pass") or "")

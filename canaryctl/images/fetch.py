@@ -14,6 +14,7 @@ from typing import IO
 from canaryctl.config.caches import cache_home
 from canaryctl.errors import ConfigError, HostError
 from canaryctl.hosts import Connection
+from canaryctl.hosts.sudo import as_root
 from canaryctl.images.archive import read_saved, write_saved
 
 _PATIENCE = 3600.0  # seconds for a host to send an image
@@ -70,7 +71,7 @@ def _receive(connection: Connection, tag: str, spool: IO[bytes], most: int, fold
         except OSError as error:
             raise ConfigError(f"an image cannot be kept here: {error}", str(folder), "make room there") from None
 
-    command = ("sudo -n " if sudo else "") + shlex.join(["docker", "save", "--", tag])
+    command = as_root(shlex.join(["docker", "save", "--", tag]), sudo)
     done = connection.read(command, keep, timeout=_PATIENCE)
     if not done.ok:
         raise HostError(f"docker save {tag} failed there: {done.complaint}", connection.host, "see its Docker")

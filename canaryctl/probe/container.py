@@ -13,7 +13,7 @@ from canaryctl.probe.expect import start
 from canaryctl.probe.precondition import check_precondition
 from canaryctl.probe.results import Outcome, Unanswered, failed, passed
 from canaryctl.probe.scope import Scope, until_passed
-from canaryctl.probe.service import find_containers, run_script
+from canaryctl.probe.service import docker_within, find_containers, run_script
 
 # Only these fields: the rest of an inspection holds the values of the stack's secrets.
 _FIELDS = '{"name":{{json .Name}},"image":{{json .Image}},"restarts":{{json .RestartCount}},"state":{{json .State}}}'
@@ -79,7 +79,7 @@ def image_faults(container: Mapping[str, Any], identity: str, tagged: str) -> li
 def _inspect(probe: Container, scope: Scope) -> tuple[list[dict[str, Any]], str]:
     """The service's containers, and the id of the release's tag where the host's image store needs it."""
     left = max(scope.ends(probe.timeout) - time.monotonic(), 0.1)
-    limited = ("sudo -n " if scope.sudo else "") + f"timeout -k 1 {left:.3f} docker"
+    limited = docker_within(left, sudo=scope.sudo)
     script = find_containers(scope.context.project, probe.on, sudo=scope.sudo, stopped=True)
     if scope.host in scope.context.by_tag:
         tag = shlex.quote(str(scope.names.get("images", {}).get(probe.on) or "none"))

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from canaryctl.config.durations import show_duration
 from canaryctl.errors import HostError
+from canaryctl.hosts.sudo import as_root
 from canaryctl.probe.expect import MAX_READ
 from canaryctl.probe.results import Exchange, Unanswered
 from canaryctl.probe.scope import Scope
@@ -28,7 +29,12 @@ class Ran:
 
 def docker(sudo: bool) -> str:
     """The Docker command line as a shell says it."""
-    return "sudo -n docker" if sudo else "docker"
+    return as_root("docker", sudo)
+
+
+def docker_within(timeout: float, *, sudo: bool) -> str:
+    """The same, ended on the host after `timeout` seconds."""
+    return as_root(f"timeout -k 1 {max(timeout, 0.1):.3f} docker", sudo)
 
 
 def find_containers(project: str, service: str, *, sudo: bool, stopped: bool = False) -> str:
@@ -48,11 +54,11 @@ def in_container(inside: list[str], *, sudo: bool, timeout: float, feed: bool = 
     Each stream is cut at MAX_READ + 1 bytes on the host, so that a chatty command fills no memory here. With `feed` the
     command gets the script's own standard input.
     """
-    limited = ("sudo -n " if sudo else "") + f"timeout -k 1 {max(timeout, 0.1):.3f} docker"
+    run = f'{docker_within(timeout, sudo=sudo)} exec {"-i " if feed else ""}"$id" {shlex.join(inside)}'
     # The streams swap places twice: the exit code travels on 4, the output past the complaints on 5. A pipeline's
     # standard input is the script's own only by way of 6.
     return f"""bounded() {{ head -c {MAX_READ + 1}; cat >/dev/null; }}
-within() {{ {limited} exec {"-i " if feed else ""}"$id" {shlex.join(inside)} <&6; echo $? >&4; }}
+within() {{ {run} <&6; echo $? >&4; }}
 exec 3>&1 6<{"&0" if feed else "/dev/null"}
 code=$({{ {{ within 2>&1 1>&5 | bounded >&2; }} 5>&1 | bounded >&3; }} 4>&1)
 exit "${{code:-125}}"

@@ -8,7 +8,7 @@ import pytest
 
 from canaryctl.config.environment import Host
 from canaryctl.hosts.process import LocalConnection
-from canaryctl.hosts.sudo import password_of, with_password
+from canaryctl.hosts.sudo import as_root, password_of, with_password
 
 # -n fails unless `free` or root already; with -S the first line of input must be the password, the rest is the
 # command's.
@@ -72,3 +72,8 @@ def test_the_operators_password_wins_over_the_inventorys() -> None:
     host = Host("h", (), {"ansible_become_password": "theirs"})
     assert password_of(host, "mine") == "mine" and password_of(host, None) == "theirs"
     assert password_of(Host("h", (), {}), None) == ""
+
+
+@pytest.mark.parametrize(("sudo", "line"), [(True, "sudo -n docker ps | head"), (False, "docker ps | head")])
+def test_a_line_asks_for_root_only_where_it_must(sudo: bool, line: str) -> None:
+    assert as_root("docker ps | head", sudo) == line
