@@ -18,10 +18,10 @@ from canaryctl.config.shared import require_one_policy
 from canaryctl.config.stack import Stack, load_stack
 from canaryctl.config.stackfiles import StackFiles, read_stack_files
 from canaryctl.config.vault import FILE_MARK, Vault, vaulted_parts
+from canaryctl.config.versions import version_of
 from canaryctl.config.yamlfile import shown
 from canaryctl.errors import ConfigError
 from canaryctl.facts import HostFacts
-from canaryctl.plan.cuda import version_of
 from canaryctl.plan.deployment import Request, granted_secrets
 from canaryctl.plan.gpus import devices_for, wants_of
 from canaryctl.plan.mounts import mounts_of

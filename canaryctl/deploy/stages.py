@@ -10,13 +10,13 @@ from pathlib import Path
 from typing import Any
 
 from canaryctl.ansible import AnsibleOptions, StageResult, StageRun, run_stage
+from canaryctl.config.versions import version_of
 from canaryctl.deploy import backuphost, collection, locking
 from canaryctl.deploy.context import Work
 from canaryctl.errors import ApplyError, CanaryError, ConfigError, HostError
 from canaryctl.evidence.files import now
 from canaryctl.facts import lock_lost
 from canaryctl.hosts.sudo import as_root
-from canaryctl.plan.cuda import version_of
 from canaryctl.plan.plan import Plan, marker_of, migration_host
 
 # Stages that may leave a host serving something else than before, or with files of a release that it never served.

@@ -8,7 +8,7 @@ runs needs the driver of its own minor release.
 
 from __future__ import annotations
 
-import re
+from canaryctl.config.versions import version_of
 
 # Major release -> least driver, on Linux.
 _BY_MAJOR = {11: "450.80.02", 12: "525.60.13", 13: "580"}
@@ -25,15 +25,10 @@ _BY_MINOR = {
 
 def minimum_driver(cuda: str) -> str:
     """The least driver version for a CUDA version such as `12.4`; '' where the table does not say."""
-    major, minor = (*version_of(cuda), 0, 0)[:2]
-    return _BY_MAJOR.get(major) or _BY_MINOR.get((major, minor), "")
+    version = version_of(cuda)
+    return _BY_MAJOR.get(version.major) or _BY_MINOR.get((version.major, version.minor), "")
 
 
 def driver_is_enough(driver: str, cuda: str) -> bool:
     """Whether a driver runs programs made with a CUDA version; True where the table does not know that version."""
     return version_of(driver) >= version_of(minimum_driver(cuda) or "0")
-
-
-def version_of(text: str) -> tuple[int, ...]:
-    """The numbers of a version, to compare with: `525.60.13` -> (525, 60, 13)."""
-    return tuple(int(part) for part in re.findall(r"\d+", text))

@@ -10,10 +10,11 @@ from canaryctl.config.durations import show_duration
 from canaryctl.config.policy import Policy
 from canaryctl.config.sizes import show_size
 from canaryctl.config.stack import Image, Stack
+from canaryctl.config.versions import version_of
 from canaryctl.errors import ApplyError
 from canaryctl.facts.gpu import GpuFacts, MigInstance
 from canaryctl.facts.host import HostFacts
-from canaryctl.plan.cuda import driver_is_enough, minimum_driver, version_of
+from canaryctl.plan.cuda import driver_is_enough, minimum_driver
 
 CAPABILITIES = ("gpu", "compute", "utility")
 _CDI = "nvidia.com/gpu="

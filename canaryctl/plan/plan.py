@@ -8,6 +8,7 @@ from typing import Any
 
 from canaryctl.config.policy import Policy
 from canaryctl.config.stack import Mount, Stack
+from canaryctl.config.versions import version_of
 from canaryctl.errors import ApplyError, CanaryError, HostError
 from canaryctl.facts.audit import MountFacts
 from canaryctl.facts.host import ContainerFacts, HostFacts
@@ -33,7 +34,7 @@ from canaryctl.plan.rotation import rotation_reason, secrets_reason
 STAGES = ("provision", "push", "render", "migrate", "start")
 # docker compose learnt `up --wait` and `pull_policy: never` well before; this is the oldest release we rely on, and the
 # one that the role docker_engine installs where there is an older one (docker_engine_compose_minimum).
-OLDEST_COMPOSE = (2, 20)
+OLDEST_COMPOSE = version_of("2.20")
 HEADROOM = 1.2
 OTHER_IMAGE = "runs another image"
 GPU_WORK = "install the NVIDIA container toolkit"
@@ -186,14 +187,9 @@ def readiness(facts: HostFacts) -> list[str]:
         lacks.append(f"Docker does not answer{f' ({facts.docker.error})' if facts.docker.error else ''}")
     if facts.docker is not None and facts.compose is None:
         lacks.append("docker compose v2 is not installed")
-    elif facts.compose is not None and _version(facts.compose) < OLDEST_COMPOSE:
-        lacks.append(f"docker compose {facts.compose} is older than {'.'.join(map(str, OLDEST_COMPOSE))}")
+    elif facts.compose is not None and version_of(facts.compose) < OLDEST_COMPOSE:
+        lacks.append(f"docker compose {facts.compose} is older than {OLDEST_COMPOSE}")
     return lacks
-
-
-def _version(text: str) -> tuple[int, ...]:
-    numbers = text.lstrip("v").split("-")[0].split("+")[0].split(".")
-    return tuple(int(part) for part in numbers if part.isdecimal())[:2]
 
 
 def _provision(

@@ -6,12 +6,12 @@ from collections.abc import Iterator
 
 from canaryctl.audit.model import Found, HostConfig, Setup, Severity
 from canaryctl.audit.registry import Rule
-from canaryctl.audit.versions import version_tuple
+from canaryctl.config.versions import version_of
 from canaryctl.facts.host import HostFacts
 from canaryctl.plan.plan import OLDEST_COMPOSE
 from canaryctl.plan.ports import on_all_addresses, taken_ports
 
-OLDEST_DOCKER = (20, 10)
+OLDEST_DOCKER = version_of("20.10")
 # Options whose name on the command line is not the key's.
 _FLAG_OF_KEY = {
     "hosts": ("H", "host"),
@@ -63,7 +63,7 @@ COMPOSE_OLD = Rule(
     Severity.ERROR,
     title="docker compose is older than what canaryctl relies on",
     why="It lacks `up --wait` or `pull_policy: never`, so a start could neither be waited for nor kept from pulling.",
-    fix=f"Upgrade it to {'.'.join(map(str, OLDEST_COMPOSE))} or later: canaryctl provision ENV.",
+    fix=f"Upgrade it to {OLDEST_COMPOSE} or later: canaryctl provision ENV.",
 )
 DAEMON_INVALID = Rule(
     "daemon-json-invalid",
@@ -113,7 +113,7 @@ def docker_down(facts: HostFacts, mine: HostConfig) -> Iterator[Found]:
 @DOCKER_OLD.host
 def docker_old(facts: HostFacts, mine: HostConfig) -> Iterator[Found]:
     """The server's version."""
-    if facts.docker and facts.docker.version and version_tuple(facts.docker.version) < OLDEST_DOCKER:
+    if facts.docker and facts.docker.version and version_of(facts.docker.version) < OLDEST_DOCKER:
         yield Found(f"Docker is {facts.docker.version}", subject="docker")
 
 
@@ -127,7 +127,7 @@ def compose_missing(facts: HostFacts, mine: HostConfig) -> Iterator[Found]:
 @COMPOSE_OLD.host
 def compose_old(facts: HostFacts, mine: HostConfig) -> Iterator[Found]:
     """The plugin's version."""
-    if facts.compose is not None and version_tuple(facts.compose) < OLDEST_COMPOSE:
+    if facts.compose is not None and version_of(facts.compose) < OLDEST_COMPOSE:
         yield Found(f"docker compose is {facts.compose}", subject="compose")
 
 

@@ -6,15 +6,15 @@ from collections.abc import Iterator
 
 from canaryctl.audit.model import Found, HostConfig, Severity
 from canaryctl.audit.registry import Rule
-from canaryctl.audit.versions import version_tuple
 from canaryctl.config.sizes import show_size
+from canaryctl.config.versions import version_of
 from canaryctl.facts.host import HostFacts
 from canaryctl.plan.mounts import mount_faults
 
 # What the Ansible that canaryctl brings needs on hosts.
-OLDEST_PYTHON = (3, 8)
+OLDEST_PYTHON = version_of("3.8")
 # Releases that are tested or maintained by their distribution; RHEL's family is used as it is, not provisioned.
-SUPPORTED_OS = {"debian": (12,), "ubuntu": (22, 4), "rhel": (8,), "rocky": (8,), "almalinux": (8,), "centos": (9,)}
+SUPPORTED_OS = {"debian": "12", "ubuntu": "22.04", "rhel": "8", "rocky": "8", "almalinux": "8", "centos": "9"}
 DISK_SHARE, DISK_BYTES, DISK_FULL = 0.05, 2 * 10**9, 500 * 10**6
 INODE_SHARE = 0.05
 SKEW, SKEW_ERROR = 2.0, 60.0  # seconds
@@ -94,9 +94,8 @@ MOUNT_ROOM = Rule(
 @PYTHON_OLD.host
 def python_old(facts: HostFacts, mine: HostConfig) -> Iterator[Found]:
     """The interpreter that Ansible would use as well."""
-    if facts.python and version_tuple(facts.python) < OLDEST_PYTHON:
-        needed = ".".join(map(str, OLDEST_PYTHON))
-        yield Found(f"Python is {facts.python}, Ansible needs {needed} or later", subject="python")
+    if facts.python and version_of(facts.python) < OLDEST_PYTHON:
+        yield Found(f"Python is {facts.python}, Ansible needs {OLDEST_PYTHON} or later", subject="python")
 
 
 @OS_UNSUPPORTED.host
@@ -105,7 +104,9 @@ def os_unsupported(facts: HostFacts, mine: HostConfig) -> Iterator[Found]:
     oldest = SUPPORTED_OS.get(facts.os.id)
     name = facts.os.pretty or facts.os.id
     # Debian's unreleased versions have no number; they are newer than any that is too old.
-    if facts.os.id and (oldest is None or (facts.os.version_id and version_tuple(facts.os.version_id) < oldest)):
+    if facts.os.id and (
+        oldest is None or (facts.os.version_id and version_of(facts.os.version_id) < version_of(oldest))
+    ):
         yield Found(f"{name} is not supported", subject="os")
 
 
