@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import os
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from canaryctl.agent.write.atomic import write_atomic
 from canaryctl.config.environment import load_environment
 from canaryctl.config.signing import KEY_VARIABLE, allowed_of, key_of
 from canaryctl.config.yamlfile import shown
@@ -88,12 +88,9 @@ def add(signers: Signers) -> None:
     """Write the list with what is added at its end (0644); what is there stays as it is."""
     before = _text(signers.path)
     before += "\n" if before and not before.endswith("\n") else ""
-    partial = signers.path.with_name(f".{signers.path.name}.{os.getpid()}")
+    text = before + "".join(f"{signer.line}\n" for signer in signers.added)
     try:
-        text = before + "".join(f"{signer.line}\n" for signer in signers.added)
-        partial.write_text(text, encoding="utf-8", errors="surrogateescape")
-        partial.chmod(0o644)
-        partial.replace(signers.path)
+        write_atomic(signers.path, text.encode(errors="surrogateescape"), 0o644)
     except OSError as error:
         raise ConfigError(f"the list cannot be written: {error.strerror}", shown(signers.path), "") from None
 

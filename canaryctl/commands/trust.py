@@ -6,7 +6,6 @@ Pins are lines of `inventories/ENV/known_hosts`. A key that differs from a known
 from __future__ import annotations
 
 import base64
-import os
 import re
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -14,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from canaryctl.agent.write.atomic import write_atomic
 from canaryctl.config.environment import Host, load_environment, match_hosts
 from canaryctl.config.pins import pins_of
 from canaryctl.config.yamlfile import shown
@@ -198,10 +198,7 @@ def pin(answer: Answer) -> None:
         text = pinned_text(text, trust)
     if text == before:
         return
-    partial = answer.pins.with_name(f".{answer.pins.name}.{os.getpid()}")
-    partial.write_text(text, encoding="utf-8")
-    partial.chmod(0o644)
-    partial.replace(answer.pins)
+    write_atomic(answer.pins, text.encode(), 0o644)
 
 
 def pinned_text(text: str, trust: Trust) -> str:

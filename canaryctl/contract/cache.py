@@ -5,14 +5,13 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
-import os
-import tempfile
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from canaryctl import __version__
+from canaryctl.agent.write.atomic import write_atomic
 from canaryctl.config.caches import cache_home
 from canaryctl.config.contract import Contract
 from canaryctl.contract.results import Row
@@ -75,14 +74,7 @@ class Cache:
     def _write(self, key: str, value: Any) -> None:
         with contextlib.suppress(OSError):  # what cannot be remembered is checked again
             self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-            handle, name = tempfile.mkstemp(dir=self.folder, prefix=".new-")
-            try:
-                with os.fdopen(handle, "w", encoding="utf-8") as file:
-                    json.dump(value, file)
-                Path(name).replace(self.folder / f"{key}.json")
-            except OSError:
-                Path(name).unlink(missing_ok=True)
-                raise
+            write_atomic(self.folder / f"{key}.json", json.dumps(value).encode())
 
 
 def _layers_key(identity: str, secrets: Sequence[str]) -> str:

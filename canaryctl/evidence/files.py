@@ -6,15 +6,14 @@ import dataclasses
 import hashlib
 import json
 import math
-import os
 import re
-import tempfile
 from collections.abc import Mapping
 from datetime import UTC, date, datetime, timedelta
 from enum import Enum
 from pathlib import Path
 from typing import Any
 
+from canaryctl.agent.write.atomic import write_atomic
 from canaryctl.evidence.private import file_mode, make_below
 
 MANIFEST = "MANIFEST.sha256"
@@ -69,18 +68,10 @@ def to_json(value: Any) -> bytes:
     return encode(json_text(plain(value), indent=2) + "\n")
 
 
-def write_atomic(path: Path, content: bytes) -> None:
-    """Write a file of a run that readers see whole or not at all; its readers are those of its directory."""
+def write(path: Path, content: bytes) -> None:
+    """Write a file of a run, whole or not at all; its readers are those of its directory."""
     make_below(path.parent)
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(content)
-            os.fchmod(file.fileno(), file_mode(path.parent))
-        Path(temporary).replace(path)
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
-        raise
+    write_atomic(path, content, file_mode(path.parent))
 
 
 def safe_name(name: str) -> str:
@@ -104,4 +95,4 @@ def sha256(path: Path) -> str:
 def write_manifest(directory: Path) -> None:
     """List every file of a run but the manifest itself, in the form `sha256sum -c` reads."""
     lines = [f"{sha256(path)}  {name}\n" for name, path in files_below(directory).items() if name != MANIFEST]
-    write_atomic(directory / MANIFEST, "".join(lines).encode())
+    write(directory / MANIFEST, "".join(lines).encode())

@@ -288,7 +288,7 @@ class Run:
             else:
                 data = files.to_json(self.scrub(files.plain(content)))
             try:
-                files.write_atomic(path, data)
+                files.write(path, data)
             except OSError as failure:
                 raise unwritable(failure, path) from failure
         return path
@@ -311,11 +311,11 @@ class Run:
                 self.document["notes"].append(note)
 
     def _write_document(self) -> None:
-        files.write_atomic(self.path / "run.json", files.to_json(self.published()))
+        files.write(self.path / "run.json", files.to_json(self.published()))
 
     def _write_reports(self) -> None:
         document = self.published()
-        files.write_atomic(self.path / "plan.json", files.to_json(document["plan"]))
+        files.write(self.path / "plan.json", files.to_json(document["plan"]))
         for name, render in {
             "report.md": render_markdown,
             "junit.xml": render_junit,
@@ -327,7 +327,7 @@ class Run:
                 self.document["notes"].append(f"{name} could not be made: {type(fault).__name__}: {fault}")
                 self._write_document()
                 continue
-            files.write_atomic(self.path / name, files.encode(content))
+            files.write(self.path / name, files.encode(content))
 
     def _scrub_foreign_files(self) -> None:
         """Other rooms scrub what they put here; this makes sure of it before the manifest vouches for it."""
@@ -336,7 +336,7 @@ class Run:
                 content = path.read_bytes()
                 scrubbed = self.scrub(content)
                 if scrubbed != content and not path.is_symlink():
-                    files.write_atomic(path, scrubbed)
+                    files.write(path, scrubbed)
 
 
 @contextlib.contextmanager

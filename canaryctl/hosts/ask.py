@@ -25,7 +25,7 @@ PROGRAMS = {
     "prune": ("docker", "held", "regular", "state", "prune"),
     "gpu": ("docker", "system", "gpuxml", "gpu", "gpuwatch"),
     "mounts": ("docker", "system", "mounts"),
-    "lock": ("held", "lock"),
+    "lock": ("held", "atomic", "lock"),
     "secrets": ("held", "regular", "state", "secrets"),
     "history": ("held", "regular", "state", "history"),
 }

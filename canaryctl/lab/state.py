@@ -23,6 +23,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+from canaryctl.agent.write.atomic import write_atomic
 from canaryctl.errors import ConfigError
 
 _NAME = re.compile(r"[a-z0-9]([a-z0-9-]{0,30}[a-z0-9])?")
@@ -121,11 +122,7 @@ def save(lab: Lab) -> None:
 def write(file: Path, text: str, mode: int = 0o600) -> None:
     """Replace a file's content; a reader sees the old or the new, never a part."""
     file.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-    fresh = file.with_name(f".{file.name}.{os.getpid()}")
-    descriptor = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, mode)
-    with os.fdopen(descriptor, "w") as out:
-        out.write(text)
-    fresh.replace(file)
+    write_atomic(file, text.encode(), mode)
 
 
 def forget(name: str, *, purge: bool) -> None:

@@ -18,6 +18,7 @@ import time
 from typing import Any, Iterator
 
 from canaryctl.agent.read.held import HOLDER_FILE, digest_of, has_expired, mark_of, owner_of, public, read_holder
+from canaryctl.agent.write.atomic import write_atomic
 
 TRIES = 5  # when the directory that locks lie in is removed under us
 
@@ -72,10 +73,8 @@ def put(path: str, holder: dict[str, Any]) -> None:
 
 
 def write(directory: str, holder: dict[str, Any]) -> None:
-    file = os.path.join(directory, HOLDER_FILE)
-    with open(file + ".new", "w", encoding="utf-8") as stream:
-        stream.write(json.dumps(holder, sort_keys=True) + "\n")
-    os.replace(file + ".new", file)
+    content = json.dumps(holder, sort_keys=True) + "\n"
+    write_atomic(os.path.join(directory, HOLDER_FILE), content.encode(), 0o644)
 
 
 def remove(path: str) -> None:
