@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping
 from enum import StrEnum
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from canaryctl.audit.severity import Severity
 from canaryctl.cli.findings import print_findings
 from canaryctl.cli.options import choose, takes
 from canaryctl.cli.output import Printer, print_error, print_json, print_result
+from canaryctl.commands.words import Severity
 
 if TYPE_CHECKING:
-    from canaryctl.plan.deployment import Request
+    from canaryctl.commands.request import Request
 
 
 class AuditOutput(StrEnum):
@@ -61,20 +60,18 @@ def audit(
     raise typer.Exit(int(document["exit_code"]))
 
 
-def _print(document: Mapping[str, Any], output: AuditOutput) -> None:
+def _print(document: dict[str, Any], output: AuditOutput) -> None:
     if output in (AuditOutput.JSON, AuditOutput.NDJSON):
         print_result(document, output.value)
         return
     if output is AuditOutput.SARIF:
-        from canaryctl import __version__
-        from canaryctl.audit.registry import all_rules
-        from canaryctl.audit.sarif import to_sarif
+        from canaryctl.commands.audit import findings_sarif
 
-        print_json(to_sarif(document["findings"], all_rules().values(), __version__))
+        print_json(findings_sarif(document))
     elif output is AuditOutput.MARKDOWN:
-        from canaryctl.evidence.report import render_findings_markdown
+        from canaryctl.commands.audit import findings_markdown
 
-        Printer(sys.stdout).line(render_findings_markdown(document))
+        Printer(sys.stdout).line(findings_markdown(document))
     else:
         print_findings(document, Printer(sys.stdout))
     if document["error"]:

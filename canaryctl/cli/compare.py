@@ -36,28 +36,20 @@ def compare(
     One run alone (the newest, if none is named) is compared with its baseline, or else with the run before it in the
     same environment.
     """
-    from canaryctl.evidence.compare import compare as compare_documents
-    from canaryctl.evidence.reading import damage_told
-    from canaryctl.evidence.store import two_runs
+    from canaryctl.commands.runs import opened_comparison, rendered_comparison
 
-    first, second = two_runs(opt.runs_dir(runs), a, b)
-    with damage_told(second.path), damage_told(first.path):
-        comparison = compare_documents(first.document, second.document)
+    with opened_comparison(runs, a, b) as comparison:
         if output is CompareOutput.JSON:
             print_json(comparison)
         elif output is CompareOutput.TEXT:
             print_comparison(comparison, Printer(sys.stdout))
         else:
-            from canaryctl.evidence.page import render_comparison_html
-            from canaryctl.evidence.report import render_comparison_markdown
-
-            render = render_comparison_html if output is CompareOutput.HTML else render_comparison_markdown
-            sys.stdout.buffer.write(render(comparison).encode("utf-8", "backslashreplace"))
+            sys.stdout.buffer.write(rendered_comparison(comparison, output.value))
 
 
 def print_comparison(comparison: dict[str, Any], to: Printer) -> None:
     """Tables under each other, their columns in line."""
-    from canaryctl.evidence.sidebyside import tables
+    from canaryctl.commands.runs import tables
 
     found = tables(comparison)
     lines = [line for table in found for line in table.lines]

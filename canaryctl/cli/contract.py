@@ -11,8 +11,7 @@ from canaryctl.cli import options as opt
 from canaryctl.cli.output import Output, Printer, field, print_json
 
 if TYPE_CHECKING:
-    from canaryctl.commands.contract import Examined
-    from canaryctl.contract import Row
+    from canaryctl.commands.contract import CheckedImage, Row
 
 
 def contract(
@@ -31,21 +30,19 @@ def contract(
     import sys
 
     from canaryctl.commands import contract
-    from canaryctl.config.project import load_project
 
-    project = load_project(stack=stack)
-    examined = contract.examine(project, images or (), variant, opt.chosen_images(image), remembered=not no_cache)
+    checked = contract.check_images(stack, images or (), variant, opt.chosen_images(image), remembered=not no_cache)
     if output is Output.TEXT:
-        _print(examined, Printer(sys.stdout))
+        _print(checked, Printer(sys.stdout))
     else:
-        print_json(_document(examined))
-    verdicts = {row.verdict for one in examined for row in one.rows}
+        print_json(_document(checked))
+    verdicts = {row.verdict for one in checked for row in one.rows}
     raise typer.Exit(1 if "failed" in verdicts else 4 if "inconclusive" in verdicts else 0)
 
 
-def _document(examined: Sequence[Examined]) -> dict[str, Any]:
+def _document(checked: Sequence[CheckedImage]) -> dict[str, Any]:
     return {
-        "contracts": [row.as_dict() for one in examined for row in one.rows],
+        "contracts": [row.as_dict() for one in checked for row in one.rows],
         "images": {
             one.image.name: {
                 "id": one.image.id,
@@ -53,16 +50,15 @@ def _document(examined: Sequence[Examined]) -> dict[str, Any]:
                 "size": one.image.size,
                 "layers": one.layers,
             }
-            for one in examined
+            for one in checked
         },
     }
 
 
-def _print(examined: Sequence[Examined], to: Printer) -> None:
-    from canaryctl.config.sizes import show_size
-    from canaryctl.contract import biggest
+def _print(checked: Sequence[CheckedImage], to: Printer) -> None:
+    from canaryctl.commands.contract import biggest, show_size
 
-    for one in examined:
+    for one in checked:
         image = one.image
         to.line(f"{to.paint(image.name, 'bold')}  {image.reference}  {show_size(image.size)}  {image.id[:19]}")
         width = min(max((len(field(row.check)) for row in one.rows), default=0), 50)
@@ -72,10 +68,10 @@ def _print(examined: Sequence[Examined], to: Printer) -> None:
         for layer in biggest(one.layers):
             to.line(f"    {show_size(layer['size']):>8}  {field(layer['created_by'])[:100]}")
         to.line()
-    counts = [row.verdict for one in examined for row in one.rows]
+    counts = [row.verdict for one in checked for row in one.rows]
     words = ("passed", "failed", "inconclusive", "skipped")
-    told = ", ".join(f"{counts.count(word)} {word}" for word in words if word in counts)
-    to.line(f"{len(counts)} checks of {len(examined)} images: {told or 'none'}")
+    counted = ", ".join(f"{counts.count(word)} {word}" for word in words if word in counts)
+    to.line(f"{len(counts)} checks of {len(checked)} images: {counted or 'none'}")
 
 
 def _print_row(row: Row, width: int, to: Printer) -> None:

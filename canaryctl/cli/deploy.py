@@ -14,7 +14,7 @@ from canaryctl.cli.output import Output, Printer, print_beside, print_plan, prin
 from canaryctl.cli.promotion import print_promotion
 
 if TYPE_CHECKING:
-    from canaryctl.plan.deployment import Request
+    from canaryctl.commands.request import Request
     from canaryctl.plan.plan import Change, Plan
 
 
@@ -207,7 +207,7 @@ def _with_baseline(request: Request, variant: str, output: Output) -> None:
 
 
 def _rate(text: str) -> float:
-    from canaryctl.config.sizes import parse_size
+    from canaryctl.commands.request import parse_size
     from canaryctl.errors import ConfigError
 
     try:

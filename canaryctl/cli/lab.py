@@ -79,14 +79,11 @@ def down(
 
 def _secrets() -> dict[str, list[str]]:
     """What the project here asks for: the stack's secrets, for every environment. Outside a project, nothing."""
-    from canaryctl.config.project import load_project
-    from canaryctl.config.stack import load_stack
+    from canaryctl.commands.lab import project_secrets
     from canaryctl.errors import CanaryError
 
     try:
-        project = load_project()
-        names = list(load_stack(project.stack).secrets)
+        return project_secrets()
     except CanaryError as error:
         typer.echo(f"no secrets generated: {error}", err=True)
         return {}
-    return dict.fromkeys(project.environments(), names)

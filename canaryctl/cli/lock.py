@@ -11,7 +11,7 @@ from canaryctl.cli.options import duration, takes
 from canaryctl.cli.output import Output, Printer, field, print_error, print_json
 
 if TYPE_CHECKING:
-    from canaryctl.plan.deployment import Request
+    from canaryctl.commands.request import Request
 
 app = typer.Typer(no_args_is_help=True, help="See, hold and release the lock that lets one run at a time change hosts.")
 

@@ -9,7 +9,22 @@ from typing import Annotated, NoReturn
 import typer
 
 from canaryctl import __version__
-from canaryctl.cli import audit, contract, deploy, doctor, history, lab, lock, look, runs, secrets, trust
+from canaryctl.cli import (
+    audit,
+    build,
+    contract,
+    deploy,
+    doctor,
+    exec,
+    history,
+    lab,
+    lock,
+    logs,
+    runs,
+    secrets,
+    status,
+    trust,
+)
 from canaryctl.cli.interrupt import be_interruptible
 
 app = typer.Typer(
@@ -24,7 +39,7 @@ app = typer.Typer(
 for command in (
     deploy.deploy,
     deploy.plan,
-    look.build,
+    build.build,
     contract.contract,
     audit.audit,
     deploy.provision,
@@ -34,15 +49,15 @@ for command in (
     deploy.start,
     deploy.probe,
     deploy.collect,
-    look.status,
-    look.logs,
+    status.status,
+    logs.logs,
     deploy.rollback,
     history.history,
     deploy.down,
     doctor.doctor,
 ):
     app.command()(command)
-app.command("exec")(look.execute)
+app.command("exec")(exec.execute)
 app.add_typer(runs.app, name="runs")
 app.add_typer(lab.app, name="lab")
 app.add_typer(lock.app, name="lock")
@@ -63,18 +78,16 @@ def run() -> NoReturn:
     """Entry point: an expected failure becomes three lines and its exit code, never a traceback."""
     from canaryctl.cli.options import chosen_output
     from canaryctl.cli.output import Output, Printer, clean, print_error, print_event, print_json
-    from canaryctl.config.scrub import without_secrets
+    from canaryctl.commands.failure import failed_document, without_secrets
     from canaryctl.errors import CanaryError
-    from canaryctl.evidence.document import new_document
 
     def leave(error: CanaryError | dict[str, str], code: int) -> NoReturn:
-        fields = without_secrets(error.as_dict() if isinstance(error, CanaryError) else error)
-        document = new_document(verdict="error", exit_code=code, error=fields)
+        document = failed_document(error.as_dict() if isinstance(error, CanaryError) else error, code)
         if chosen_output() is Output.JSON:
             print_json(document)
         elif chosen_output() is Output.NDJSON:
             print_event({"type": "result", "document": document}, sys.stdout)
-        print_error(fields)
+        print_error(document["error"])
         sys.exit(code)
 
     loud = any(argument.startswith("-vv") for argument in sys.argv)

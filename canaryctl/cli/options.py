@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 import inspect
-import os
 from collections.abc import Callable
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, get_type_hints
 
 import typer
 
 from canaryctl.cli.output import Output
 
 if TYPE_CHECKING:
-    from canaryctl.plan.deployment import Request
+    from canaryctl.commands.request import Request
 
 
 class _Chosen:
@@ -54,14 +53,6 @@ OutputMode = Annotated[Output, typer.Option("--output", "-o", callback=choose, h
 RunsDir = Annotated[
     Path | None, typer.Option("--runs", metavar="DIR", help="Where runs are kept; default: the project's.")
 ]
-
-
-def runs_dir(given: Path | None) -> Path:
-    """--runs, else CANARYCTL_RUNS, else the project's; the first two need no project."""
-    from canaryctl.config.project import load_project
-
-    chosen = given or os.environ.get("CANARYCTL_RUNS")
-    return Path(chosen) if chosen else load_project().runs
 
 
 _AnyEnvironment = Annotated[
@@ -148,16 +139,17 @@ def takes(
     """
 
     def decorate(body: Callable[..., None]) -> Callable[..., None]:
+        hints = get_type_hints(body, localns={"Request": object}, include_extras=True)
         own = [
-            parameter.replace(annotation=eval(parameter.annotation, body.__globals__))  # noqa: S307  our own source
+            parameter.replace(annotation=hints[parameter.name])
             for parameter in inspect.signature(body).parameters.values()
             if parameter.kind is parameter.KEYWORD_ONLY
         ]
 
         def command(**given: Any) -> None:
-            mine = {parameter.name: given.pop(parameter.name) for parameter in own}
+            options = {parameter.name: given.pop(parameter.name) for parameter in own}
             output = given.pop("output")
-            body(_request(**given), output, **mine)
+            body(_request(**given), output, **options)
 
         printing: dict[str, Any] = {"output": output} if output else {}
         printing |= {"environment": (_AnyEnvironment, "")} if all_environments else {}
@@ -181,63 +173,35 @@ def takes(
 
 
 def _request(
-    environment: str,
     *,
-    stack: str | None = None,
-    inventories: str | None = None,
+    stack: str | None,
+    inventories: str | None,
     runs: str | None = None,
     probes: str | None = None,
-    only: list[str] | None = None,
-    skip: list[str] | None = None,
-    secret_env: list[str] | None = None,
-    variant: str | None = None,
     image: list[str] | None = None,
-    limit: str | None = None,
-    check: bool = False,
-    diff: bool = False,
-    yes: bool = False,
     no_contract: bool = False,
     force: bool = False,
     reason: str | None = None,
-    allow_docker_restart: bool = False,
-    restore_database: bool = False,
-    leave_data: bool = False,
-    wait: bool = False,
-    break_lock: bool = False,
-    verbose: int = 0,
-    vault_password_file: Path | None = None,
-    ask_become_pass: bool = False,
+    verbose: int,
+    ask_become_pass: bool,
+    **given: Any,
 ) -> Request:
-    """The request that a command's options make.
+    """The request that a command's options make. `given` are those that a request has by the same name.
 
     Raises:
-        ConfigError: no project, or a malformed --image.
+        ConfigError: no project, a malformed --image, or --force without --reason.
     """
-    from canaryctl.config.project import load_project
-    from canaryctl.plan.deployment import Request
+    from canaryctl.commands.request import Request, load_project
 
+    given |= {name: tuple(given.get(name) or ()) for name in ("only", "skip", "secret_env")}
     return Request(
         project=load_project(stack=stack, inventories=inventories, runs=runs, probes=probes),
-        environment=environment,
-        variant=variant,
         images=chosen_images(image),
-        limit=limit,
-        only=tuple(only or ()),
-        skip=tuple(skip or ()),
-        secret_env=tuple(secret_env or ()),
-        check=check,
-        diff=diff,
-        yes=yes,
         contracts=not no_contract,
         force_reason=forced_for(force, reason),
-        allow_docker_restart=allow_docker_restart,
-        restore_database=restore_database,
-        leave_data=leave_data,
-        wait=wait,
-        break_lock=break_lock,
         verbosity=verbose,
-        vault_password_file=vault_password_file,
         become_password=typer.prompt("sudo password", hide_input=True, err=True) if ask_become_pass else None,
+        **given,
     )
 
 
@@ -249,12 +213,12 @@ def forced_for(force: bool, reason: str | None) -> str | None:
     """
     from canaryctl.errors import ConfigError
 
-    said = " ".join((reason or "").split())
-    if force and not said:
+    words = " ".join((reason or "").split())
+    if force and not words:
         raise ConfigError("--force needs a reason, which every report shows", "--force", "add --reason TEXT")
     if reason is not None and not force:
         raise ConfigError("--reason says why --force is right", "--reason", "add --force, or leave --reason out")
-    return said or None
+    return words or None
 
 
 def duration(text: str, option: str) -> float:
@@ -263,7 +227,7 @@ def duration(text: str, option: str) -> float:
     Raises:
         ConfigError: it is none, or nothing.
     """
-    from canaryctl.config.durations import parse_duration
+    from canaryctl.commands.request import parse_duration
     from canaryctl.errors import ConfigError
 
     try:

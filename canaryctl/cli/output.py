@@ -12,9 +12,8 @@ from collections.abc import Mapping, Sequence
 from enum import StrEnum
 from typing import IO, Any
 
+from canaryctl.commands.words import UNSEEN, flaky_words, json_text
 from canaryctl.errors import CanaryError
-from canaryctl.evidence.files import UNSEEN, json_text
-from canaryctl.evidence.words import flaky_words
 
 _CONTROL = re.compile(f"[\x00-\x09\x0b-\x1f{UNSEEN}]")
 _SYMBOLS = {"good": ("✓", "+"), "bad": ("✗", "x"), "warn": ("!", "!"), "off": ("-", "-"), "arrow": ("→", "->")}

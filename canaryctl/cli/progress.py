@@ -12,7 +12,7 @@ from typing import IO, TYPE_CHECKING, Any
 
 from canaryctl.cli.output import Output, Printer, clean, print_event
 from canaryctl.cli.promotion import promotion_text
-from canaryctl.evidence.words import flaky_words
+from canaryctl.commands.words import flaky_words
 
 if TYPE_CHECKING:
     from rich.console import RenderableType

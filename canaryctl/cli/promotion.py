@@ -7,13 +7,12 @@ from collections.abc import Mapping
 from typing import Any
 
 from canaryctl.cli.output import Printer, field
+from canaryctl.commands.words import promotion_lines
 
 
 def promotion_text(promotion: Mapping[str, Any]) -> str:
     """A promotion in a few lines."""
-    from canaryctl.plan.promotion import lines_of
-
-    return "\n".join(field(line) for line in lines_of(promotion))
+    return "\n".join(field(line) for line in promotion_lines(promotion))
 
 
 def print_promotion(answer: Mapping[str, Any]) -> None:

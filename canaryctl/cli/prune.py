@@ -23,26 +23,21 @@ def prune(
     With both --keep and --older-than, a run must be past both to go.
     """
     from canaryctl.cli.output import print_error
+    from canaryctl.commands import runs as evidence
     from canaryctl.errors import ConfigError
-    from canaryctl.evidence.prune import NotRemoved, plan_prune, remove
 
     if keep is None and older_than is None:
         raise ConfigError("nothing says which runs may go", "", "for example --keep 20, or --older-than 30d, or both")
-    directory = opt.runs_dir(runs)
-    found = plan_prune(directory, keep=keep, older_than=_age(older_than), environment=environment)
+    directory = evidence.runs_directory(runs)
+    found = evidence.plan_prune(directory, keep=keep, older_than=_age(older_than), environment=environment)
     to = Printer(sys.stdout)
     for refused in found.refused:
         to.line(f"left alone: {refused}")
     for run in found.going:
         to.line(f"{run.document['id']}  {run.document['environment']}  {run.document['verdict']}")
-    failures = []
     if found.going:
         _demand_agreement(f"remove these {len(found.going)} runs from {directory}?", yes)
-    for run in found.going:
-        try:
-            remove(run)
-        except NotRemoved as error:
-            failures.append(error)
+    failures = evidence.prune(found)
     to.line(
         f"{len(found.going) - len(failures)} of {len(found.going)} runs removed" if found.going else "nothing to go"
     )
@@ -54,7 +49,7 @@ def prune(
 
 def _age(text: str | None) -> float | None:
     """Seconds of --older-than."""
-    from canaryctl.config.durations import parse_duration
+    from canaryctl.commands.request import parse_duration
     from canaryctl.errors import ConfigError
 
     try:

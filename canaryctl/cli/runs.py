@@ -5,19 +5,16 @@ from __future__ import annotations
 import os
 import sys
 from enum import StrEnum
-from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 
 from canaryctl.cli import options as opt
 from canaryctl.cli.compare import compare
 from canaryctl.cli.findings import print_findings
-from canaryctl.cli.output import Output, Printer, field, print_json, print_run
+from canaryctl.cli.output import Output, Printer, field, print_error, print_event, print_json, print_run
 from canaryctl.cli.prune import prune
-
-if TYPE_CHECKING:
-    from canaryctl.evidence.store import StoredRun
+from canaryctl.commands.words import human_size
 
 app = typer.Typer(no_args_is_help=True, help="List, show, compare, verify, export and prune what runs left behind.")
 
@@ -42,16 +39,14 @@ def list_(
     runs: opt.RunsDir = None,
 ) -> None:
     """List runs, newest first."""
-    from canaryctl.evidence.store import list_runs
+    from canaryctl.commands.runs import list_runs, runs_directory
 
-    directory = opt.runs_dir(runs)
+    directory = runs_directory(runs)
     found = list_runs(directory, environment)
     if output is Output.JSON:
         print_json({"runs": found})
         return
     if output is Output.NDJSON:
-        from canaryctl.cli.output import print_event
-
         for summary in found:
             print_event(summary, sys.stdout)
         return
@@ -74,24 +69,19 @@ def list_(
 @app.command()
 def show(run: RunArgument = None, output: opt.OutputMode = Output.TEXT, runs: opt.RunsDir = None) -> None:
     """Show a run: its rows, images, stages, error, and where its evidence is."""
-    from canaryctl.evidence.reading import damage_told
-    from canaryctl.evidence.store import load_run
+    from canaryctl.commands.runs import opened_run
 
-    stored = load_run(opt.runs_dir(runs), run)
-    document = stored.document
-    if output is not Output.TEXT:
-        from canaryctl.cli.output import print_event
-
-        print_json(document) if output is Output.JSON else print_event(document, sys.stdout)
-        return
-    with damage_told(stored.path):
-        _show(document, Printer(sys.stdout))
+    with opened_run(runs, run) as stored:
+        if output is Output.TEXT:
+            _show(stored.document, Printer(sys.stdout))
+        elif output is Output.JSON:
+            print_json(stored.document)
+        else:
+            print_event(stored.document, sys.stdout)
 
 
 def _show(document: dict[str, Any], to: Printer) -> None:
     """A run as text."""
-    from canaryctl.evidence.words import human_size
-
     of = f" of {document['stack']}" if document["stack"] else ""
     title = f"{document['command']}{of} on {document['environment']}, {document['started'] or 'unknown'}"
     to.line(to.paint(field(title), "bold"))
@@ -103,8 +93,6 @@ def _show(document: dict[str, Any], to: Printer) -> None:
     for name, image in document["release"]["images"].items():
         to.line(f"  {'image':<10} {field(name):<14} {human_size(image.get('size')):>8}  {field(image.get('id', ''))}")
     if document["error"]:
-        from canaryctl.cli.output import print_error
-
         to.line()
         print_error(document["error"], sys.stdout)
 
@@ -112,18 +100,16 @@ def _show(document: dict[str, Any], to: Printer) -> None:
 @app.command()
 def verify(run: RunArgument = None, runs: opt.RunsDir = None) -> None:
     """Check a run's files against its manifest; exit 1 if they differ."""
-    from canaryctl.evidence.store import load_run
-    from canaryctl.evidence.store import verify as verify_run
+    from canaryctl.commands.runs import differences
 
-    stored = load_run(opt.runs_dir(runs), run)
-    problems = verify_run(stored.path)
+    path, problems = differences(runs, run)
     to = Printer(sys.stdout)
     for problem in problems:
         to.line(f"{to.symbol('failed')} {field(problem)}")
     if problems:
-        to.line(f"{stored.path.name} does not verify: {len(problems)} differences in {stored.path}")
+        to.line(f"{path.name} does not verify: {len(problems)} differences in {path}")
         raise typer.Exit(1)
-    to.line(f"{to.symbol('passed')} {stored.path.name} verifies")
+    to.line(f"{to.symbol('passed')} {path.name} verifies")
 
 
 @app.command()
@@ -133,20 +119,13 @@ def export(
     runs: opt.RunsDir = None,
 ) -> None:
     """Print a run's report to standard output."""
-    from canaryctl.evidence.page import render_html
-    from canaryctl.evidence.reading import damage_told
-    from canaryctl.evidence.report import render_junit, render_markdown
-    from canaryctl.evidence.store import load_run
+    from canaryctl.commands.runs import opened_run, rendered
 
-    stored = load_run(opt.runs_dir(runs), run)
-    if format_ is Format.JSON:
-        print_json(stored.document)
-        return
-    render = {Format.MD: render_markdown, Format.HTML: render_html, Format.JUNIT: render_junit}[format_]
-    with damage_told(stored.path):
-        text = render(stored.document)
-    # Each of these says UTF-8 of itself, or is taken for it; a terminal's own encoding would make that a lie.
-    sys.stdout.buffer.write(text.encode("utf-8", "backslashreplace"))
+    with opened_run(runs, run) as stored:
+        if format_ is Format.JSON:
+            print_json(stored.document)
+        else:  # the bytes: a terminal's own encoding would make a lie of what the report says of itself
+            sys.stdout.buffer.write(rendered(stored.document, format_.value))
 
 
 @app.command("open")
@@ -158,31 +137,13 @@ def open_(
     """Open a run's report in the browser; where there is none, print its path."""
     import webbrowser
 
-    from canaryctl.evidence.store import load_run
+    from canaryctl.commands.runs import report_file
 
-    path = _report(load_run(opt.runs_dir(runs), run))
+    path = report_file(runs, run)
     sys.stdout.write(f"{path}\n")
     sys.stdout.flush()
     if not print_ and _has_display():
         webbrowser.open(path.as_uri())
-
-
-def _report(stored: StoredRun) -> Path:
-    """The run's report.html; of a run that never wrote one, a page made now beside, not in, its evidence."""
-    path = stored.path.absolute() / "report.html"
-    if path.is_file():
-        return path
-    import tempfile
-
-    from canaryctl.evidence.page import render_html
-    from canaryctl.evidence.reading import damage_told
-
-    path = Path(tempfile.mkdtemp(prefix="canaryctl-")) / f"{stored.path.name}.html"
-    path.touch(mode=0o600)
-    with damage_told(stored.path):
-        page = render_html(stored.document)
-    path.write_bytes(page.encode("utf-8", "backslashreplace"))
-    return path
 
 
 def _has_display() -> bool:

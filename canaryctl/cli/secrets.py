@@ -11,7 +11,7 @@ from canaryctl.cli import options as opt
 from canaryctl.cli.output import Output, Printer, field, print_json
 
 if TYPE_CHECKING:
-    from canaryctl.plan.deployment import Request
+    from canaryctl.commands.request import Request
 
 app = typer.Typer(no_args_is_help=True, help="Say which secrets there are, here and on hosts; never their values.")
 

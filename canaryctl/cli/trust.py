@@ -13,7 +13,7 @@ from canaryctl.cli import options as opt
 from canaryctl.cli.output import Output, Printer, field, print_json
 
 if TYPE_CHECKING:
-    from canaryctl.plan.deployment import Request
+    from canaryctl.commands.request import Request
 
 
 class _HostsFirst(TyperGroup):

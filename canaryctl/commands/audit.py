@@ -10,10 +10,12 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
+from canaryctl import __version__
 from canaryctl.audit.compare import compare_findings
 from canaryctl.audit.evaluation import find_in_setup, find_on_host, find_on_unreachable, settle
 from canaryctl.audit.model import Finding
-from canaryctl.audit.registry import Ignore, require_known, unknown_ids
+from canaryctl.audit.registry import Ignore, all_rules, require_known, unknown_ids
+from canaryctl.audit.sarif import to_sarif
 from canaryctl.audit.severity import Severity
 from canaryctl.audit.snapshot import Snapshot, as_served, begin, complete
 from canaryctl.config.environment import Environment, match_hosts
@@ -23,6 +25,7 @@ from canaryctl.config.scrub import Scrubber
 from canaryctl.config.yamlfile import shown
 from canaryctl.deploy.context import without_mac
 from canaryctl.errors import CanaryError, ConfigError, HostError, Interrupted, worst_exit
+from canaryctl.evidence.report import render_findings_markdown as findings_markdown
 from canaryctl.evidence.run import Listener, Run
 from canaryctl.evidence.store import load_run
 from canaryctl.evidence.templating import warm_up
@@ -32,6 +35,7 @@ from canaryctl.plan.deployment import Request
 from canaryctl.plan.mounts import asked
 
 Document = dict[str, Any]
+__all__ = ["AuditOptions", "audit", "findings_markdown", "findings_sarif"]
 
 
 @dataclass(frozen=True)
@@ -72,6 +76,11 @@ def audit(request: Request, options: AuditOptions, listeners: Sequence[Listener]
         run.set("audit", _summary(options, findings, before, rows))
         _finish(run, observed, findings, options)
     return run.document
+
+
+def findings_sarif(document: Document) -> Document:
+    """An audit's findings as SARIF, which code hosts show at the lines."""
+    return to_sarif(document["findings"], all_rules().values(), __version__)
 
 
 def _earlier(request: Request, wanted: str | None) -> Document | None:

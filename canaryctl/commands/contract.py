@@ -1,4 +1,4 @@
-"""Contracts of the images on this machine, checked for their own sake: no host is asked, and no run is left."""
+"""The command contract: images on this machine, checked by running them. No host is asked, and no run is left."""
 
 from __future__ import annotations
 
@@ -6,17 +6,20 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from canaryctl.config.project import Project
+from canaryctl.config.project import load_project
+from canaryctl.config.sizes import show_size
 from canaryctl.config.stack import load_stack
 from canaryctl.config.yamlfile import shown
-from canaryctl.contract import Cache, Job, Row, Subject, check_all, here, read_layers
+from canaryctl.contract import Cache, Job, Row, Subject, biggest, check_all, here, read_layers
 from canaryctl.errors import ConfigError
 from canaryctl.images.docker import local_images
 from canaryctl.plan.release import ImageFact
 
+__all__ = ["CheckedImage", "Row", "biggest", "check_images", "show_size"]
+
 
 @dataclass(frozen=True)
-class Examined:
+class CheckedImage:
     """An image, the rows of its contract, and its layers as `read_layers` gives them."""
 
     image: ImageFact
@@ -24,25 +27,26 @@ class Examined:
     layers: list[dict[str, Any]]
 
 
-def examine(
-    project: Project,
+def check_images(
+    stack_file: str | None,
     names: Sequence[str],
     variant: str | None,
     overrides: Mapping[str, str],
     *,
     remembered: bool = True,
-) -> list[Examined]:
+) -> list[CheckedImage]:
     """Check images of a stack.
 
     Args:
+        stack_file: as --stack gives it.
         names: in the stack file; empty for all, or all of the variant where one is given.
         overrides: image name to another local reference that stands in for it.
         remembered: whether what was checked before counts.
 
     Raises:
-        ConfigError: an image is unknown, or not on this machine.
+        ConfigError: no project, or an image is unknown, or not on this machine.
     """
-    stack = load_stack(project.stack)
+    stack = load_stack(load_project(stack=stack_file).stack)
     for name in names:
         if name not in stack.images:
             raise ConfigError(f"no image '{name}'", shown(stack.file), f"there are: {', '.join(stack.images)}")
@@ -55,7 +59,7 @@ def examine(
     ]
     rows = check_all(jobs, Cache(read=remembered))
     return [
-        Examined(
+        CheckedImage(
             images[name],
             [row for row in rows if row.image == name]
             + [

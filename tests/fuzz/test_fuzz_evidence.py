@@ -18,8 +18,8 @@ from hypothesis import strategies as st
 
 from canaryctl.audit.registry import all_rules
 from canaryctl.audit.sarif import to_sarif
-from canaryctl.cli.coloured import LogPrinter
 from canaryctl.cli.compare import print_comparison
+from canaryctl.cli.logs import LogPrinter
 from canaryctl.cli.output import Printer, as_json, print_error, print_plan
 from canaryctl.cli.progress import describe
 from canaryctl.cli.runs import _show

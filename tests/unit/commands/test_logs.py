@@ -8,7 +8,7 @@ import subprocess
 
 import pytest
 
-from canaryctl.cli.coloured import LogPrinter
+from canaryctl.cli.logs import LogPrinter
 from canaryctl.cli.output import Printer
 from canaryctl.commands.logs import LONGEST, Lines, LogLine, by_time, parse, while_input_lasts
 
