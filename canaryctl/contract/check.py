@@ -15,9 +15,9 @@ from canaryctl.config.durations import show_duration
 from canaryctl.config.sizes import show_size
 from canaryctl.contract.cache import Cache
 from canaryctl.contract.layers import read_history
-from canaryctl.contract.modules import judge_absent, judge_present, misfit, parse_answer, program
+from canaryctl.contract.modules import check_absent, check_present, misfit, parse_answer, program
 from canaryctl.contract.results import Row
-from canaryctl.contract.rules import judge_inspection, read_inspection
+from canaryctl.contract.rules import check_inspection, read_inspection
 from canaryctl.contract.running import Place, Ran, run_image, sweep
 from canaryctl.errors import HostError
 
@@ -135,7 +135,7 @@ def check_image(place: Place, subject: Subject, *, gpu: bool = False) -> list[Ro
     hidden: dict[str, str] = {}
     if not gpu:
         rows, hidden = _look(place, subject, imported)
-    rows += _judge_modules(place, subject, modules, absent, imported)
+    rows += _check_modules(place, subject, modules, absent, imported)
     rows += [_run_command(place, subject, command, gpu) for command in commands]
     return [replace(row, where=place.name).without(hidden) for row in rows]
 
@@ -155,14 +155,14 @@ def _look(place: Place, subject: Subject, imported: _Imported) -> tuple[list[Row
     if subject.contract.user and not uid and (inspection.get("Config") or {}).get("Entrypoint"):
         uid = _ask_uid(place, subject, entrypoint=True) or uid
     history = read_history(place, subject.reference)
-    return judge_inspection(subject.name, subject.contract, inspection, history, subject.secrets, uid)
+    return check_inspection(subject.name, subject.contract, inspection, history, subject.secrets, uid)
 
 
 def _ask_uid(place: Place, subject: Subject, *, entrypoint: bool = False) -> int | None:
     """Who processes of the image are, with or without what its entry point does first; None where it does not say."""
     ran = _run(place, subject, ["id", "-u"], _STARTS, gpu=False, entrypoint=entrypoint)
-    said = ran.output.strip() if entrypoint else "".join(ran.output.split()[-1:])  # it might count something else
-    return int(said) if ran.code == 0 and re.fullmatch("[0-9]{1,10}", said) else None
+    count = ran.output.strip() if entrypoint else "".join(ran.output.split()[-1:])  # it might count something else
+    return int(count) if ran.code == 0 and re.fullmatch("[0-9]{1,10}", count) else None
 
 
 def _import(place: Place, subject: Subject, modules: Sequence[str], gpu: bool) -> _Imported:
@@ -188,7 +188,7 @@ def _import(place: Place, subject: Subject, modules: Sequence[str], gpu: bool) -
     return _Imported(no_python=True)
 
 
-def _judge_modules(
+def _check_modules(
     place: Place, subject: Subject, present: Sequence[str], absent: Sequence[str], imported: _Imported
 ) -> list[Row]:
     contract, where = subject.contract, place.name
@@ -203,8 +203,8 @@ def _judge_modules(
         return rows + [Row(subject.name, check, "passed", found, where=where) for check in checks[len(present) :]]
     document = imported.document or {}
     bounds = {"timeout": contract.timeout, "memory": contract.memory}
-    rows = [judge_present(subject.name, name, document, **bounds, where=where) for name in present]  # type: ignore[arg-type]
-    return rows + [judge_absent(subject.name, name, document, where=where) for name in absent]
+    rows = [check_present(subject.name, name, document, **bounds, where=where) for name in present]  # type: ignore[arg-type]
+    return rows + [check_absent(subject.name, name, document, where=where) for name in absent]
 
 
 def _run_command(place: Place, subject: Subject, command: Command, gpu: bool) -> Row:

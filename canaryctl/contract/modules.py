@@ -66,7 +66,7 @@ def _are_texts(value: Any) -> bool:
     return isinstance(value, list) and all(isinstance(one, str) for one in value)
 
 
-def judge_present(image: str, name: str, document: Answer, *, timeout: float, memory: int, where: str) -> Row:
+def check_present(image: str, name: str, document: Answer, *, timeout: float, memory: int, where: str) -> Row:
     """A module that must import. `timeout` in seconds and `memory` in bytes are its bounds."""
     answer = document["modules"][name]
     fault, seconds = answer["fault"], float(answer.get("seconds") or 0)
@@ -80,7 +80,7 @@ def judge_present(image: str, name: str, document: Answer, *, timeout: float, me
     return Row(image, check, "failed", found, reason, where, seconds, late=fault == "late")
 
 
-def judge_absent(image: str, name: str, document: Answer, *, where: str) -> Row:
+def check_absent(image: str, name: str, document: Answer, *, where: str) -> Row:
     """A module that must not be there: nothing but ModuleNotFoundError for it, or a package around it, will do."""
     answer = document["modules"][name]
     check, seconds = f"module {name} absent", float(answer.get("seconds") or 0)
@@ -111,12 +111,12 @@ def _why_not(name: str, answer: Answer, document: Answer, *, timeout: float, mem
         return f"{name} is in the image, but needs {missing}, which is not: {text}"
     if answer.get("hollow"):
         return f"the package around {name} is found, but the folder {answer['hollow']} holds no source: {_MOUNT}"
-    said = f"{name} is not in the image: {text}"
+    reason = f"{name} is not in the image: {text}"
     if document.get("dangling"):
-        return f"{said}; it is installed from {', '.join(document['dangling'])}, where nothing is: {_MOUNT}"
+        return f"{reason}; it is installed from {', '.join(document['dangling'])}, where nothing is: {_MOUNT}"
     if document.get("bare"):
-        return f"{said}; the working directory {document['bare']} is empty: {_MOUNT}"
-    return said
+        return f"{reason}; the working directory {document['bare']} is empty: {_MOUNT}"
+    return reason
 
 
 def _how_it_died(name: str, answer: Answer, memory: int) -> str:

@@ -38,7 +38,7 @@ def read_inspection(text: str, where: str) -> Inspection:
     return dict(found)
 
 
-def judge_inspection(
+def check_inspection(
     name: str,
     contract: Contract,
     inspection: Inspection,
@@ -71,8 +71,8 @@ def judge_inspection(
     environment = [str(line) for line in config.get("Env") or ()]
     rows += [_unset(name, variable, environment) for variable in contract.env.absent]
     found, hidden = carried(environment, (step.created_by for step in history), secrets, contract.env.allowed)
-    said = "; ".join(f"{where} holds {kind}" for where, kind in found.items())
-    rows.append(_row(name, "environment without secrets", said, found=f"{len(environment)} variables"))
+    places = "; ".join(f"{where} holds {kind}" for where, kind in found.items())
+    rows.append(_row(name, "environment without secrets", places, found=f"{len(environment)} variables"))
     return [row.without(hidden) for row in rows], hidden
 
 
@@ -109,21 +109,21 @@ def _size(image: str, bound: int, size: int, history: Sequence[Step], secrets: S
     reason = ""
     if size > bound:
         layers = biggest(picture(history, secrets), 3)
-        told = "; ".join(f"{show_size(layer['size'])} {layer['created_by'][:60]}" for layer in layers)
+        largest = "; ".join(f"{show_size(layer['size'])} {layer['created_by'][:60]}" for layer in layers)
         reason = f"it has {show_size(size)}, {show_size(size - bound)} more than promised"
-        reason += f"; its biggest layers: {told}" if told else ""
+        reason += f"; its biggest layers: {largest}" if largest else ""
     return _row(image, f"size at most {show_size(bound)}", reason, show_size(size))
 
 
 def _ports(image: str, wanted: Sequence[str], exposed: Mapping[str, Any]) -> Row:
-    there = {port if "/" in port else f"{port}/tcp" for port in exposed}
+    opened = {port if "/" in port else f"{port}/tcp" for port in exposed}
     faults = []
-    if lacking := sorted(set(wanted) - there):
+    if lacking := sorted(set(wanted) - opened):
         faults.append(f"it does not expose {', '.join(lacking)}")
-    if more := sorted(there - set(wanted)):
+    if more := sorted(opened - set(wanted)):
         faults.append(f"it exposes {', '.join(more)} as well")
     check = f"ports {', '.join(wanted)}" if wanted else "no ports"
-    return _row(image, check, "; ".join(faults), ", ".join(sorted(there)) or "none")
+    return _row(image, check, "; ".join(faults), ", ".join(sorted(opened)) or "none")
 
 
 def _label(image: str, label: str, wanted: str | Pattern, labels: Mapping[str, str]) -> Row:
@@ -143,6 +143,6 @@ def _label(image: str, label: str, wanted: str | Pattern, labels: Mapping[str, s
 
 
 def _unset(image: str, variable: str, environment: Sequence[str]) -> Row:
-    there = any(line.partition("=")[0] == variable for line in environment)
-    reason = f"the image sets {variable}" if there else ""
-    return _row(image, f"variable {variable} absent", reason, "set" if there else "not set")
+    found = any(line.partition("=")[0] == variable for line in environment)
+    reason = f"the image sets {variable}" if found else ""
+    return _row(image, f"variable {variable} absent", reason, "set" if found else "not set")

@@ -25,6 +25,7 @@ _TRAPS = "exec 2>/dev/null; trap 'exit 143' HUP INT TERM; trap '{docker} rm -f {
 # `wait` lets the traps run at once; a foreground command would hold them up.
 _BOUNDED = "b=; command -v timeout >/dev/null 2>&1 && b='timeout -s KILL {seconds:g}'; {run} </dev/null 2>&1 & "
 _ANSWER = "wait $!; exit $?"
+_NOISE = re.compile("^WARNING: |docker run --help")
 # Docker's own words where the program to start is not in the image.
 _STARTING = re.compile("OCI runtime|exec:|failed to create")
 _NO_PROGRAM = ("executable file not found", "no such file or directory")
@@ -88,9 +89,9 @@ class Ran:
     @property
     def last_words(self) -> str:
         """The last lines it said, on one line."""
-        lines = [line.strip() for line in self.output.splitlines()]
-        said = [line for line in lines if line and not line.startswith("WARNING: ") and "docker run --help" not in line]
-        return " / ".join(said[-3:])[-600:]
+        stripped = (line.strip() for line in self.output.splitlines())
+        lines = [line for line in stripped if line and not _NOISE.search(line)]
+        return " / ".join(lines[-3:])[-600:]
 
 
 def run_image(
@@ -143,8 +144,8 @@ def run_image(
         code = 124
     _mind_stop(place)
     seconds = time.monotonic() - began
-    said = tail.decode("utf-8", "replace")
-    return Ran(code, said, round(seconds, 3), late=code in (124, 137) and seconds >= timeout)
+    output = tail.decode("utf-8", "replace")
+    return Ran(code, output, round(seconds, 3), late=code in (124, 137) and seconds >= timeout)
 
 
 def _mind_stop(place: Place) -> None:

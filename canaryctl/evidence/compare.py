@@ -151,6 +151,6 @@ def _patterns(run: Document) -> dict[tuple[str, str, str], int]:
 
 def _patterns_of(run: Document) -> Iterable[tuple[str, Row]]:
     for services in (run.get("logs") or {}).values():
-        for service, said in services.items():
-            for row in said.get("patterns") or ():
+        for service, excerpt in services.items():
+            for row in excerpt.get("patterns") or ():
                 yield service, row

@@ -49,17 +49,17 @@ def _messages(lines: list[str]) -> Iterator[tuple[str, str, str]]:
     """Level, pattern and example of each line; the lines of a traceback are one message."""
     traceback: list[str] = []
     for line in lines:
-        said = _DOCKERS_TIME.sub("", line, count=1)
-        if said.startswith("Traceback (most recent call last)"):
-            traceback = [said]
-        elif traceback and (not said.strip() or said[0] in " \t"):
-            traceback.append(said)
+        text = _DOCKERS_TIME.sub("", line, count=1)
+        if text.startswith("Traceback (most recent call last)"):
+            traceback = [text]
+        elif traceback and (not text.strip() or text[0] in " \t"):
+            traceback.append(text)
         elif traceback:
-            example = "\n".join([*traceback, said])
-            yield "traceback", _normalised(said), example if len(example) <= _EXAMPLE else "…" + example[-_EXAMPLE:]
+            example = "\n".join([*traceback, text])
+            yield "traceback", _normalised(text), example if len(example) <= _EXAMPLE else "…" + example[-_EXAMPLE:]
             traceback = []
-        elif said.strip():
-            yield _level(said), _normalised(said), _cut(said, LINE)
+        elif text.strip():
+            yield _level(text), _normalised(text), _cut(text, LINE)
 
 
 def _level(line: str) -> str:

@@ -106,7 +106,7 @@ def _probed(document: Document, began: float | None) -> list[float]:
 
 def _bar(stage: str, status: str, start: float, end: float, whole: float) -> dict[str, Any]:
     width = (end - start) / whole * 100
-    said = f"{stage} {status}".strip()
+    text = f"{stage} {status}".strip()
     return {
         "stage": stage,
         "status": status,
@@ -115,7 +115,7 @@ def _bar(stage: str, status: str, start: float, end: float, whole: float) -> dic
         "width": _round(max(width, _NARROWEST)),
         "label": stage if width >= _LABELLED else "",
         "wide": width >= 3 * _LABELLED,
-        "title": f"{said}: {human_seconds(end - start)}, from {human_seconds(start)}",
+        "title": f"{text}: {human_seconds(end - start)}, from {human_seconds(start)}",
     }
 
 

@@ -61,7 +61,7 @@ class Run:
         self._lock = threading.RLock()
         self._began = time.monotonic()
         self._finished = False
-        self._told: dict[str, float] = {}
+        self._progressed: dict[str, float] = {}
         self._at_end: list[Callable[[dict[str, Any]], Mapping[str, Any]]] = []
         self._scrub = scrub
         self._events = (path / "events.jsonl").open("a", encoding="utf-8", errors="backslashreplace", buffering=1)
@@ -139,11 +139,11 @@ class Run:
             for listener in list(self._listeners):
                 try:
                     listener(event)
-                except Exception as gone:
+                except Exception as fault:
                     # Nobody reads the output any more, or it cannot be written there; what is being done to the hosts
                     # must still end in order.
                     self._listeners.remove(listener)
-                    self.document["notes"].append(f"progress output ended early: {gone}")
+                    self.document["notes"].append(f"progress output ended early: {fault}")
 
     def set(self, key: str, value: Any) -> None:
         """Set a top-level key of run.json (`release`, `plan`, `contracts`, `migrations`, `simulated`, ...)."""
@@ -296,9 +296,9 @@ class Run:
     def _too_soon(self, host: str) -> bool:
         """Bytes arrive in small pieces; an event for each would bury the log."""
         moment = time.monotonic()
-        if moment - self._told.get(host, -_PROGRESS_EVERY) < _PROGRESS_EVERY:
+        if moment - self._progressed.get(host, -_PROGRESS_EVERY) < _PROGRESS_EVERY:
             return True
-        self._told[host] = moment
+        self._progressed[host] = moment
         return False
 
     def _append(self, event: dict[str, Any]) -> None:

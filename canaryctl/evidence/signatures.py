@@ -94,10 +94,10 @@ def signing_key(signature: str) -> PublicKey | None:
     """The public key that an armoured signature says it was made with; None where it is no signature."""
     body = "".join(line.strip() for line in signature.splitlines() if not line.startswith("-----"))
     try:
-        told = base64.b64decode(body, validate=True)
+        content = base64.b64decode(body, validate=True)
     except ValueError:
         return None
-    blob = _field(told[10:]) if told.startswith(b"SSHSIG") else b""
+    blob = _field(content[10:]) if content.startswith(b"SSHSIG") else b""
     kind = _field(blob).decode("ascii", "replace")
     return PublicKey(kind, blob) if kind else None
 
@@ -120,10 +120,10 @@ def principal_of(allowed: Path, key: PublicKey) -> str:
     return ""
 
 
-def find_own(listed: Sequence[PublicKey], mine: Sequence[PublicKey]) -> PublicKey | None:
+def find_own(listed: Sequence[PublicKey], own: Sequence[PublicKey]) -> PublicKey | None:
     """The first key of ours that is on the list."""
     blobs = {key.blob for key in listed}
-    return next((key for key in mine if key.blob in blobs), None)
+    return next((key for key in own if key.blob in blobs), None)
 
 
 def find_signer(signing: Signing) -> Path | PublicKey | None:
@@ -184,15 +184,15 @@ def standing(line: Any, environment: Environment, stack: str) -> dict[str, Any]:
         return {"unsigned": "it is signed, and nobody is listed who may sign"} if signature else {}
     if not signature:
         return {"unsigned": "it is not signed"}
-    told = check(found.content(stack), signature, allowed, signing.revoked, found.time)
-    return {"unsigned": told} if isinstance(told, str) else {"signed": told.as_dict()}
+    signer = check(found.content(stack), signature, allowed, signing.revoked, found.time)
+    return {"unsigned": signer} if isinstance(signer, str) else {"signed": signer.as_dict()}
 
 
-def standing_words(told: Mapping[str, Any]) -> str:
+def standing_words(standing: Mapping[str, Any]) -> str:
     """How a line stands, in words; '' where nothing is to be said."""
-    if signed := told.get("signed"):
+    if signed := standing.get("signed"):
         return f"signed by {signed['by']} ({signed['key']})"
-    return f"proves nothing by itself: {told['unsigned']}" if told.get("unsigned") else ""
+    return f"proves nothing by itself: {standing['unsigned']}" if standing.get("unsigned") else ""
 
 
 def _stamp(path: Path | None) -> int:

@@ -109,11 +109,11 @@ def verify(path: Path) -> list[str]:
         return [f"{MANIFEST} is missing: the run did not finish"]
     except (ValueError, OSError) as fault:
         return [f"{MANIFEST} cannot be read: {fault}"]
-    there = files_below(path)
-    there.pop(MANIFEST, None)
-    problems = [f"{name}: missing" for name in listed if name not in there]
-    problems += [f"{name}: not in the manifest" for name in there if name not in listed]
-    for name, file in there.items():
+    files = files_below(path)
+    files.pop(MANIFEST, None)
+    problems = [f"{name}: missing" for name in listed if name not in files]
+    problems += [f"{name}: not in the manifest" for name in files if name not in listed]
+    for name, file in files.items():
         try:
             if name in listed and sha256(file) != listed[name]:
                 problems.append(f"{name}: changed")

@@ -68,8 +68,8 @@ def _compiled() -> jinja2.BytecodeCache | None:
     except OSError:
         return None
     # Code is run from here: not where somebody else can write.
-    mine = home.stat().st_uid == os.getuid() and not home.stat().st_mode & 0o022
-    return jinja2.FileSystemBytecodeCache(str(home)) if mine and os.access(home, os.W_OK) else None
+    private = home.stat().st_uid == os.getuid() and not home.stat().st_mode & 0o022
+    return jinja2.FileSystemBytecodeCache(str(home)) if private and os.access(home, os.W_OK) else None
 
 
 def source(name: str) -> str:

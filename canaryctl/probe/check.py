@@ -127,8 +127,8 @@ def _check_text(
         try:
             rendered(text, {**context.names_on(host), **own_names(probe, context, host), **probe.vars})
         except Unusable as error:
-            said = context.scrub(f"probe '{probe.name}' on {host}: {error}")
-            raise ConfigError(said, where, "fix the template") from None
+            what = context.scrub(f"probe '{probe.name}' on {host}: {error}")
+            raise ConfigError(what, where, "fix the template") from None
 
 
 def _check_secrets(probe: Probe, context: ProbeContext, location: Location, text: str) -> None:
@@ -151,8 +151,8 @@ def _check_secrets(probe: Probe, context: ProbeContext, location: Location, text
     for name in named:
         if name not in context.secrets:
             nearest = difflib.get_close_matches(name, context.secrets, n=1, cutoff=0.5)
-            there = ", ".join(sorted(context.secrets)) or "none"
-            hint = f"did you mean '{nearest[0]}'?" if nearest else f"secrets of the stack: {there}"
+            known = ", ".join(sorted(context.secrets)) or "none"
+            hint = f"did you mean '{nearest[0]}'?" if nearest else f"secrets of the stack: {known}"
             raise ConfigError(f"probe '{probe.name}' uses the secret '{name}', which is not defined", where, hint)
 
 

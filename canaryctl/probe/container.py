@@ -51,8 +51,8 @@ def container_faults(container: Mapping[str, Any], restarts: int) -> list[str]:
         faults.append(f"runs, but a process of it was{killed.removeprefix(',')}")
     health = state.get("Health") or {}
     if state["Status"] == "running" and health.get("Status", "healthy") != "healthy":
-        said = ((health.get("Log") or [{}])[-1] or {}).get("Output", "")
-        faults.append(f"is {health['Status']}: its health check says {start(said, 240)}")
+        output = ((health.get("Log") or [{}])[-1] or {}).get("Output", "")
+        faults.append(f"is {health['Status']}: its health check says {start(output, 240)}")
     if container["restarts"] > restarts:
         allowed = f"at most {restarts} allowed" if restarts else "none allowed"
         times = "once" if container["restarts"] == 1 else f"{container['restarts']} times"

@@ -101,10 +101,10 @@ def http_faults(expect: HttpExpect, answer: Answer) -> list[str]:
     if expect.body is not None and (fault := _text_fault("body", expect.body, answer.text, answer.truncated)):
         faults.append(fault)
     for name, wanted in expect.headers.items():
-        there = next((value for key, value in answer.headers.items() if key.lower() == name.lower()), None)
-        if there is None:
+        given = next((value for key, value in answer.headers.items() if key.lower() == name.lower()), None)
+        if given is None:
             faults.append(f"header {name} is missing")
-        elif fault := _text_fault(f"header {name}", wanted, there):
+        elif fault := _text_fault(f"header {name}", wanted, given):
             faults.append(fault)
     return faults
 
@@ -112,8 +112,8 @@ def http_faults(expect: HttpExpect, answer: Answer) -> list[str]:
 def exec_faults(expect: ExecExpect, answer: Answer, complaint: str) -> list[str]:
     """What a command did not do as expected; `complaint` is its standard error."""
     if answer.status != expect.exit:
-        said = complaint.strip() or answer.text.strip()
-        tail = f": {start(said[-400:], 200)}" if said else ", and it printed nothing"
+        output = complaint.strip() or answer.text.strip()
+        tail = f": {start(output[-400:], 200)}" if output else ", and it printed nothing"
         return [f"exit code {answer.status}, expected {expect.exit}{tail}"]
     faults = json_faults(expect.jmespath, answer)
     if expect.stdout is not None and (fault := _text_fault("output", expect.stdout, answer.text, answer.truncated)):
@@ -142,8 +142,8 @@ def _status_fault(expect: HttpExpect, answer: Answer) -> str:
         return ""
     wanted = " or ".join(map(str, expect.status)) or "2xx"
     to = f", redirects to {answer.headers['location']}" if "location" in answer.headers else ""
-    said = f": {start(answer.text)}" if answer.body else ""
-    return f"status {answer.status}, expected {wanted}{to}{said}"
+    body = f": {start(answer.text)}" if answer.body else ""
+    return f"status {answer.status}, expected {wanted}{to}{body}"
 
 
 def json_faults(expressions: tuple[str, ...], answer: Answer) -> list[str]:

@@ -106,10 +106,10 @@ def _try_inside(probe: Gpu, scope: Scope, *, quick: bool) -> dict[str, Any]:
     ran = _run(probe, scope, _SMI, "nvidia-smi", b"")
     if _is_absent(ran):
         return {"python": None, "smi": {"missing": True}}
-    said = (ran.stdout.decode("utf-8", "replace") + ran.complaint).strip()
+    output = (ran.stdout.decode("utf-8", "replace") + ran.complaint).strip()
     if ran.code:
-        return {"python": None, "smi": {"error": start(said, 240)}}
-    rows = [line.rpartition(",") for line in said.splitlines()]
+        return {"python": None, "smi": {"error": start(output, 240)}}
+    rows = [line.rpartition(",") for line in output.splitlines()]
     return {"python": None, "smi": {"gpus": [{"name": n.strip(), "uuid": u.strip()} for n, comma, u in rows if comma]}}
 
 
@@ -136,10 +136,10 @@ def _document(ran: Ran, scope: Scope) -> dict[str, Any]:
             raise Unanswered(
                 f"the gpu check in the container answered what it cannot: it {error}: {start(text)}"
             ) from None
-        said = start((ran.complaint or ran.stdout.decode("utf-8", "replace"))[-400:], 240)
+        output = start((ran.complaint or ran.stdout.decode("utf-8", "replace"))[-400:], 240)
         late = f" within {show_duration(scope.elapsed())}" if ran.code in (124, 137) else ""
         raise Unanswered(
-            f"the gpu check in the container gave no answer{late} (exit code {ran.code}): {said}"
+            f"the gpu check in the container gave no answer{late} (exit code {ran.code}): {output}"
         ) from None
 
 

@@ -162,7 +162,7 @@ def _watch(probe: Lifecycle, scope: Scope) -> tuple[Outcome | None, bool]:
     """Poll until `until` holds. Returns the failure if any, and whether the operation ended by itself."""
     asked = scope.render(probe.status)
     ends = time.monotonic() + asked.timeout
-    trouble = 0
+    problems = 0
     last = "no answer yet"
     while True:
         try:
@@ -180,13 +180,13 @@ def _watch(probe: Lifecycle, scope: Scope) -> tuple[Outcome | None, bool]:
                     return failed(f"the operation ended badly: {start(answer.text, 240)}"), True
                 if is_true(answer.find(asked.until)):
                     return None, False
-                trouble, last = 0, f"the last answer is {start(answer.text, 240)}"
+                problems, last = 0, f"the last answer is {start(answer.text, 240)}"
             except Shapeless as error:
                 problem = str(error)
         if problem:
-            trouble, last = trouble + 1, problem
-            if trouble > TOLERATED:
-                return failed(f"status: {problem} ({trouble} times in a row)"), False
+            problems, last = problems + 1, problem
+            if problems > TOLERATED:
+                return failed(f"status: {problem} ({problems} times in a row)"), False
         if time.monotonic() + asked.every > ends or not scope.wait(asked.every):
             why = "was stopped" if scope.stop.is_set() else f"did not end within {show_duration(scope.elapsed())}"
             return failed(f"the operation {why}: '{asked.until}' is not true; {last}"), False

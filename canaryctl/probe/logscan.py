@@ -33,8 +33,8 @@ def scan(stream: Any, patterns: list[str]) -> dict[str, Any]:
     while True:
         last, raw = raw, stream.readline(LONGEST)
         if not raw:
-            said = last[:WIDTH].decode("utf-8", "replace").strip()
-            return {"lines": lines, "bytes": size, "last": said, "found": found}
+            line = last[:WIDTH].decode("utf-8", "replace").strip()
+            return {"lines": lines, "bytes": size, "last": line, "found": found}
         lines, size = lines + 1, size + len(raw)
         stamp, _, text = raw.decode("utf-8", "replace").rstrip("\r\n").partition(" ")
         open_ = [excerpt for excerpt in open_ if _follows(excerpt, text)]

@@ -21,8 +21,8 @@ def read_value(text: str, selector: Selector) -> float | None:
     """The sum of the selected series; None where there is none, or a line of the metric that cannot be read."""
     found = []
     for line in text.split("\n"):
-        said = _NAME.match(line)
-        if not said or said[1] != selector.name:
+        name = _NAME.match(line)
+        if not name or name[1] != selector.name:
             continue
         # What follows a number sign is an example that led to the value, which OpenMetrics allows.
         match = _LINE.fullmatch(line) or _LINE.fullmatch(line.rpartition(" # ")[0])

@@ -117,7 +117,7 @@ def dial_elsewhere(connection: Connection, python: str, host: str, port: int, ti
         if is_guarded(address):
             where = f"{host}:{port}" if known else f"{host}:{port} ({address})"
             raise Refused(f"{where} is an address of the host's own, where the application may not send a probe")
-    trouble: OSError = OSError(f"no address of {host} answers")
+    refused: OSError = OSError(f"no address of {host} answers")
     for address in found:
         left = ends - time.monotonic()
         if left <= 0:
@@ -125,8 +125,8 @@ def dial_elsewhere(connection: Connection, python: str, host: str, port: int, ti
         try:
             return connection.dial(str(address), port, left)
         except OSError as error:
-            trouble = error
-    raise trouble
+            refused = error
+    raise refused
 
 
 def _looked_up(connection: Connection, python: str, host: str, timeout: float) -> list[Address]:

@@ -34,8 +34,8 @@ def reap_leftovers(probe: Lifecycle, scope: Scope) -> str:
         return f"; what earlier runs left could not be looked for: {error.reason}"
     except Shapeless as error:
         return f"; what earlier runs left could not be looked for: {error}"
-    said = [_cancel(probe.cancel, tag, values, probe.timeout, scope) for tag, values in found]
-    return "".join(f"; left over from an earlier run: {one}" for one in said)
+    cancelled = [_cancel(probe.cancel, tag, values, probe.timeout, scope) for tag, values in found]
+    return "".join(f"; left over from an earlier run: {one}" for one in cancelled)
 
 
 def _leftovers(reap: Reap, prefix: str, timeout: float, scope: Scope) -> list[tuple[str, dict[str, Any]]]:

@@ -60,9 +60,8 @@ def inconclusive(reason: str) -> Outcome:
 
 def unjudged(error: Exception) -> Outcome:
     """What the system under test said broke what was to judge it: that is how it failed."""
-    said = " ".join(str(error).split())
-    said = f": {said[:200]}" if said else ""
-    return failed(f"its answer cannot be judged: {type(error).__name__}{said}")
+    text = " ".join(str(error).split())
+    return failed(f"its answer cannot be judged: {type(error).__name__}" + (f": {text[:200]}" if text else ""))
 
 
 class Unanswered(Exception):  # noqa: N818  an outcome, not a fault of ours

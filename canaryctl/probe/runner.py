@@ -180,10 +180,10 @@ def _on_hosts(probe: Probe, hosts: tuple[str, ...], state: _Set, found: dict[str
 def _on_host(probe: Probe, host: str, state: _Set) -> HostResult:
     names = {**state.context.names_on(host), **own_names(probe, state.context, host), **probe.vars}
     needs = needed_by(probe, state.probes)
-    told: dict[str, Any] = {}
+    given: dict[str, Any] = {}
     for needed in (state.results[other.name] for other in state.probes if other.name in needs):
-        told.update(needed.hosts[host].saved if host in needed.hosts else needed.saved)
-    names.update(told)
+        given.update(needed.hosts[host].saved if host in needed.hosts else needed.saved)
+    names.update(given)
     while not state.slots[host].acquire(timeout=0.5):
         if state.stop.is_set() or time.monotonic() >= state.deadline:
             return HostResult(failed("the deadline came before its turn"))
@@ -196,7 +196,7 @@ def _on_host(probe: Probe, host: str, state: _Set) -> HostResult:
             return state.results[name].verdict
         return "running" if name in state.begun else ""
 
-    scope = Scope(state.context, host, names, state.deadline, state.stop, noticed, stage_of, told=frozenset(told))
+    scope = Scope(state.context, host, names, state.deadline, state.stop, noticed, stage_of, given=frozenset(given))
     try:
         outcome = _judge(probe, scope)
     finally:

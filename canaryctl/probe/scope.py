@@ -31,7 +31,7 @@ class Scope:
     """The state of one probe on one host. `deadline` and `began` are on the `time.monotonic()` clock.
 
     `noticed` is told of every failed attempt that another follows. `stage_of` another probe: '' before it has begun,
-    `running`, or its verdict. `found` is what the kind measured, for the record. `told` are the names whose values an
+    `running`, or its verdict. `found` is what the kind measured, for the record. `given` are the names whose values an
     application gave, beside what is saved, and `depends` whether one is in what was rendered last; `foreign` the
     rendered URLs and addresses whose host such a value decided.
     """
@@ -50,7 +50,7 @@ class Scope:
     found: dict[str, Any] = field(default_factory=dict)
     lost: bool = False
     depends: bool = False
-    told: frozenset[str] = frozenset()
+    given: frozenset[str] = frozenset()
     foreign: set[str] = field(default_factory=set)
     latencies: deque[float] = field(default_factory=lambda: deque(maxlen=TIMED))
     _kept: int = 0
@@ -62,15 +62,15 @@ class Scope:
     def render_with(self, value: T, names: dict[str, Any]) -> T:
         """The same with names of its own before all others, whose values an application gave."""
         every = {**self.names, **self.saved, **names}
-        told = {*self.told, *self.saved, *names}
-        self.depends = uses_any(value, told)
+        given = {*self.given, *self.saved, *names}
+        self.depends = uses_any(value, given)
         try:
             whole = rendered(value, every)
         except Unusable as error:
             raise self.blamed(error) from None
         for key in ("url", "address"):
             place = getattr(value, key, None)
-            if isinstance(place, str) and is_moved(place, every, told):
+            if isinstance(place, str) and is_moved(place, every, given):
                 self.foreign.add(getattr(whole, key))
         return whole
 

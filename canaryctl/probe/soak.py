@@ -171,8 +171,8 @@ class Soak:
 
 
 def _failure(result: ProbeResult, after: float, number: int) -> dict[str, Any]:
-    there = [(host, one) for host, one in result.hosts.items() if one.outcome.verdict != "passed"]
-    host, one = there[0] if there else ("", HostResult(failed(result.reason)))
+    others = [(host, one) for host, one in result.hosts.items() if one.outcome.verdict != "passed"]
+    host, one = others[0] if others else ("", HostResult(failed(result.reason)))
     return {
         "after": round(after, 1),
         "round": number,

@@ -78,12 +78,12 @@ def uses_any(value: Any, names: AbstractSet[str]) -> bool:
     return bool(names) and any(is_template(text) and names & _names_in(text) for _, text in texts_of(value, _PLAIN))
 
 
-def is_moved(place: str, names: Mapping[str, Any], told: AbstractSet[str]) -> bool:
-    """Whether the values of the names in `told` decide which server a URL or address names."""
-    if not is_template(place) or not told:
+def is_moved(place: str, names: Mapping[str, Any], given: AbstractSet[str]) -> bool:
+    """Whether the values of the names in `given` decide which server a URL or address names."""
+    if not is_template(place) or not given:
         return False
     server = _server(place, names)
-    others = [_server(place, {**names, **dict.fromkeys(told, value)}) for value in _OTHERS]
+    others = [_server(place, {**names, **dict.fromkeys(given, value)}) for value in _OTHERS]
     return server is None or server not in others
 
 

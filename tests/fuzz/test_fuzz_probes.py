@@ -24,8 +24,8 @@ from canaryctl.config.webhook import load_webhook
 from canaryctl.contract.credentials import carried, redacted
 from canaryctl.contract.inside.imports import MARK
 from canaryctl.contract.layers import parse_history, picture
-from canaryctl.contract.modules import judge_absent, judge_present, misfit, parse_answer
-from canaryctl.contract.rules import judge_inspection, read_inspection
+from canaryctl.contract.modules import check_absent, check_present, misfit, parse_answer
+from canaryctl.contract.rules import check_inspection, read_inspection
 from canaryctl.facts.jsontext import parse_json
 from canaryctl.probe.context import ProbeContext
 from canaryctl.probe.expect import Answer, Shapeless, exec_faults, http_faults, saved_from, show
@@ -354,8 +354,8 @@ def test_contract_answer(document: Any) -> None:
     if not found or misfit(found, IMPORTED["modules"]):  # type: ignore[arg-type]
         return
     for name in IMPORTED["modules"]:  # type: ignore[attr-defined]
-        judge_present("web", name, found, timeout=5, memory=10**9, where="here")
-        judge_absent("web", name, found, where="here")
+        check_present("web", name, found, timeout=5, memory=10**9, where="here")
+        check_absent("web", name, found, where="here")
 
 
 INSPECTION = {
@@ -380,7 +380,7 @@ CONTRACT = Contract.model_validate(
 @fuzzed(mutations([INSPECTION]))
 def test_inspection_of_an_image(document: Any) -> None:
     found = read_inspection(json.dumps(document), "canary-1")
-    judge_inspection("web", CONTRACT, found, parse_history(""), ["TOKEN"])
+    check_inspection("web", CONTRACT, found, parse_history(""), ["TOKEN"])
 
 
 HISTORY = '{"Size": "5", "CreatedBy": "RUN |1 TOKEN=abc /bin/sh -c make # buildkit"}\n{"Size": "0", "CreatedBy": ""}\n'

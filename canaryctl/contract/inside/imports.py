@@ -54,15 +54,15 @@ def in_child(name: str, timeout: float) -> dict[str, Any]:
         os.write(writing, json.dumps(importing(name)).encode())
         os._exit(0)
     os.close(writing)
-    said, late = listen(reading, began + timeout)
+    output, late = listen(reading, began + timeout)
     os.close(reading)
     if late:
         os.kill(child, signal.SIGKILL)
     status = os.waitpid(child, 0)[1]
     if late:
         answer: dict[str, Any] = {"fault": "late"}
-    elif said:
-        answer = json.loads(said.decode())
+    elif output:
+        answer = json.loads(output.decode())
     elif os.WIFSIGNALED(status):
         answer = {"fault": "died", "signal": os.WTERMSIG(status)}
     else:
@@ -73,14 +73,14 @@ def in_child(name: str, timeout: float) -> dict[str, Any]:
 
 def listen(pipe: int, deadline: float) -> tuple[bytes, bool]:
     """What comes through a pipe until it closes, and whether that took too long."""
-    said = b""
+    output = b""
     while True:
         if not select.select([pipe], [], [], max(deadline - time.time(), 0))[0]:
-            return said, True
+            return output, True
         data = os.read(pipe, 65536)
         if not data:
-            return said, False
-        said += data
+            return output, False
+        output += data
 
 
 def importing(name: str) -> dict[str, Any]:
@@ -143,7 +143,7 @@ def bare_directory() -> str:
 
 def dangling_paths() -> list[str]:
     """Source folders that editable installations name and the image does not have."""
-    gone = set()
+    missing = set()
     for packages in {*site.getsitepackages(), *(path for path in sys.path if path.endswith("-packages"))}:
         for path in glob.glob(packages + "/*.pth") + glob.glob(packages + "/__editable__*.py"):
             try:
@@ -151,12 +151,12 @@ def dangling_paths() -> list[str]:
                     named = re.findall(r"(?:^|(?<=['\"]))/[^\s'\"]+", file.read(100000), re.M)
             except OSError:
                 continue
-            gone |= {
+            missing |= {
                 place
                 for place in named
                 if not os.path.exists(place) or (os.path.isdir(place) and not has_source(place))
             }
-    return sorted(gone)[:5]
+    return sorted(missing)[:5]
 
 
 if __name__ == "__main__":

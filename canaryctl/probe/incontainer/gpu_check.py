@@ -177,10 +177,10 @@ def about_smi() -> dict[str, Any]:
         return {"missing": True}
     except (OSError, subprocess.TimeoutExpired) as error:
         return {"error": str(error)}
-    said = done.stdout.decode("utf-8", "replace").strip()
+    output = done.stdout.decode("utf-8", "replace").strip()
     if done.returncode:
-        return {"error": said[-300:] or f"exit code {done.returncode}"}
-    rows = [line.rpartition(",") for line in said.splitlines()]
+        return {"error": output[-300:] or f"exit code {done.returncode}"}
+    rows = [line.rpartition(",") for line in output.splitlines()]
     return {"gpus": [{"name": name.strip(), "uuid": uuid.strip()} for name, comma, uuid in rows if comma]}
 
 
@@ -206,9 +206,9 @@ def multiply(torch: Any, place: str) -> dict[str, Any]:
     generator = torch.Generator().manual_seed(1)
     side = 512
     a, b = (torch.randn(side, side, generator=generator) for _ in range(2))
-    here, there = a @ b, (a.to(place) @ b.to(place)).to("cpu")
+    expected, computed = a @ b, (a.to(place) @ b.to(place)).to("cpu")
     # TF32, where it is on, keeps ten bits of each number: an error of a tenth over sums of this size is none of ours.
-    error = float((here - there).abs().max())
+    error = float((expected - computed).abs().max())
     if not error < 1e9:  # NaN and infinity, which are no JSON, too
         error = 1e9
     return {

@@ -35,21 +35,21 @@ def judge_gpu(
     simulated = bool(host["gpu"].get("simulated"))
     faults = container_faults(found, devices, simulated) + torch_faults(found, devices, simulated)
     remarks = remarks_on(found, simulated)
-    mine = gpus_of(found, host)
+    gpus = gpus_of(found, host)
     if host["gpu"].get("state") == "lost":
         faults.append("the host has lost a GPU: " + str(host["gpu"].get("says")))
     elif host["gpu"].get("state") != "ok":
         faults.append("the host has no GPU that works: " + (host["gpu"].get("says") or str(host["gpu"].get("state"))))
-    if not faults and len(mine) < devices:
-        faults.append(f"of the host's GPUs the container names {len(mine)}, {devices} are expected")
-    for gpu in mine:
+    if not faults and len(gpus) < devices:
+        faults.append(f"of the host's GPUs the container names {len(gpus)}, {devices} are expected")
+    for gpu in gpus:
         faults += hardware_faults(gpu)
         remarks += hardware_remarks(gpu)
     faults += xid_faults(host.get("xids") or [])
     if str(host.get("kernel_log", "")).startswith("unreadable"):
         remarks.append("Xid errors could not be looked for, the kernel log is " + str(host["kernel_log"]))
     figures = figures_of(found)
-    uuids = [gpu["uuid"] for gpu in mine]
+    uuids = [gpu["uuid"] for gpu in gpus]
     if not simulated and before.get("gpus") == uuids:
         faults += slow(figures, before.get("figures") or {}, slower_than)
     return {"faults": faults, "remarks": remarks, "figures": figures, "gpus": uuids, "simulated": simulated}
@@ -221,7 +221,7 @@ def in_words(judged: dict[str, Any], found: dict[str, Any], host: dict[str, Any]
     label = "simulated: " if judged["simulated"] else ""
     if judged["faults"]:
         return label + "; ".join(judged["faults"])
-    mine = gpus_of(found, host)
-    names = ", ".join(f"{gpu['name']} (driver {gpu['driver']})" for gpu in mine) or "no GPU"
+    gpus = gpus_of(found, host)
+    names = ", ".join(f"{gpu['name']} (driver {gpu['driver']})" for gpu in gpus) or "no GPU"
     figures = [f"{name} {value}" for name, value in judged["figures"].items()]
     return label + "; ".join([names, *figures, *judged["remarks"]])

@@ -102,8 +102,8 @@ def _texts(found: Any, name: str) -> None:
 
 
 def _fields(found: dict[str, Any], needed: dict[str, str], more: dict[str, str], prefix: str) -> None:
-    there = {name: kind for name, kind in more.items() if name in found}
-    for name, kind in list(needed.items()) + list(there.items()):
+    given = {name: kind for name, kind in more.items() if name in found}
+    for name, kind in list(needed.items()) + list(given.items()):
         _need(_is(kind, found.get(name)), "has " + prefix + name + " that is not " + kind)
 
 

@@ -11,7 +11,7 @@ from canaryctl.config.contract import Contract
 from canaryctl.contract.credentials import credential, redacted
 from canaryctl.contract.layers import Step, parse_history, picture
 from canaryctl.contract.results import Row
-from canaryctl.contract.rules import judge_inspection, read_inspection
+from canaryctl.contract.rules import check_inspection, read_inspection
 from canaryctl.errors import HostError
 
 # As Docker 20.10 reports it, shortened to what is looked at.
@@ -35,7 +35,7 @@ def judge(
     contract: dict[str, Any], *, uid: int | None = None, history: list[Step] = HISTORY, **config: Any
 ) -> dict[str, Row]:
     document = {**INSPECTED, "Config": {**INSPECTED["Config"], **config}}
-    rows, _ = judge_inspection("web", Contract.model_validate(contract), document, history, ["DB_PASSWORD"], uid)
+    rows, _ = check_inspection("web", Contract.model_validate(contract), document, history, ["DB_PASSWORD"], uid)
     return {row.check: row for row in rows}
 
 

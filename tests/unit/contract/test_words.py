@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from canaryctl.contract.inside.imports import MARK
-from canaryctl.contract.modules import judge_absent, judge_present, misfit, parse_answer
+from canaryctl.contract.modules import check_absent, check_present, misfit, parse_answer
 from canaryctl.contract.results import Row
 from canaryctl.contract.running import Ran
 
@@ -16,11 +16,11 @@ MISSING = "ModuleNotFoundError: No module named"
 
 
 def present(name: str, answer: dict[str, Any], **document: Any) -> Row:
-    return judge_present("web", name, {"modules": {name: answer}, **document}, timeout=5, memory=10**9, where="here")
+    return check_present("web", name, {"modules": {name: answer}, **document}, timeout=5, memory=10**9, where="here")
 
 
 def absent(name: str, answer: dict[str, Any]) -> Row:
-    return judge_absent("web", name, {"modules": {name: answer}}, where="here")
+    return check_absent("web", name, {"modules": {name: answer}}, where="here")
 
 
 def test_the_answer_is_found_behind_whatever_else_was_printed() -> None:
