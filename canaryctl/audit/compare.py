@@ -10,10 +10,10 @@ Row = Mapping[str, Any]
 
 def compare_findings(before: Sequence[Row], after: Sequence[Row]) -> dict[str, list[Row]]:
     """`new`, `gone` and `same` rows of run.json's `findings`; figures in their words may differ."""
-    known = {row["fingerprint"] for row in before}
-    there = {row["fingerprint"] for row in after}
+    earlier = {row["fingerprint"] for row in before}
+    later = {row["fingerprint"] for row in after}
     return {
-        "new": [row for row in after if row["fingerprint"] not in known],
-        "gone": [row for row in before if row["fingerprint"] not in there],
-        "same": [row for row in after if row["fingerprint"] in known],
+        "new": [row for row in after if row["fingerprint"] not in earlier],
+        "gone": [row for row in before if row["fingerprint"] not in later],
+        "same": [row for row in after if row["fingerprint"] in earlier],
     }

@@ -6,7 +6,8 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 
 from canaryctl.audit.model import Finding, Found, HostConfig, Setup
-from canaryctl.audit.registry import Ignore, Rule, all_rules
+from canaryctl.audit.registry import all_rules
+from canaryctl.audit.rule import Ignore, Rule
 from canaryctl.errors import HostError
 from canaryctl.facts.host import HostFacts
 
@@ -21,23 +22,23 @@ def find_in_setup(setup: Setup) -> list[Finding]:
     ]
 
 
-def find_on_host(facts: HostFacts, mine: HostConfig) -> list[Finding]:
+def find_on_host(facts: HostFacts, host: HostConfig) -> list[Finding]:
     """What a host's facts show."""
     return [
-        _finding(rule, found, mine.name)
+        _finding(rule, found, host.name)
         for rule in all_rules().values()
         for check in rule.of_host
-        for found in check(facts, mine)
+        for found in check(facts, host)
     ]
 
 
-def find_on_unreachable(failure: HostError, mine: HostConfig) -> list[Finding]:
+def find_on_unreachable(failure: HostError, host: HostConfig) -> list[Finding]:
     """Why a host could not be looked at."""
     return [
-        _finding(rule, found, mine.name)
+        _finding(rule, found, host.name)
         for rule in all_rules().values()
         for check in rule.of_unreachable
-        for found in check(failure, mine)
+        for found in check(failure, host)
     ]
 
 

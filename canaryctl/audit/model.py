@@ -123,4 +123,4 @@ class Setup:
     placement: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     placement_where: str = ""
     compose_where: str = ""
-    troubles: tuple[ConfigIssue, ...] = ()
+    issues: tuple[ConfigIssue, ...] = ()

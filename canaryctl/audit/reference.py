@@ -5,7 +5,8 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-from canaryctl.audit.registry import Rule, all_rules
+from canaryctl.audit.registry import all_rules
+from canaryctl.audit.rule import Rule
 
 BEGIN = "<!-- The rules: written by scripts/docs from canaryctl/audit/rules. -->\n"
 

@@ -1,83 +1,30 @@
-"""The rules there are: each with its words and the functions that look."""
+"""The rules there are: those of every module of `rules/`."""
 
 from __future__ import annotations
 
 import difflib
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
+import pkgutil
+from collections.abc import Iterable
 from functools import cache
+from importlib import import_module
 
-from canaryctl.audit.model import Found, HostConfig, Setup, Severity
-from canaryctl.errors import ConfigError, HostError
-from canaryctl.facts.host import HostFacts
+from canaryctl.audit import rules
+from canaryctl.audit.rule import Rule
+from canaryctl.errors import ConfigError
 
-OfHost = Callable[[HostFacts, HostConfig], Iterable[Found]]
-OfUnreachable = Callable[[HostError, HostConfig], Iterable[Found]]
-OfSetup = Callable[[Setup], Iterable[Found]]
-
-_RULES: dict[str, Rule] = {}
-
-
-@dataclass
-class Rule:
-    """A rule: `title` says what it finds, `why` what it costs, `fix` what to do. The checks register themselves."""
-
-    id: str
-    severity: Severity
-    title: str
-    why: str
-    fix: str
-    of_host: list[OfHost] = field(default_factory=list)
-    of_unreachable: list[OfUnreachable] = field(default_factory=list)
-    of_setup: list[OfSetup] = field(default_factory=list)
-
-    def __post_init__(self) -> None:
-        if self.id in _RULES:
-            raise ValueError(f"two rules are named {self.id}")
-        _RULES[self.id] = self
-
-    def host(self, check: OfHost) -> OfHost:
-        """Use a function over one host's facts and configuration."""
-        self.of_host.append(check)
-        return check
-
-    def unreachable(self, check: OfUnreachable) -> OfUnreachable:
-        """Use a function over the failure to look at a host."""
-        self.of_unreachable.append(check)
-        return check
-
-    def setup(self, check: OfSetup) -> OfSetup:
-        """Use a function over the configuration alone."""
-        self.of_setup.append(check)
-        return check
-
-    @property
-    def part(self) -> str:
-        """The part of an environment it is about: the name of its module."""
-        checks = [*self.of_host, *self.of_unreachable, *self.of_setup]
-        return checks[0].__module__.rpartition(".")[2]
-
-    @property
-    def offline(self) -> bool:
-        """Whether the configuration alone can show it."""
-        return bool(self.of_setup)
-
-
-@dataclass(frozen=True)
-class Ignore:
-    """Findings of a rule that do not count, and why."""
-
-    id: str
-    reason: str
+_FIRST = ("connection", "system", "docker", "gpu", "release")  # in the reference; then what else there is
 
 
 @cache
 def all_rules() -> dict[str, Rule]:
     """Every rule by id, in the order of the reference."""
-    from canaryctl.audit.rules import configuration, connection, docker, gpu, release, system
-
-    parts = [module.__name__.rpartition(".")[2] for module in (connection, system, docker, gpu, release, configuration)]
-    return {rule.id: rule for rule in sorted(_RULES.values(), key=lambda rule: parts.index(rule.part))}
+    parts = sorted(module.name for module in pkgutil.iter_modules(rules.__path__))
+    found: dict[str, Rule] = {}
+    for part in [*_FIRST, *(part for part in parts if part not in _FIRST)]:
+        for rule in vars(import_module(f"{rules.__name__}.{part}")).values():
+            if isinstance(rule, Rule) and found.setdefault(rule.id, rule) is not rule:
+                raise ValueError(f"two rules are named {rule.id}")
+    return found
 
 
 def unknown_ids(ids: Iterable[str]) -> list[str]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from canaryctl.audit.registry import Rule
+from canaryctl.audit.rule import Rule
 
 _SCHEMA = "https://json.schemastore.org/sarif-2.1.0.json"
 _LEVELS = {"info": "note", "warning": "warning", "error": "error", "critical": "error"}
@@ -53,12 +53,12 @@ def _rule(rule: Rule) -> dict[str, Any]:
 
 
 def _result(row: Mapping[str, Any], index: int) -> dict[str, Any]:
-    said = f"{row['host']}: {row['what']}" if row["host"] else str(row["what"])
+    text = f"{row['host']}: {row['what']}" if row["host"] else str(row["what"])
     result: dict[str, Any] = {
         "ruleId": row["id"],
         "ruleIndex": index,
         "level": _LEVELS[row["severity"]],
-        "message": {"text": f"{said}. {row['fix']}" if row["fix"] else said},
+        "message": {"text": f"{text}. {row['fix']}" if row["fix"] else text},
         "locations": [_location(row)],
         "partialFingerprints": {"canaryctl/v1": row["fingerprint"]},
         "properties": {"severity": row["severity"]},

@@ -36,7 +36,7 @@ class Snapshot:
     """What could be read. `setup` is what the rules see of it."""
 
     request: Request
-    troubles: list[ConfigIssue] = field(default_factory=list)
+    issues: list[ConfigIssue] = field(default_factory=list)
     inventory: Inventory = field(default_factory=Inventory)
     stack: Stack | None = None
     files: StackFiles | None = None
@@ -59,16 +59,16 @@ class Snapshot:
             placement=stack.placement if stack else {},
             placement_where=shown(stack.file) if stack else "",
             compose_where=shown(stack.directory / stack.compose) if stack else "",
-            troubles=tuple(self.troubles),
+            issues=tuple(self.issues),
         )
 
     @contextlib.contextmanager
     def noting(self, kind: str) -> Iterator[None]:
-        """Turn a ConfigError into a trouble."""
+        """Turn a ConfigError into an issue."""
         try:
             yield
         except ConfigError as error:
-            self.troubles.append(ConfigIssue(kind, error.what, error.where, error.hint))
+            self.issues.append(ConfigIssue(kind, error.what, error.where, error.hint))
 
 
 def begin(request: Request) -> Snapshot:
@@ -128,14 +128,14 @@ def _place(found: Snapshot, environment: Environment) -> None:
 
 def _host(found: Snapshot, host: Host) -> HostConfig:
     stack = found.stack
-    mine = HostConfig(host.name, host.groups, host.vars, root=host.root)
+    config = HostConfig(host.name, host.groups, host.vars, root=host.root)
     if stack is None:
-        return mine
+        return config
     services = found.placed.get(host.name, ())
     images = stack.variants[stack.choose_variant(None)]
     needing = [service for service in services if stack.images[images[service]].gpu == "required"]
-    mine = replace(
-        mine,
+    config = replace(
+        config,
         stack=stack.stack,
         project=f"{stack.stack}-{found.request.environment}",
         services=services,
@@ -149,8 +149,8 @@ def _host(found: Snapshot, host: Host) -> HostConfig:
     )
     if services and found.files:
         with found.noting("template"):
-            mine = replace(mine, ports=_render(found, host.name, _stand_in(stack)).ports)
-    return mine
+            config = replace(config, ports=_render(found, host.name, _stand_in(stack)).ports)
+    return config
 
 
 def _stand_in(stack: Stack) -> Release:
@@ -165,16 +165,16 @@ def _stand_in(stack: Stack) -> Release:
 
 def as_served(found: Snapshot, facts: HostFacts) -> HostConfig:
     """A host's configuration with what this machine renders of the release that the host serves."""
-    mine, served = found.hosts[facts.host], facts.state.current_release or {}
-    ours = served.get("environment") == found.request.environment and served.get("stack") == mine.stack
-    if not ours or not found.stack or not found.files or not mine.services or set(found.stack.placement) == set():
-        return mine
+    config, served = found.hosts[facts.host], facts.state.current_release or {}
+    ours = served.get("environment") == found.request.environment and served.get("stack") == config.stack
+    if not ours or not found.stack or not found.files or not config.services or set(found.stack.placement) == set():
+        return config
     try:
         rendering = _render(found, facts.host, _release_of(served), facts)
     except (ConfigError, KeyError, TypeError, ValueError, AttributeError):
         # The stack's files have moved on, or the host's release.json is none; drift is told without them.
-        return mine
-    return replace(mine, files=rendering.files, directory=rendering.directory, ports=rendering.ports)
+        return config
+    return replace(config, files=rendering.files, directory=rendering.directory, ports=rendering.ports)
 
 
 def _release_of(served: Mapping[str, Any]) -> Release:

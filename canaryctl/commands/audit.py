@@ -14,7 +14,8 @@ from canaryctl import __version__
 from canaryctl.audit.compare import compare_findings
 from canaryctl.audit.evaluation import find_in_setup, find_on_host, find_on_unreachable, settle
 from canaryctl.audit.model import Finding
-from canaryctl.audit.registry import Ignore, all_rules, require_known, unknown_ids
+from canaryctl.audit.registry import all_rules, require_known, unknown_ids
+from canaryctl.audit.rule import Ignore
 from canaryctl.audit.sarif import to_sarif
 from canaryctl.audit.severity import Severity
 from canaryctl.audit.snapshot import Snapshot, as_served, begin, complete

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 from canaryctl.audit.inventory import Definition, Scalar
 from canaryctl.audit.model import Found, Setup, Severity
-from canaryctl.audit.registry import Rule
+from canaryctl.audit.rule import Rule
 from canaryctl.audit.templates import used_names
 
 _BUILT_IN = {"all", "ungrouped"}
@@ -20,8 +20,8 @@ _NO_SECRET = {"", "true", "false", "yes", "no", "null", "none", "~"}
 _STRING, _NUMBER = "tag:yaml.org,2002:str", "tag:yaml.org,2002:int"
 _PASSWORD = re.compile(r"(^|_)pass(wd|word|phrase)?$", re.I)
 
-INVALID = {
-    kind: Rule(f"{kind}-invalid", Severity.CRITICAL, title=title, why=why, fix="Fix it as the message says.")
+INVENTORY, STACK, POLICY, TEMPLATE, PROBES = (
+    Rule(f"{kind}-invalid", Severity.CRITICAL, title=title, why=why, fix="Fix it as the message says.")
     for kind, title, why in (
         (
             "inventory",
@@ -33,7 +33,7 @@ INVALID = {
         ("template", "The compose template cannot be rendered", "A deploy would stop before it changes anything."),
         ("probes", "The probes cannot be read", "A deploy would stop, for nothing could judge it."),
     )
-}
+)
 PLACEMENT = Rule(
     "placement-impossible",
     Severity.ERROR,
@@ -93,54 +93,54 @@ GROUP_TYPO = Rule(
 )
 
 
-@INVALID["inventory"].setup
+@INVENTORY.setup
 def inventory_invalid(setup: Setup) -> Iterator[Found]:
     """As Ansible's own loader says."""
-    return _troubles(setup, "inventory")
+    return _issues(setup, "inventory")
 
 
-@INVALID["stack"].setup
+@STACK.setup
 def stack_invalid(setup: Setup) -> Iterator[Found]:
     """Its syntax and the names in it."""
-    return _troubles(setup, "stack")
+    return _issues(setup, "stack")
 
 
-@INVALID["policy"].setup
+@POLICY.setup
 def policy_invalid(setup: Setup) -> Iterator[Found]:
     """Any of the canary_* variables."""
-    return _troubles(setup, "policy")
+    return _issues(setup, "policy")
 
 
-@INVALID["template"].setup
+@TEMPLATE.setup
 def template_invalid(setup: Setup) -> Iterator[Found]:
     """For any of the hosts."""
-    return _troubles(setup, "template")
+    return _issues(setup, "template")
 
 
-@INVALID["probes"].setup
+@PROBES.setup
 def probes_invalid(setup: Setup) -> Iterator[Found]:
     """The stack's own file."""
-    return _troubles(setup, "probes")
+    return _issues(setup, "probes")
 
 
 @PLACEMENT.setup
 def placement_impossible(setup: Setup) -> Iterator[Found]:
     """Groups that the stack's placement needs."""
-    return _troubles(setup, "placement")
+    return _issues(setup, "placement")
 
 
 @SECRETS_MISSING.setup
 def secrets_missing(setup: Setup) -> Iterator[Found]:
     """All that are missing, together."""
-    return _troubles(setup, "secrets")
+    return _issues(setup, "secrets")
 
 
-def _troubles(setup: Setup, kind: str) -> Iterator[Found]:
-    for trouble in setup.troubles:
-        if trouble.kind == kind:
-            place = re.fullmatch(r"(.*?)(?::(\d+))?", trouble.where)
+def _issues(setup: Setup, kind: str) -> Iterator[Found]:
+    for issue in setup.issues:
+        if issue.kind == kind:
+            place = re.fullmatch(r"(.*?)(?::(\d+))?", issue.where)
             file, line = (place[1], int(place[2] or 0)) if place else ("", 0)
-            yield Found(trouble.what, subject=kind, fix=trouble.hint, file=file, line=line)
+            yield Found(issue.what, subject=kind, fix=issue.hint, file=file, line=line)
 
 
 @PLAIN_SECRET.setup
@@ -221,8 +221,7 @@ def _differ(first: Definition, second: Definition) -> bool:
 
 
 def _shadow(setup: Setup, first: Definition, second: Definition) -> Iterator[Found]:
-    here, there = _members(setup, first), _members(setup, second)
-    if not here & there:
+    if not _members(setup, first) & _members(setup, second):
         return
     same = (first.scope, first.owner) == (second.scope, second.owner)
     ordered = first.scope != second.scope or _nested(setup, first.owner, second.owner)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from canaryctl.audit.model import Found, HostConfig, Severity
-from canaryctl.audit.registry import Rule
+from canaryctl.audit.rule import Rule
 from canaryctl.errors import HostError
 from canaryctl.facts.host import HostFacts
 
@@ -81,37 +81,37 @@ def _because_of(failure: HostError, rule: Rule) -> Iterator[Found]:
 
 
 @UNREACHABLE.unreachable
-def unreachable(failure: HostError, mine: HostConfig) -> Iterator[Found]:
+def unreachable(failure: HostError, host: HostConfig) -> Iterator[Found]:
     """No connection, or no login."""
     return _because_of(failure, UNREACHABLE)
 
 
 @HOST_KEY_UNPINNED.unreachable
-def host_key_unpinned(failure: HostError, mine: HostConfig) -> Iterator[Found]:
+def host_key_unpinned(failure: HostError, host: HostConfig) -> Iterator[Found]:
     """A host that known_hosts does not know."""
     return _because_of(failure, HOST_KEY_UNPINNED)
 
 
 @HOST_KEY_CHANGED.unreachable
-def host_key_changed(failure: HostError, mine: HostConfig) -> Iterator[Found]:
+def host_key_changed(failure: HostError, host: HostConfig) -> Iterator[Found]:
     """A host that offers another key, or a revoked one."""
     return _because_of(failure, HOST_KEY_CHANGED)
 
 
 @PYTHON_MISSING.unreachable
-def python_missing(failure: HostError, mine: HostConfig) -> Iterator[Found]:
+def python_missing(failure: HostError, host: HostConfig) -> Iterator[Found]:
     """No interpreter, or one that cannot read the agent."""
     return _because_of(failure, PYTHON_MISSING)
 
 
 @AGENT_FAILED.unreachable
-def agent_failed(failure: HostError, mine: HostConfig) -> Iterator[Found]:
+def agent_failed(failure: HostError, host: HostConfig) -> Iterator[Found]:
     """An answer that is none."""
     return _because_of(failure, AGENT_FAILED)
 
 
 @SUDO_REFUSED.host
-def sudo_refused(facts: HostFacts, mine: HostConfig) -> Iterator[Found]:
+def sudo_refused(facts: HostFacts, host: HostConfig) -> Iterator[Found]:
     """Sudo that was tried in vain."""
     if facts.become == "refused":
         why = (facts.become_reason.splitlines() or ["no reason given"])[-1]
@@ -119,24 +119,24 @@ def sudo_refused(facts: HostFacts, mine: HostConfig) -> Iterator[Found]:
 
 
 @PASSWORD_LOGIN.host
-def password_login(facts: HostFacts, mine: HostConfig) -> Iterator[Found]:
+def password_login(facts: HostFacts, host: HostConfig) -> Iterator[Found]:
     """What sshd allows, and what the inventory uses."""
     sshd = facts.audit.sshd
     allowed = [name for name in ("passwordauthentication", "kbdinteractiveauthentication") if sshd.get(name) == "yes"]
     if allowed:
         yield Found(f"sshd takes passwords ({', '.join(allowed)} yes)", subject="sshd")
-    if any(mine.variables.get(name) for name in ("ansible_password", "ansible_ssh_pass", "ansible_ssh_password")):
+    if any(host.variables.get(name) for name in ("ansible_password", "ansible_ssh_pass", "ansible_ssh_password")):
         fix = "Install a key for the user on the host and remove the password from the inventory."
         yield Found("the inventory logs in with a password", subject="inventory", fix=fix)
 
 
 @ROOT_LOGIN.host
-def root_login(facts: HostFacts, mine: HostConfig) -> Iterator[Found]:
+def root_login(facts: HostFacts, host: HostConfig) -> Iterator[Found]:
     """`prohibit-password` lets keys in and is sshd's default: only worth knowing."""
     permitted = facts.audit.sshd.get("permitrootlogin", "no")
     if permitted == "yes":
         yield Found("sshd lets root in with a password (permitrootlogin yes)", subject="sshd")
     elif permitted in ("without-password", "prohibit-password"):
         yield Found(f"sshd lets root in with a key (permitrootlogin {permitted})", "sshd", severity=Severity.INFO)
-    if (mine.variables.get("ansible_user") or mine.variables.get("ansible_ssh_user")) == "root":
+    if (host.variables.get("ansible_user") or host.variables.get("ansible_ssh_user")) == "root":
         yield Found("the inventory logs in as root", subject="inventory", fix="Log in as a user with sudo.")

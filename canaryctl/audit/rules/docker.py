@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from canaryctl.audit.model import Found, HostConfig, Setup, Severity
-from canaryctl.audit.registry import Rule
+from canaryctl.audit.rule import Rule
 from canaryctl.config.versions import version_of
 from canaryctl.facts.host import HostFacts
 from canaryctl.plan.plan import OLDEST_COMPOSE
@@ -96,14 +96,14 @@ PORT_EVERYWHERE = Rule(
 
 
 @DOCKER_MISSING.host
-def docker_missing(facts: HostFacts, mine: HostConfig) -> Iterator[Found]:
+def docker_missing(facts: HostFacts, host: HostConfig) -> Iterator[Found]:
     """Neither a socket nor a program."""
     if facts.docker is None:
         yield Found("Docker is not installed", subject="docker")
 
 
 @DOCKER_DOWN.host
-def docker_down(facts: HostFacts, mine: HostConfig) -> Iterator[Found]:
+def docker_down(facts: HostFacts, host: HostConfig) -> Iterator[Found]:
     """A refused sudo keeps us out just as well, and is a finding of its own."""
     if facts.docker is not None and not facts.docker.running and facts.become != "refused":
         why = f": {facts.docker.error}" if facts.docker.error else ""
@@ -111,28 +111,28 @@ def docker_down(facts: HostFacts, mine: HostConfig) -> Iterator[Found]:
 
 
 @DOCKER_OLD.host
-def docker_old(facts: HostFacts, mine: HostConfig) -> Iterator[Found]:
+def docker_old(facts: HostFacts, host: HostConfig) -> Iterator[Found]:
     """The server's version."""
     if facts.docker and facts.docker.version and version_of(facts.docker.version) < OLDEST_DOCKER:
         yield Found(f"Docker is {facts.docker.version}", subject="docker")
 
 
 @COMPOSE_MISSING.host
-def compose_missing(facts: HostFacts, mine: HostConfig) -> Iterator[Found]:
+def compose_missing(facts: HostFacts, host: HostConfig) -> Iterator[Found]:
     """The plugin."""
     if facts.docker is not None and facts.compose is None:
         yield Found("docker compose v2 is not installed", subject="compose")
 
 
 @COMPOSE_OLD.host
-def compose_old(facts: HostFacts, mine: HostConfig) -> Iterator[Found]:
+def compose_old(facts: HostFacts, host: HostConfig) -> Iterator[Found]:
     """The plugin's version."""
     if facts.compose is not None and version_of(facts.compose) < OLDEST_COMPOSE:
         yield Found(f"docker compose is {facts.compose}", subject="compose")
 
 
 @DAEMON_INVALID.host
-def daemon_invalid(facts: HostFacts, mine: HostConfig) -> Iterator[Found]:
+def daemon_invalid(facts: HostFacts, host: HostConfig) -> Iterator[Found]:
     """As JSON; which options there are is Docker's to know."""
     daemon = facts.audit.daemon
     if daemon.error:
@@ -140,7 +140,7 @@ def daemon_invalid(facts: HostFacts, mine: HostConfig) -> Iterator[Found]:
 
 
 @DAEMON_CONFLICT.host
-def daemon_conflict(facts: HostFacts, mine: HostConfig) -> Iterator[Found]:
+def daemon_conflict(facts: HostFacts, host: HostConfig) -> Iterator[Found]:
     """Drop-ins included."""
     daemon = facts.audit.daemon
     for key in daemon.keys:
@@ -151,18 +151,18 @@ def daemon_conflict(facts: HostFacts, mine: HostConfig) -> Iterator[Found]:
 
 
 @PORT_CONFLICT.host
-def port_conflict(facts: HostFacts, mine: HostConfig) -> Iterator[Found]:
+def port_conflict(facts: HostFacts, host: HostConfig) -> Iterator[Found]:
     """Other environments of the same stack do not count: a deploy replaces them."""
-    own = {mine.project, *facts.projects(mine.stack)}
-    for port, service, holder in taken_ports(mine.ports, facts, own):
+    own = {host.project, *facts.projects(host.stack)}
+    for port, service, holder in taken_ports(host.ports, facts, own):
         yield Found(f"port {port} of service {service} is held by {holder}", subject=f"{service}:{port}")
 
 
 @PORT_EVERYWHERE.host
-def port_everywhere(facts: HostFacts, mine: HostConfig) -> Iterator[Found]:
+def port_everywhere(facts: HostFacts, host: HostConfig) -> Iterator[Found]:
     """Containers of others are mentioned only."""
     for container in facts.containers:
-        ours = container.project == mine.project
+        ours = container.project == host.project
         name = container.service if ours else container.name
         for port in container.ports:
             if on_all_addresses(port.address):

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from canaryctl.audit.model import Found, HostConfig, Severity
-from canaryctl.audit.registry import Rule
+from canaryctl.audit.rule import Rule
 from canaryctl.facts.host import ContainerFacts, HostFacts
 from canaryctl.plan.definitions import other_definitions
 from canaryctl.plan.release import sha256
@@ -75,7 +75,7 @@ LOCK_EXPIRED = Rule(
 
 
 @DRIFT_FILE.host
-def drift_file(facts: HostFacts, mine: HostConfig) -> Iterator[Found]:
+def drift_file(facts: HostFacts, host: HostConfig) -> Iterator[Found]:
     """The name of a release's directory holds the hash of what was rendered, so no image is needed here to tell."""
     current = facts.state.current
     if not current:
@@ -89,16 +89,15 @@ def drift_file(facts: HostFacts, mine: HostConfig) -> Iterator[Found]:
     files = {path: digest for path, digest in known.files.items() if not kept_by_healing(path)}
     if rendering_suffix(str(known.release.get("environment")), files) == current.rpartition("-")[2]:
         return
-    for path in _differing(known.release, files, mine if mine.directory == current else None) or ["compose.yml"]:
-        there = path in files
-        what = f"current/{path} is not what was deployed" if there else f"current/{path} is missing"
-        yield Found(what, subject=path, diff=_diff(facts, mine) if path == "compose.yml" else "")
+    for path in _differing(known.release, files, host if host.directory == current else None) or ["compose.yml"]:
+        what = f"current/{path} is not what was deployed" if path in files else f"current/{path} is missing"
+        yield Found(what, subject=path, diff=_diff(facts, host) if path == "compose.yml" else "")
 
 
-def _differing(release: Mapping[str, Any], found: Mapping[str, str], mine: HostConfig | None) -> list[str]:
+def _differing(release: Mapping[str, Any], found: Mapping[str, str], host: HostConfig | None) -> list[str]:
     """Paths that differ from what this machine renders of the release, else those whose hash the release tells."""
-    if mine is not None:
-        wanted = {path: sha256(content) for path, content in mine.files.items() if path != "release.json"}
+    if host is not None:
+        wanted = {path: sha256(content) for path, content in host.files.items() if path != "release.json"}
     else:
         wanted = {f"assets/{path}": digest for path, digest in (release.get("files") or {}).items()}
         # Which of these is the compose template is not told; it is no file of the directory.
@@ -114,27 +113,27 @@ def _is_asset(path: str, found: Mapping[str, str]) -> bool:
     return any(other.rpartition("/")[0] == folder for other in found)
 
 
-def _diff(facts: HostFacts, mine: HostConfig) -> str:
-    if mine.directory != facts.state.current or not facts.audit.compose:
+def _diff(facts: HostFacts, host: HostConfig) -> str:
+    if host.directory != facts.state.current or not facts.audit.compose:
         return ""
     return "".join(
         difflib.unified_diff(
-            mine.files["compose.yml"].decode().splitlines(keepends=True),
+            host.files["compose.yml"].decode().splitlines(keepends=True),
             facts.audit.compose.splitlines(keepends=True),
             "as deployed/compose.yml",
-            f"{mine.name}: current/compose.yml",
+            f"{host.name}: current/compose.yml",
         )
     )
 
 
 @DRIFT_IMAGE.host
-def drift_image(facts: HostFacts, mine: HostConfig) -> Iterator[Found]:
+def drift_image(facts: HostFacts, host: HostConfig) -> Iterator[Found]:
     """Where the store's ids are manifest digests, the content-addressed tag is what there is to compare."""
-    release = _served(facts, mine)
+    release = _served(facts, host)
     by_tag = bool(facts.docker and facts.docker.containerd_store)
     for service, name in (release.get("services") or {}).items():
         image = (release.get("images") or {}).get(name) or {}
-        container = facts.container(service, mine.project)
+        container = facts.container(service, host.project)
         wanted, tag = str(image.get("id")), str(image.get("tag"))
         if container and not facts.runs_image(container, wanted, tag):
             yield Found(f"{service} runs {container.image} ({container.image_id[7:19]}), not {tag}", subject=service)
@@ -144,23 +143,23 @@ def drift_image(facts: HostFacts, mine: HostConfig) -> Iterator[Found]:
 
 
 @DRIFT_DEFINITION.host
-def drift_definition(facts: HostFacts, mine: HostConfig) -> Iterator[Found]:
+def drift_definition(facts: HostFacts, host: HostConfig) -> Iterator[Found]:
     """By what compose left when the release came up."""
-    release, current = _served(facts, mine), facts.state.current
+    release, current = _served(facts, host), facts.state.current
     if not release or current is None:
         return
     placed = release.get("placed") or ()
-    for service, how in sorted(other_definitions(facts, mine.project, current, placed).items()):
+    for service, how in sorted(other_definitions(facts, host.project, current, placed).items()):
         yield Found(f"{service} {how}", subject=service)
 
 
 @NO_RELEASE.host
-def no_release(facts: HostFacts, mine: HostConfig) -> Iterator[Found]:
+def no_release(facts: HostFacts, host: HostConfig) -> Iterator[Found]:
     """Containers of others are mentioned only."""
-    releases = f"{mine.root}/{mine.stack}/releases/"
-    placed = _served(facts, mine).get("placed")
+    releases = f"{host.root}/{host.stack}/releases/"
+    placed = _served(facts, host).get("placed")
     for container in facts.containers:
-        ours = container.project == mine.project or container.image.startswith(f"canaryctl/{mine.stack}/")
+        ours = container.project == host.project or container.image.startswith(f"canaryctl/{host.stack}/")
         if not container.config_files.startswith(releases):
             yield Found(
                 f"{container.name} ({container.image}) is from no release",
@@ -168,21 +167,21 @@ def no_release(facts: HostFacts, mine: HostConfig) -> Iterator[Found]:
                 severity=None if ours else Severity.INFO,
                 fix="" if ours else "Ask its owner; canaryctl leaves it alone.",
             )
-        elif placed is not None and _is_stray(container, mine, placed):
+        elif placed is not None and _is_stray(container, host, placed):
             yield Found(f"{container.name} is of a service that is not placed here", subject=container.name)
 
 
-def _is_stray(container: ContainerFacts, mine: HostConfig, placed: Sequence[str]) -> bool:
-    return container.project == mine.project and not container.oneoff and container.service not in placed
+def _is_stray(container: ContainerFacts, host: HostConfig, placed: Sequence[str]) -> bool:
+    return container.project == host.project and not container.oneoff and container.service not in placed
 
 
 @SERVICE_DOWN.host
-def service_down(facts: HostFacts, mine: HostConfig) -> Iterator[Found]:
+def service_down(facts: HostFacts, host: HostConfig) -> Iterator[Found]:
     """Of the services that the release placed on this host."""
     if facts.docker is None or not facts.docker.running:
         return
-    for service in _served(facts, mine).get("placed") or ():
-        container = facts.container(service, mine.project)
+    for service in _served(facts, host).get("placed") or ():
+        container = facts.container(service, host.project)
         if container is None:
             yield Found(f"{service} has no container", subject=service)
         elif container.state not in ("running", "restarting"):
@@ -191,9 +190,9 @@ def service_down(facts: HostFacts, mine: HostConfig) -> Iterator[Found]:
 
 
 @RESTART_LOOP.host
-def restart_loop(facts: HostFacts, mine: HostConfig) -> Iterator[Found]:
+def restart_loop(facts: HostFacts, host: HostConfig) -> Iterator[Found]:
     """Docker counts restarts by policy only, not those by hand."""
-    for container in _ours(facts, mine):
+    for container in _ours(facts, host):
         recent = container.started is not None and facts.time - container.started < RESTARTS_WITHIN
         if container.state == "restarting" or (container.restarts >= RESTARTS and recent):
             killed = ", last killed for memory" if container.oom_killed else ""
@@ -201,15 +200,15 @@ def restart_loop(facts: HostFacts, mine: HostConfig) -> Iterator[Found]:
 
 
 @UNHEALTHY.host
-def unhealthy(facts: HostFacts, mine: HostConfig) -> Iterator[Found]:
+def unhealthy(facts: HostFacts, host: HostConfig) -> Iterator[Found]:
     """By its own check."""
-    for container in _ours(facts, mine):
+    for container in _ours(facts, host):
         if container.health == "unhealthy":
             yield Found(f"{container.service} is unhealthy", subject=container.service)
 
 
 @LOCK_EXPIRED.host
-def lock_expired(facts: HostFacts, mine: HostConfig) -> Iterator[Found]:
+def lock_expired(facts: HostFacts, host: HostConfig) -> Iterator[Found]:
     """By the host's own clock, as it was taken."""
     lock = facts.state.lock
     if lock and lock.expired:
@@ -217,11 +216,11 @@ def lock_expired(facts: HostFacts, mine: HostConfig) -> Iterator[Found]:
         yield Found(f"the lock of {lock.words()} expired {minutes:.0f} minutes ago", subject="lock")
 
 
-def _served(facts: HostFacts, mine: HostConfig) -> Mapping[str, Any]:
+def _served(facts: HostFacts, host: HostConfig) -> Mapping[str, Any]:
     """The current release, where it is one of this environment."""
     release = facts.state.current_release or {}
-    return release if f"{mine.stack}-{release.get('environment')}" == mine.project else {}
+    return release if f"{host.stack}-{release.get('environment')}" == host.project else {}
 
 
-def _ours(facts: HostFacts, mine: HostConfig) -> Iterator[ContainerFacts]:
-    return (container for container in facts.containers if container.project == mine.project)
+def _ours(facts: HostFacts, host: HostConfig) -> Iterator[ContainerFacts]:
+    return (container for container in facts.containers if container.project == host.project)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from canaryctl.audit.model import Found, HostConfig, Severity
-from canaryctl.audit.registry import Rule
+from canaryctl.audit.rule import Rule
 from canaryctl.config.sizes import show_size
 from canaryctl.config.versions import version_of
 from canaryctl.facts.host import HostFacts
@@ -92,14 +92,14 @@ MOUNT_ROOM = Rule(
 
 
 @PYTHON_OLD.host
-def python_old(facts: HostFacts, mine: HostConfig) -> Iterator[Found]:
+def python_old(facts: HostFacts, host: HostConfig) -> Iterator[Found]:
     """The interpreter that Ansible would use as well."""
     if facts.python and version_of(facts.python) < OLDEST_PYTHON:
         yield Found(f"Python is {facts.python}, Ansible needs {OLDEST_PYTHON} or later", subject="python")
 
 
 @OS_UNSUPPORTED.host
-def os_unsupported(facts: HostFacts, mine: HostConfig) -> Iterator[Found]:
+def os_unsupported(facts: HostFacts, host: HostConfig) -> Iterator[Found]:
     """Distribution and release."""
     oldest = SUPPORTED_OS.get(facts.os.id)
     name = facts.os.pretty or facts.os.id
@@ -111,7 +111,7 @@ def os_unsupported(facts: HostFacts, mine: HostConfig) -> Iterator[Found]:
 
 
 @DISK_LOW.host
-def disk_low(facts: HostFacts, mine: HostConfig) -> Iterator[Found]:
+def disk_low(facts: HostFacts, host: HostConfig) -> Iterator[Found]:
     """Each file system once, though several paths lie in it."""
     seen: set[tuple[int, int]] = set()
     for path, disk in facts.disks.items():
@@ -125,7 +125,7 @@ def disk_low(facts: HostFacts, mine: HostConfig) -> Iterator[Found]:
 
 
 @INODES_LOW.host
-def inodes_low(facts: HostFacts, mine: HostConfig) -> Iterator[Found]:
+def inodes_low(facts: HostFacts, host: HostConfig) -> Iterator[Found]:
     """File systems that count none (btrfs) say 0 of 0."""
     seen: set[tuple[int, int]] = set()
     for path, disk in facts.disks.items():
@@ -138,7 +138,7 @@ def inodes_low(facts: HostFacts, mine: HostConfig) -> Iterator[Found]:
 
 
 @CLOCK_SKEW.host
-def clock_skew(facts: HostFacts, mine: HostConfig) -> Iterator[Found]:
+def clock_skew(facts: HostFacts, host: HostConfig) -> Iterator[Found]:
     """Beyond what the round trip itself explains."""
     skew = facts.clock_skew
     if abs(skew) > SKEW:
@@ -148,38 +148,38 @@ def clock_skew(facts: HostFacts, mine: HostConfig) -> Iterator[Found]:
 
 
 @REBOOT_REQUIRED.host
-def reboot_required(facts: HostFacts, mine: HostConfig) -> Iterator[Found]:
+def reboot_required(facts: HostFacts, host: HostConfig) -> Iterator[Found]:
     """As the distribution's packages say."""
     if facts.audit.reboot is not None:
         for_what = f" for {', '.join(facts.audit.reboot[:5])}" if facts.audit.reboot else ""
         yield Found(f"a reboot is required{for_what}", subject="reboot")
 
 
-def _mounts(kind: str, facts: HostFacts, mine: HostConfig) -> Iterator[Found]:
-    for fault in mount_faults(mine.mounts, facts.mounts):
+def _mounts(kind: str, facts: HostFacts, host: HostConfig) -> Iterator[Found]:
+    for fault in mount_faults(host.mounts, facts.mounts):
         if fault.kind == kind:
             yield Found(fault.what, subject=fault.path, fix=fault.hint)
 
 
 @MOUNT_MISSING.host
-def mount_missing(facts: HostFacts, mine: HostConfig) -> Iterator[Found]:
+def mount_missing(facts: HostFacts, host: HostConfig) -> Iterator[Found]:
     """Nothing mounted there, or a server that does not answer."""
-    return _mounts("absent", facts, mine)
+    return _mounts("absent", facts, host)
 
 
 @MOUNT_FSTYPE.host
-def mount_fstype(facts: HostFacts, mine: HostConfig) -> Iterator[Found]:
+def mount_fstype(facts: HostFacts, host: HostConfig) -> Iterator[Found]:
     """Something else mounted there."""
-    return _mounts("fstype", facts, mine)
+    return _mounts("fstype", facts, host)
 
 
 @MOUNT_SENTINEL.host
-def mount_sentinel(facts: HostFacts, mine: HostConfig) -> Iterator[Found]:
+def mount_sentinel(facts: HostFacts, host: HostConfig) -> Iterator[Found]:
     """The right kind of file system without the data."""
-    return _mounts("sentinel", facts, mine)
+    return _mounts("sentinel", facts, host)
 
 
 @MOUNT_ROOM.host
-def mount_room(facts: HostFacts, mine: HostConfig) -> Iterator[Found]:
+def mount_room(facts: HostFacts, host: HostConfig) -> Iterator[Found]:
     """Too little room on it."""
-    return _mounts("room", facts, mine)
+    return _mounts("room", facts, host)

@@ -11,11 +11,13 @@ import jsonschema
 import pytest
 
 import canaryctl.evidence
+from canaryctl.audit import rules
 from canaryctl.audit.compare import compare_findings
 from canaryctl.audit.evaluation import settle
 from canaryctl.audit.model import Finding
 from canaryctl.audit.reference import BEGIN, render
-from canaryctl.audit.registry import Ignore, all_rules, require_known
+from canaryctl.audit.registry import all_rules, require_known
+from canaryctl.audit.rule import Ignore
 from canaryctl.audit.sarif import to_sarif
 from canaryctl.audit.severity import Severity
 from canaryctl.errors import ConfigError
@@ -138,3 +140,8 @@ def test_the_reference_has_every_rule() -> None:
     assert written.partition(BEGIN)[2].strip() == render().strip()
     for rule in all_rules().values():
         assert f"#### {rule.id}\n" in written and rule.why in written and rule.fix in written
+
+
+def test_every_module_of_rules_is_looked_into_without_being_named_anywhere() -> None:
+    modules = {path.stem for path in Path(rules.__path__[0]).glob("*.py")} - {"__init__"}
+    assert {rule.part for rule in all_rules().values()} == modules

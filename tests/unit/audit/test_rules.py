@@ -261,7 +261,7 @@ def with_files(**files: str) -> Setup:
 
 IN_SETUP: dict[str, list[Setup]] = {
     **{
-        rule: [replace(SETUP, troubles=(ConfigIssue(kind, "it is wrong", "file.yml:7", "fix it"),))]
+        rule: [replace(SETUP, issues=(ConfigIssue(kind, "it is wrong", "file.yml:7", "fix it"),))]
         for rule, kind in {
             "inventory-invalid": "inventory",
             "stack-invalid": "stack",

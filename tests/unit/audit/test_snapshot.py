@@ -54,7 +54,7 @@ def test_a_stack_whose_files_are_not_read_is_a_finding_and_no_crash(project: Pro
     with (project.root / "big").open("wb") as file:
         file.truncate(65 << 20)  # more than a release may hold
     found = surveyed(project)
-    assert found.files is None and any(trouble.kind == "stack" for trouble in found.troubles)
+    assert found.files is None and any(issue.kind == "stack" for issue in found.issues)
     assert as_served(found, serving()) == found.hosts["h"]
 
 
@@ -73,7 +73,7 @@ def test_the_highest_cuda_is_told_by_number(project: Project) -> None:
 def test_hosts_that_differ_in_the_environments_policy_are_a_finding(project: Project) -> None:
     hosts = {"all": {"hosts": {"h": {}, "i": {"canary_on_failure": "keep"}}}}
     (project.inventories / "prod" / "hosts.yml").write_text(yaml.safe_dump(hosts))
-    assert any("canary_on_failure" in trouble.what for trouble in surveyed(project).troubles)
+    assert any("canary_on_failure" in issue.what for issue in surveyed(project).issues)
 
 
 def test_the_oldest_compose_is_one_number() -> None:
