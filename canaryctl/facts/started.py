@@ -1,4 +1,4 @@
-"""What compose last brought up on a host, as the role's module_utils/started.py noted it. Pure.
+"""What compose last brought up on a host, as roles/stack_release/module_utils/started.py noted it. Pure.
 
 The file is the host's own: what is not as it should be in it counts as not written, and the release is brought up anew.
 """

@@ -194,7 +194,7 @@ def about_container(daemon: Docker, stack: str, entry: dict[str, Any]) -> dict[s
 
 
 def about_mount(mount: dict[str, Any]) -> dict[str, Any]:
-    """A container's mount; a volume's source is its name. As the role's module_utils/started.py notes them."""
+    """A container's mount; a volume's source is its name. As roles/stack_release/module_utils/started.py notes them."""
     return {
         "type": mount.get("Type", ""),
         "source": mount.get("Name") or mount.get("Source", ""),
