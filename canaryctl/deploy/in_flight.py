@@ -14,7 +14,7 @@ from canaryctl.deploy.context import Work
 from canaryctl.errors import CanaryError
 
 if TYPE_CHECKING:  # the probes bring an HTTP client along, which most commands do without
-    from canaryctl.config.probes import Lifecycle
+    from canaryctl.config.probes.lifecycle import Lifecycle
     from canaryctl.probe.scope import Scope
 
 
@@ -70,7 +70,7 @@ def _begin(work: Work, probes: list[Lifecycle], operations: Operations) -> None:
 
 
 def _across(work: Work) -> list[Lifecycle]:
-    from canaryctl.config.probes import Lifecycle
+    from canaryctl.config.probes.lifecycle import Lifecycle
 
     return [probe for probe in work.scene.selection.probes if isinstance(probe, Lifecycle) and probe.across]
 

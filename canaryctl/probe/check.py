@@ -7,7 +7,9 @@ from collections.abc import Iterable
 
 from jinja2 import TemplateError, meta, nodes
 
-from canaryctl.config.probes import Exec, Lifecycle, Probe, is_on_service, is_template, needed_by, saved_names
+from canaryctl.config.probes import Probe, is_template, needed_by
+from canaryctl.config.probes.exec import Exec
+from canaryctl.config.probes.lifecycle import Lifecycle
 from canaryctl.errors import ConfigError
 from canaryctl.probe.context import HOST_NAMES, ProbeContext
 from canaryctl.probe.names import SECRETS, TAG, own_names
@@ -29,15 +31,15 @@ def check_probes(probes: tuple[Probe, ...], context: ProbeContext) -> None:
     for probe in probes:
         _check_place(probe, context)
         _check_literals(probe, context)
-        saved = {name for needed in needed_by(probe, probes) for name in saved_names(by_name[needed])}
-        for name in (*probe.vars, *saved_names(probe), *saved):
+        saved = {name for needed in needed_by(probe, probes) for name in by_name[needed].saved_names}
+        for name in (*probe.vars, *probe.saved_names, *saved):
             if name in context.variables or name in HOST_NAMES or name in _own(probe):
                 raise ConfigError(
                     f"probe '{probe.name}' gives '{name}' a second meaning", probe.source(), "choose another name"
                 )
-        hosts = context.hosts_of(probe.on, service=is_on_service(probe))
+        hosts = context.hosts_of(probe.on, service=probe.on_service)
         for location, text in templates_of(probe):
-            late = saved | (set(saved_names(probe)) if _after_start(probe, location) else set())
+            late = saved | (set(probe.saved_names) if _after_start(probe, location) else set())
             _check_text(probe, context, hosts, location, text, late)
         if isinstance(probe, Lifecycle):
             _check_reap(probe)
@@ -54,7 +56,7 @@ def _own(probe: Probe) -> set[str]:
 
 def _check_place(probe: Probe, context: ProbeContext) -> None:
     groups, services = context.variables.get("groups", {}), context.variables.get("service_hosts", {})
-    if is_on_service(probe) and probe.on not in services:
+    if probe.on_service and probe.on not in services:
         does = "runs a command in" if isinstance(probe, Exec) else f"of kind '{probe.kind}' looks at"
         raise ConfigError(
             f"probe '{probe.name}' {does} '{probe.on}', which is no service",

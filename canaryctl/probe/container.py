@@ -7,7 +7,7 @@ import time
 from collections.abc import Mapping
 from typing import Any
 
-from canaryctl.config.probes import Container
+from canaryctl.config.probes.container import Container
 from canaryctl.facts.jsontext import parse_json
 from canaryctl.probe.expect import start
 from canaryctl.probe.precondition import check_precondition

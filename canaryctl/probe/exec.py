@@ -5,7 +5,7 @@ from __future__ import annotations
 import shlex
 import time
 
-from canaryctl.config.probes import Exec
+from canaryctl.config.probes.exec import Exec
 from canaryctl.probe.expect import Answer, Shapeless, exec_faults, saved_from
 from canaryctl.probe.precondition import check_precondition
 from canaryctl.probe.results import Outcome, failed, passed

@@ -13,7 +13,8 @@ import jmespath
 from jmespath.exceptions import JMESPathError
 
 from canaryctl.config.patterns import matches
-from canaryctl.config.probes import ExecExpect, HttpExpect, Regex, Text
+from canaryctl.config.probes import HttpExpect, Regex, Text
+from canaryctl.config.probes.exec import ExecExpect
 from canaryctl.facts.jsontext import parse_json
 from canaryctl.probe.results import Unusable
 

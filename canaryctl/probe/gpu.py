@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from canaryctl.config.durations import show_duration
-from canaryctl.config.probes import Gpu
+from canaryctl.config.probes.gpu import Gpu
 from canaryctl.probe.expect import start
 from canaryctl.probe.incontainer.gpu_rules import in_words, judge_gpu, lost_devices
 from canaryctl.probe.incontainer.gpu_shape import read_gpu_answer

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from canaryctl.config.probes import Http
+from canaryctl.config.probes.http import Http
 from canaryctl.probe.exchange import ask
 from canaryctl.probe.expect import Shapeless, http_faults, saved_from
 from canaryctl.probe.precondition import check_precondition

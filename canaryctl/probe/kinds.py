@@ -1,22 +1,12 @@
-"""The probe kinds: one module each, all of one shape, `run(probe, scope) -> Outcome`."""
+"""How each kind of probe is run: by the module of its name, all of one shape, `run(probe, scope) -> Outcome`."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from importlib import import_module
 from typing import Any
 
-from canaryctl.probe import container, gpu, http, lifecycle, logs, registered, sql, tcp
-from canaryctl.probe import exec as exec_
+from canaryctl.config.probes import KINDS
 from canaryctl.probe.results import Outcome
 
-RUN: dict[str, Callable[[Any, Any], Outcome]] = {
-    "http": http.run,
-    "tcp": tcp.run,
-    "exec": exec_.run,
-    "container": container.run,
-    "logs": logs.run,
-    "registered": registered.run,
-    "lifecycle": lifecycle.run,
-    "sql": sql.run,
-    "gpu": gpu.run,
-}
+RUN: dict[str, Callable[[Any, Any], Outcome]] = {kind: import_module(f"canaryctl.probe.{kind}").run for kind in KINDS}

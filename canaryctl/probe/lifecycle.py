@@ -10,7 +10,7 @@ import time
 from dataclasses import replace
 
 from canaryctl.config.durations import show_duration
-from canaryctl.config.probes import Confirm, Lifecycle
+from canaryctl.config.probes.lifecycle import Confirm, Lifecycle
 from canaryctl.errors import CanaryError, HostError
 from canaryctl.probe.context import Begun
 from canaryctl.probe.exchange import ask

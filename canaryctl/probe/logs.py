@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from canaryctl.config.durations import parse_duration
-from canaryctl.config.probes import Logs
+from canaryctl.config.probes.logs import Logs
 from canaryctl.facts.jsontext import parse_json
 from canaryctl.probe.expect import start
 from canaryctl.probe.precondition import check_precondition

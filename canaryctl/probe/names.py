@@ -6,7 +6,8 @@ import hashlib
 import secrets
 from typing import Any
 
-from canaryctl.config.probes import Lifecycle, Probe
+from canaryctl.config.probes import Probe
+from canaryctl.config.probes.lifecycle import Lifecycle
 from canaryctl.probe.context import ProbeContext
 
 TAG, SECRETS = "tag", "secrets"

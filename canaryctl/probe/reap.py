@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from canaryctl.config.probes import Cancel, Lifecycle, Reap
+from canaryctl.config.probes.lifecycle import Cancel, Lifecycle, Reap
 from canaryctl.probe.exchange import ask
 from canaryctl.probe.expect import Shapeless, http_faults, search, show, start
 from canaryctl.probe.names import run_mark, tag_prefix

@@ -9,7 +9,8 @@ from email.utils import parsedate_to_datetime
 from typing import Any
 
 from canaryctl.config.durations import show_duration
-from canaryctl.config.probes import Fresh, Reachable, Registered, Request
+from canaryctl.config.probes import Request
+from canaryctl.config.probes.registered import Fresh, Reachable, Registered
 from canaryctl.probe.exchange import ask
 from canaryctl.probe.expect import Answer, Shapeless, is_true, search, show, start
 from canaryctl.probe.precondition import check_precondition

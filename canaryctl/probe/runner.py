@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from canaryctl.config.durations import show_duration
-from canaryctl.config.probes import Probe, Retried, is_on_service, needed_by
+from canaryctl.config.probes import Probe, Retried, needed_by
 from canaryctl.errors import CanaryError, HostError
 from canaryctl.probe.check import check_probes
 from canaryctl.probe.context import ProbeContext
@@ -120,7 +120,7 @@ def _finished(result: ProbeResult) -> dict[str, Any]:
 
 
 def _hosts(probe: Probe, context: ProbeContext) -> tuple[str, ...]:
-    return context.hosts_of(probe.on, service=is_on_service(probe))
+    return context.hosts_of(probe.on, service=probe.on_service)
 
 
 def _one(probe: Probe, state: _Set) -> None:

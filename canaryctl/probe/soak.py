@@ -9,7 +9,8 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from canaryctl.config.durations import show_duration
-from canaryctl.config.probes import Gpu, Probe, Retried, needed_by, saved_names
+from canaryctl.config.probes import Probe, Retried, needed_by
+from canaryctl.config.probes.gpu import Gpu
 from canaryctl.errors import ConfigError
 from canaryctl.probe.context import ProbeContext
 from canaryctl.probe.metrics import KEPT, percentile
@@ -50,7 +51,7 @@ def _can_repeat(probe: Probe) -> bool:
 def _lacking(chosen: dict[str, Probe], by_name: dict[str, Probe]) -> tuple[Probe, str] | None:
     for probe in chosen.values():
         for name in needed_by(probe, tuple(by_name.values())):
-            if name not in chosen and saved_names(by_name[name]):
+            if name not in chosen and by_name[name].saved_names:
                 return probe, name
     return None
 

@@ -10,8 +10,7 @@ import time
 from typing import Any
 
 from canaryctl.config.durations import show_duration
-from canaryctl.config.probes import Sql
-from canaryctl.config.probes.containers import check_query
+from canaryctl.config.probes.sql import Sql, check_query
 from canaryctl.probe.expect import MAX_READ, Answer, Shapeless, json_faults, saved_from, show, start
 from canaryctl.probe.precondition import check_precondition
 from canaryctl.probe.results import Outcome, Unanswered, Unusable, failed, passed

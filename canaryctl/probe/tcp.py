@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 
 from canaryctl.config.durations import show_duration
-from canaryctl.config.probes import Tcp
+from canaryctl.config.probes.tcp import Tcp
 from canaryctl.errors import HostError
 from canaryctl.probe.precondition import check_precondition
 from canaryctl.probe.reach import Refused, dial_elsewhere

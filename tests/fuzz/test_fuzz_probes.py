@@ -18,8 +18,12 @@ from canaryctl.agent.read import gpuxml
 from canaryctl.commands.logs import Lines, parse
 from canaryctl.config.contract import Contract
 from canaryctl.config.metrics import Metric, load_metrics, parse_selector
-from canaryctl.config.probes import ExecExpect, Fresh, HttpExpect, Lifecycle, Logs, Registered
-from canaryctl.config.probes.network import Http, Reachable
+from canaryctl.config.probes import HttpExpect
+from canaryctl.config.probes.exec import ExecExpect
+from canaryctl.config.probes.http import Http
+from canaryctl.config.probes.lifecycle import Lifecycle
+from canaryctl.config.probes.logs import Logs
+from canaryctl.config.probes.registered import Fresh, Reachable, Registered
 from canaryctl.config.webhook import load_webhook
 from canaryctl.contract.credentials import carried, redacted
 from canaryctl.contract.inside.imports import MARK

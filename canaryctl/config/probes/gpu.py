@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field, model_validator
 
@@ -17,6 +17,7 @@ class Gpu(Retried):
     on a GPU. `after_daemon_reload`: whether the devices are still there once systemd was made to reload its units.
     """
 
+    on_service: ClassVar[bool] = True
     kind: Literal["gpu"]
     timeout: Seconds = 120.0
     devices: Annotated[int, Field(ge=1)] = 1

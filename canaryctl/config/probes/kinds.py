@@ -3,26 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import get_args
 
-from canaryctl.config.probes.containers import Container, Exec, Logs, Sql
+from canaryctl.config.probes.container import Container
+from canaryctl.config.probes.exec import Exec
 from canaryctl.config.probes.gpu import Gpu
+from canaryctl.config.probes.http import Http
 from canaryctl.config.probes.lifecycle import Lifecycle
-from canaryctl.config.probes.network import Http, Registered, Tcp
+from canaryctl.config.probes.logs import Logs
+from canaryctl.config.probes.registered import Registered
+from canaryctl.config.probes.sql import Sql
+from canaryctl.config.probes.tcp import Tcp
 
+# The registry: a kind is its model here, and the module of its name in probe/, which runs it.
 Probe = Http | Tcp | Exec | Container | Logs | Registered | Lifecycle | Sql | Gpu
-KINDS = ("http", "tcp", "exec", "container", "logs", "registered", "lifecycle", "sql", "gpu")
-
-
-def is_on_service(probe: Probe) -> bool:
-    """Whether the probe's `on` names a service, whose container it looks at."""
-    return isinstance(probe, (Exec, Container, Logs, Sql, Gpu))
-
-
-def saved_names(probe: Probe) -> tuple[str, ...]:
-    """The values a probe keeps for the ones that need it."""
-    if isinstance(probe, Lifecycle):
-        return tuple(probe.start.save)
-    return tuple(probe.save) if isinstance(probe, (Http, Exec, Sql)) else ()
+KINDS: tuple[str, ...] = tuple(get_args(model.model_fields["kind"].annotation)[0] for model in get_args(Probe))
 
 
 def needed_by(probe: Probe, probes: Sequence[Probe]) -> set[str]:

@@ -82,3 +82,8 @@ class Lifecycle(Common):
         if self.reap and "tag" not in self.start.model_dump_json():
             raise ValueError("'reap' needs a start that carries '{{ tag }}'")
         return self
+
+    @property
+    def saved_names(self) -> tuple[str, ...]:
+        """What its start keeps."""
+        return tuple(self.start.save)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from typing import Annotated, Any
+from typing import Annotated, Any, ClassVar
+from urllib.parse import urlsplit
 
 import jmespath
 from jmespath.exceptions import JMESPathError
@@ -98,12 +99,27 @@ class Precondition(Request):
     reason: str = "its precondition does not hold"
 
 
+def _origin(text: str) -> str:
+    """Refuse what is no origin; templates are judged once they are rendered."""
+    if is_template(text):
+        return text
+    parts = urlsplit(text)
+    if parts.scheme not in ("http", "https") or not parts.hostname or parts.path not in ("", "/") or parts.query:
+        raise ValueError(f"'{text}' is no origin; write a URL without a path, for example https://login.example:8443")
+    return text
+
+
+Origins = Annotated[tuple[Annotated[str, AfterValidator(_origin)], ...], BeforeValidator(as_tuple)]
+
+
 class Common(Model):
     """What every probe has. `timeout` bounds one attempt, or one request of a lifecycle.
 
-    `soak` says whether it is repeated during a soak; left out, all but lifecycles are.
+    `soak` says whether it is repeated during a soak; left out, all but lifecycles are. `on_service`: whether `on` names
+    a service, whose container the kind looks at, rather than a group.
     """
 
+    on_service: ClassVar[bool] = False
     name: Annotated[str, Field(min_length=1, max_length=120)]
     on: str
     needs: Annotated[tuple[str, ...], BeforeValidator(as_tuple)] = ()
@@ -113,6 +129,11 @@ class Common(Model):
     soak: bool | None = None
     vars: dict[str, str | int | float | bool] = {}
     _source: tuple[Document, int] | None = PrivateAttr(default=None)
+
+    @property
+    def saved_names(self) -> tuple[str, ...]:
+        """The values it keeps for the ones that need it."""
+        return tuple(getattr(self, "save", ()))
 
     def source(self, *location: str | int) -> str:
         """`file:line` of the probe, or of a key in it; empty for a probe that comes from no file."""

@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import get_args
 
 import pytest
 
 from canaryctl.config.durations import parse_duration, show_duration
-from canaryctl.config.probes import Http, Lifecycle, Registered, load_probes, needed_by
+from canaryctl.config.probes import KINDS, Probe, load_probes, needed_by
+from canaryctl.config.probes.http import Http
+from canaryctl.config.probes.lifecycle import Lifecycle
+from canaryctl.config.probes.registered import Registered
 from canaryctl.errors import ConfigError
+from canaryctl.probe.kinds import RUN
 
 EXAMPLES = Path(__file__).parents[3] / "examples" / "ktrdr"
 
@@ -117,3 +122,11 @@ def test_needs_are_followed_to_the_end(tmp_path: Path) -> None:
     text = "".join(f"- {{name: {n}, kind: tcp, on: c, port: 1, needs: {m}}}\n" for n, m in (("a", "[]"), ("b", "[a]")))
     probes = load_probes(write(tmp_path, text + "- {name: c, kind: tcp, on: c, port: 1, needs: [b]}\n"))
     assert needed_by(probes[2], probes) == {"a", "b"}
+
+
+def test_a_kind_is_a_model_and_a_module_of_its_name_that_runs_it() -> None:
+    assert (
+        set(KINDS) == set(RUN) == {"http", "tcp", "exec", "container", "logs", "registered", "lifecycle", "sql", "gpu"}
+    )
+    for model in get_args(Probe):
+        assert model.__module__ == f"canaryctl.config.probes.{model.__name__.lower()}"

@@ -8,7 +8,10 @@ from typing import Any
 
 import pytest
 
-from canaryctl.config.probes import Exec, Fresh, Http, HttpExpect, Precondition, Registered, load_probes
+from canaryctl.config.probes import HttpExpect, Precondition, load_probes
+from canaryctl.config.probes.exec import Exec
+from canaryctl.config.probes.http import Http
+from canaryctl.config.probes.registered import Fresh, Registered
 from canaryctl.errors import ConfigError
 from canaryctl.probe.check import check_probes
 from canaryctl.probe.context import ProbeContext

@@ -14,7 +14,8 @@ from typing import Any
 import pytest
 
 from canaryctl.agent.read import gpuwatch, gpuxml
-from canaryctl.config.probes import Gpu, load_probes, select_probes
+from canaryctl.config.probes import load_probes, select_probes
+from canaryctl.config.probes.gpu import Gpu
 from canaryctl.errors import ConfigError
 from canaryctl.probe import gpu
 from canaryctl.probe.context import ProbeContext

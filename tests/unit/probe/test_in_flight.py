@@ -11,7 +11,8 @@ from typing import Any
 import pytest
 from faultyapp import App, Pool, prober, serving
 
-from canaryctl.config.probes import Lifecycle, load_probes
+from canaryctl.config.probes import load_probes
+from canaryctl.config.probes.lifecycle import Lifecycle
 from canaryctl.errors import ConfigError
 from canaryctl.probe.context import Begun, ProbeContext
 from canaryctl.probe.lifecycle import begin, cancel, goes_on

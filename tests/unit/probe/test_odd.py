@@ -11,8 +11,8 @@ import pytest
 from faultyapp import App, prober, serving
 
 from canaryctl.config.metrics import Metric, Selector, load_metrics
-from canaryctl.config.probes import Fresh
 from canaryctl.config.probes.parts import check_jmespath
+from canaryctl.config.probes.registered import Fresh
 from canaryctl.errors import ConfigError
 from canaryctl.facts.jsontext import parse_json
 from canaryctl.probe import kinds

@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from canaryctl.config.probes import Logs, load_probes
-from canaryctl.config.probes.containers import ERRORS
+from canaryctl.config.probes import load_probes
+from canaryctl.config.probes.logs import ERRORS, Logs
 from canaryctl.errors import ConfigError
 from canaryctl.probe.container import container_faults, image_faults
 from canaryctl.probe.logs import log_faults
