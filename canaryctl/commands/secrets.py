@@ -6,10 +6,10 @@ import secrets
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from canaryctl.agent.read.envfile import line_macs
 from canaryctl.config.environment import Host
-from canaryctl.config.secrets import Secret, env_lines, find_secrets
+from canaryctl.config.secrets import Secret, env_file, find_secrets
 from canaryctl.errors import HostError
-from canaryctl.facts import secrets_mac
 from canaryctl.facts.fingerprints import fingerprint, salt_of
 from canaryctl.facts.told import HeldSecret, HeldSecrets, believed
 from canaryctl.hosts import Connection, Connections
@@ -59,7 +59,7 @@ def diff(request: Request) -> tuple[dict[str, Any], list[HostError]]:
     values = {secret.name: secret.value for secret in found if not secret.problem}
     problems = {secret.name: secret.problem for secret in found if secret.problem}
     nonce = secrets.token_hex(16)
-    wanted = {name: secrets_mac(nonce, line.encode()) for name, line in env_lines(values).items()}
+    wanted = line_macs(nonce, env_file(values).encode())
     here = {name: _print(scene, name, value) for name, value in values.items()}
     hosts = [host for host in scene.hosts if host.name in scene.placed]
     with Connections(hosts) as connections:

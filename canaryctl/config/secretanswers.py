@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import getpass
-import os
 import shlex
-import signal
 import subprocess
 import sys
 import threading
 from typing import Any
+
+from canaryctl.agent.read.processes import end_group
 
 COMMAND_TIMEOUT = 60.0  # seconds; a password manager may wait for a finger
 
@@ -111,7 +111,7 @@ def _end(child: subprocess.Popen[bytes], apart: int | None) -> None:
     if apart is None:
         child.kill()
     else:
-        os.killpg(child.pid, signal.SIGKILL)
+        end_group(child, grace=0)
     for stream in (child.stdout, child.stderr):  # what it started may hold them open for ever
         if stream:
             stream.close()

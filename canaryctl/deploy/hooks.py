@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import signal
 import subprocess
 import threading
 import time
@@ -13,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from canaryctl.agent.read.processes import end_group
 from canaryctl.config.yamlfile import shown
 from canaryctl.deploy.context import Work
 from canaryctl.errors import ConfigError
@@ -22,7 +22,6 @@ from canaryctl.evidence.files import to_json
 NAMES = ("pre-deploy", "post-deploy", "on-failure", "on-promote")
 MOST_OUTPUT = 64_000  # bytes kept, the last
 _TAIL = 2000  # characters of it in run.json
-_GRACE = 2.0  # seconds from asking a late hook to end until it is made to
 _CHUNK = 1 << 14
 
 
@@ -152,8 +151,7 @@ def execute(path: Path, given: bytes, *, folder: Path, variables: Mapping[str, s
     except subprocess.TimeoutExpired:
         code = None
     finally:
-        if child.poll() is None:
-            _end(child)
+        end_group(child)
     # What it left in the background may hold its output open, and is not waited for.
     reader.join(1)
     return Ended(code, time.monotonic() - began, bytes(output))
@@ -173,17 +171,6 @@ def _read(child: subprocess.Popen[bytes], output: bytearray) -> None:
         while data := os.read(pipe.fileno(), _CHUNK):
             output += data
             del output[:-MOST_OUTPUT]
-
-
-def _end(child: subprocess.Popen[bytes]) -> None:
-    """End a process with everything in its group."""
-    with contextlib.suppress(ProcessLookupError, PermissionError):
-        os.killpg(child.pid, signal.SIGTERM)
-    with contextlib.suppress(subprocess.TimeoutExpired):
-        child.wait(_GRACE)
-    with contextlib.suppress(ProcessLookupError, PermissionError):
-        os.killpg(child.pid, signal.SIGKILL)
-    child.wait()
 
 
 def _where(work: Work, name: str) -> str:

@@ -15,10 +15,11 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+from canaryctl.agent.read.passed import PROVING
 from canaryctl.config.environment import Environment
 from canaryctl.config.signing import Signing, allowed_of
 from canaryctl.errors import ConfigError
-from canaryctl.plan.verdicts import PROVING, Signed, parse_line
+from canaryctl.plan.verdicts import Signed, parse_line
 
 NAMESPACE = "canaryctl"
 _SIGN_SECONDS = 30.0  # a key in hardware may want to be touched

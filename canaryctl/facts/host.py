@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import hmac
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -287,8 +285,3 @@ def parse(host: str, document: Mapping[str, Any], *, clock_skew: float = 0) -> H
             "raw": dict(told),
         }
         return one(HostFacts, values)
-
-
-def secrets_mac(nonce: str, content: bytes) -> str:
-    """What `state.secrets` is when the host's secrets.env has this content and was asked with this hex nonce."""
-    return hmac.new(bytes.fromhex(nonce), content, hashlib.sha256).hexdigest()

@@ -17,17 +17,18 @@ from canaryctl.hosts.connection import Connection
 from canaryctl.hosts.sudo import password_of
 
 # The modules of each program, in the order that they need each other.
+_STATE = ("envfile", "held", "regular", "installed", "state")
 PROGRAMS = {
-    "facts": ("docker", "system", "mounts", "gpuxml", "gpu", "held", "regular", "state", "facts"),
-    "collect": ("docker", "regular", "collect"),
-    "receive": ("docker", "held", "content", "staging", "load", "receive"),
-    "pull": ("docker", "held", "pull"),
-    "prune": ("docker", "held", "regular", "state", "prune"),
-    "gpu": ("docker", "system", "gpuxml", "gpu", "gpuwatch"),
-    "mounts": ("docker", "system", "mounts"),
+    "facts": ("processes", "docker", "system", "mounts", "gpuxml", "gpu", *_STATE, "facts"),
+    "collect": ("processes", "docker", "regular", "collect"),
+    "receive": ("processes", "docker", "held", "content", "staging", "load", "receive"),
+    "pull": ("processes", "docker", "held", "pull"),
+    "prune": ("processes", "docker", "held", "regular", "installed", "passed", "prune"),
+    "gpu": ("processes", "docker", "system", "gpuxml", "gpu", "gpuwatch"),
+    "mounts": ("processes", "docker", "system", "mounts"),
     "lock": ("held", "atomic", "lock"),
-    "secrets": ("held", "regular", "state", "secrets"),
-    "history": ("held", "regular", "state", "history"),
+    "secrets": ("envfile", "regular", "secrets"),
+    "history": (*_STATE, "history"),
 }
 PROGRAMS["audit"] = (*PROGRAMS["facts"], "audit")
 
@@ -131,5 +132,5 @@ def bundle(program: str) -> str:
     for module in PROGRAMS[program]:
         text = next(_AGENT.glob(f"*/{module}.py")).read_text(encoding="utf-8")
         text = re.sub(r"^from __future__ import annotations\n", "", text, flags=re.M)
-        parts.append(re.sub(r"^from canaryctl\.[\w.]+ import (\([^)]*\)|[^\n]*)\n", "", text, flags=re.M))
+        parts.append(re.sub(r"^from (?:canaryctl)?\.[\w.]+ import (\([^)]*\)|[^\n]*)\n", "", text, flags=re.M))
     return "\n".join(parts)

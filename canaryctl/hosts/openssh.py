@@ -16,9 +16,10 @@ import time
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
+from canaryctl.agent.read.processes import end_group
 from canaryctl.errors import HostError
 from canaryctl.hosts.connection import Completed, lost, shown
-from canaryctl.hosts.process import ProcessConnection, kill
+from canaryctl.hosts.process import ProcessConnection
 from canaryctl.hosts.target import Target
 
 # Given first, where OpenSSH lets them win over anything in the configuration.
@@ -53,7 +54,7 @@ class OpenSSHConnection(ProcessConnection):
     def close(self) -> None:
         super().close()
         if self._master is not None:
-            kill(self._master)
+            end_group(self._master)
         shutil.rmtree(self._directory, ignore_errors=True)
 
     def execute(
@@ -98,7 +99,7 @@ class OpenSSHConnection(ProcessConnection):
         try:
             said = _until_dialled(child, timeout)
         except BaseException:
-            kill(child)
+            end_group(child)
             ours.close()
             raise
         if said is None:
@@ -120,7 +121,7 @@ class OpenSSHConnection(ProcessConnection):
         with contextlib.suppress(OSError, ValueError):
             while os.read(child.stderr.fileno(), 4096):
                 pass
-        kill(child)
+        end_group(child)
         self._running.discard(child)
 
     def _argv(self, command: str, tty: bool) -> list[str]:
@@ -169,11 +170,11 @@ class OpenSSHConnection(ProcessConnection):
             threading.Thread(target=self._listen, args=(master,), daemon=True).start()
             return
         if not readable:
-            kill(master)
+            end_group(master)
             raise HostError(f"no answer within {limit:g} s", self.host, "Check that it is up and reachable.")
         with contextlib.suppress(subprocess.TimeoutExpired):
             master.wait(5)  # what it has to say it says while it ends
-        kill(master)
+        end_group(master)
         said = master.stderr.read(1 << 16).decode("utf-8", "replace")
         what, hint = explain(said)
         raise HostError(what, self.host, hint, reason=_KEY_REASONS.get(what.partition(" (")[0], "unreachable"))
@@ -215,12 +216,12 @@ def _until_dialled(child: subprocess.Popen[bytes], timeout: float) -> str | None
         if readable:
             data = os.read(child.stderr.fileno(), 4096)
             if not data:
-                kill(child)
+                end_group(child)
                 return said.decode("utf-8", "replace")
             said += data
             if _DIALLED in said:
                 return None
-    kill(child)
+    end_group(child)
     return "timed out"
 
 

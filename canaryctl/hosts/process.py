@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import select
-import signal
 import socket
 import subprocess
 import threading
@@ -13,6 +11,7 @@ import time
 from abc import abstractmethod
 from collections.abc import Callable, Iterable
 
+from canaryctl.agent.read.processes import end_group
 from canaryctl.hosts.connection import CHUNK, LARGEST_COMPLAINT, Bounded, Completed, Connection, late, left
 
 
@@ -68,7 +67,7 @@ class ProcessConnection(Connection):
             except subprocess.TimeoutExpired:
                 raise late(command, self.host, timeout) from None
         finally:
-            kill(child)
+            end_group(child)
             if child.stdout is not None:
                 child.stdout.close()
             self._running.discard(child)
@@ -81,7 +80,7 @@ class ProcessConnection(Connection):
 
     def close(self) -> None:
         for child in list(self._running):
-            kill(child)
+            end_group(child)
 
 
 class LocalConnection(ProcessConnection):
@@ -100,18 +99,6 @@ class LocalConnection(ProcessConnection):
         return link
 
 
-def kill(child: subprocess.Popen[bytes]) -> None:
-    """End a process with everything in its group, and reap it."""
-    if child.poll() is None:
-        with contextlib.suppress(ProcessLookupError, PermissionError):
-            os.killpg(child.pid, signal.SIGTERM)
-        try:
-            child.wait(2)
-        except subprocess.TimeoutExpired:
-            os.killpg(child.pid, signal.SIGKILL)
-            child.wait()
-
-
 def _feed(child: subprocess.Popen[bytes], chunks: Iterable[bytes], trouble: list[BaseException]) -> None:
     assert child.stdin is not None  # noqa: S101  asked for in execute
     with child.stdin as pipe:
@@ -125,7 +112,7 @@ def _feed(child: subprocess.Popen[bytes], chunks: Iterable[bytes], trouble: list
                         return  # the command stopped reading: its exit code and words say why
         except BaseException as error:  # of the chunks: it belongs to whoever gave them
             trouble.append(error)
-            kill(child)
+            end_group(child)
 
 
 def _drain(child: subprocess.Popen[bytes], into: Callable[[bytes], None], trouble: list[BaseException]) -> None:
@@ -136,4 +123,4 @@ def _drain(child: subprocess.Popen[bytes], into: Callable[[bytes], None], troubl
                 into(data)
         except BaseException as error:  # of who takes it, or more than is taken
             trouble.append(error)
-            kill(child)
+            end_group(child)

@@ -13,12 +13,13 @@ from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from canaryctl.agent.read.envfile import line_macs, secrets_mac
 from canaryctl.config.environment import Environment, Host, load_environment, match_hosts
 from canaryctl.config.passwords import connection_passwords
 from canaryctl.config.policy import Policy, load_policies
 from canaryctl.config.project import Project
 from canaryctl.config.scrub import remember_secrets
-from canaryctl.config.secrets import env_file, env_lines, resolve_secrets
+from canaryctl.config.secrets import env_file, resolve_secrets
 from canaryctl.config.shared import require_one_policy
 from canaryctl.config.signing import Signing, load_signing
 from canaryctl.config.stack import Mount, Stack, load_stack
@@ -27,7 +28,7 @@ from canaryctl.config.webhook import Webhook, load_webhook
 from canaryctl.config.yamlfile import shown
 from canaryctl.errors import ConfigError
 from canaryctl.evidence.store import stored_runs
-from canaryctl.facts import HostFacts, secrets_mac
+from canaryctl.facts import HostFacts
 from canaryctl.images.registry import Registries
 from canaryctl.images.resolve import USUAL_PLATFORM, release_images
 from canaryctl.plan.gpus import GpuRequest, devices_for, wants_of
@@ -217,7 +218,7 @@ class Scene:
 
     def secret_macs(self, nonce: str) -> dict[str, str]:
         """What the host's answer is for each secret when it has the same value and was asked with this hex nonce."""
-        return {name: secrets_mac(nonce, line.encode()) for name, line in env_lines(self.secrets).items()}
+        return line_macs(nonce, self.secrets_file)
 
     @cached_property
     def probes(self) -> tuple[Probe, ...]:

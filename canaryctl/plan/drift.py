@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+from canaryctl.agent.read.installed import rendering_suffix
 from canaryctl.facts.host import ContainerFacts, HostFacts
 from canaryctl.plan.definitions import other_definitions
 from canaryctl.plan.releasefiles import foreign_files
-from canaryctl.plan.rendering import rendering_suffix
 
 
 def drift(facts: HostFacts, project: str) -> list[str]:

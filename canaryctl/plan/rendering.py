@@ -10,6 +10,7 @@ from typing import Any
 
 import yaml
 
+from canaryctl.agent.read.installed import rendering_suffix
 from canaryctl.config.environment import Environment
 from canaryctl.config.stack import Stack
 from canaryctl.config.yamltext import ComposeLoader, YamlFault, read_yaml
@@ -17,7 +18,7 @@ from canaryctl.errors import ConfigError
 from canaryctl.plan.composefile import compose_document, named_volumes, published_ports
 from canaryctl.plan.dataguard import require_data_outside
 from canaryctl.plan.mounting import Mounting, mountings
-from canaryctl.plan.release import Release, canonical, sha256
+from canaryctl.plan.release import Release, sha256
 from canaryctl.plan.sandbox import TemplateFault, render_template
 from canaryctl.plan.secretuse import secret_use
 
@@ -171,12 +172,6 @@ def render_host(
             mountings(compose, f"{stack.stack}-{names['environment']}", stack.secrets, partial(_document, files))
         ),
     )
-
-
-def rendering_suffix(environment: str, hashes: Mapping[str, str]) -> str:
-    """The end of a release directory's name: 8 hex digits over the environment and its files, release.json apart."""
-    kept = {path: digest for path, digest in hashes.items() if path != "release.json"}
-    return sha256(canonical({"environment": environment, **kept}))[:8]
 
 
 def _document(files: Mapping[str, bytes], path: str) -> Mapping[str, Any] | None:

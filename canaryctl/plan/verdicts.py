@@ -15,12 +15,11 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
+from canaryctl.agent.read.passed import says_passed, speaks_against
 from canaryctl.plan.release import canonical
 
 SLACK = 60.0  # seconds that a line may be ahead of a clock
 MOST = 50  # signatures of each host that are looked at for a proof, the newest
-PROVING = ("verdict", "rollback")
-BAD = ("failed", "inconclusive")
 # What promotion and rollback rely on, and so what a signature is over, beside the stack. Grow it only with a new
 # namespace: what is signed under this one is fixed.
 SIGNED_KEYS = (
@@ -113,7 +112,7 @@ class Histories:
                 could else steer to an old one by speaking against all others.
         """
         later = [v for v in self.lines if v.release == passed.release and v.time > passed.time]
-        bad = [v for v in reversed(later) if v.line["verdict"] in BAD]
+        bad = [v for v in reversed(later) if speaks_against(v.line)]
         check = trust.check if trust else None
         if check is None:
             return next(iter(bad), None)
@@ -231,7 +230,7 @@ def read_histories(witnesses: Sequence[Witness], environment: str, trust: Trust)
             groups.setdefault(_same(found, trust), []).append((witness.host, found))
     merged = []
     for members in (near for group in groups.values() for near in _near(group)):
-        latest = members[0][1].line["verdict"] in BAD
+        latest = speaks_against(members[0][1].line)
         chosen = (max if latest else min)((found for _, found in members), key=lambda found: found.time)
         merged.append(replace(chosen, hosts=tuple(dict.fromkeys(host for host, _ in members))))
     return Histories(tuple(sorted(merged, key=lambda found: found.time)), tuple(doubts))
@@ -264,7 +263,7 @@ def proofs(histories: Histories, trust: Trust) -> Iterator[Verdict | str]:
 
     Lines are looked at as they are asked for, for each takes a process where there are signatures.
     """
-    claims = [v for v in reversed(histories.lines) if v.line["verdict"] == "passed" and v.line["what"] in PROVING]
+    claims = [v for v in reversed(histories.lines) if says_passed(v.line)]
     if trust.check is None:
         yield from (_weigh(claim, trust) for claim in claims)
         return

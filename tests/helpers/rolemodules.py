@@ -1,4 +1,4 @@
-"""Modules of the roles, loaded as Ansible loads them: by their files."""
+"""Modules of the roles, loaded as Ansible loads them: by their files, what they import from the roles' module_utils."""
 
 from __future__ import annotations
 
@@ -7,7 +7,13 @@ import sys
 from pathlib import Path
 from types import ModuleType
 
+import ansible.module_utils
+
 ROLES = Path(__file__).parents[2] / "roles"
+
+for folder in sorted(ROLES.glob("*/module_utils")):
+    if str(folder) not in ansible.module_utils.__path__:
+        ansible.module_utils.__path__.append(str(folder))
 
 
 def load(path: Path, name: str) -> ModuleType:

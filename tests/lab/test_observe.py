@@ -9,8 +9,8 @@ from collections.abc import Iterator
 
 import pytest
 
+from canaryctl.agent.read.envfile import secrets_mac
 from canaryctl.config.environment import Host
-from canaryctl.facts import secrets_mac
 from canaryctl.hosts import Connections, collect, observe
 from canaryctl.lab.state import directory
 

@@ -10,8 +10,8 @@ import shlex
 import sys
 from typing import Any, Callable
 
-from canaryctl.agent.read.docker import Program, find_program
 from canaryctl.agent.read.facts import observe_host
+from canaryctl.agent.read.processes import Program, find_program
 from canaryctl.agent.read.regular import LARGEST_COMPOSE, read_below
 from canaryctl.agent.read.system import read_text
 

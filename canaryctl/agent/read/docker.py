@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import os
-import signal
 import socket
-import subprocess
 from typing import Any
 from urllib.parse import quote
+
+from canaryctl.agent.read.processes import Program, find_program
 
 NEWEST_API = (1, 44)  # the newest this program was written for; newer servers still speak it
 
@@ -94,53 +93,6 @@ def open_docker() -> Docker | None:
     except OSError as error:
         said = str(error)
     raise DockerError("; ".join(troubles) or said)
-
-
-def find_program(name: str, places: str = "") -> str:
-    """The path of a program, empty where there is none."""
-    for place in (places or os.environ.get("PATH", "") + ":/usr/local/sbin:/usr/sbin:/sbin").split(":"):
-        path = os.path.join(place, name)
-        if place and os.access(path, os.X_OK) and not os.path.isdir(path):
-            return path
-    return ""
-
-
-class Program:
-    """A program left running while other questions are asked."""
-
-    def __init__(self, *argv: str) -> None:
-        self.name, self.late = argv[0], ""
-        self.child = subprocess.Popen(
-            argv,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            env=dict(os.environ, LC_ALL="C"),
-            start_new_session=True,
-        )
-
-    def finish(self, seconds: float) -> tuple[int | None, str]:
-        """Its exit code and what it said; no code, and `late` says why, where it takes longer than `seconds`."""
-        try:
-            said = self.child.communicate(timeout=seconds)[0].decode("utf-8", "replace").strip()
-        except subprocess.TimeoutExpired:
-            self.late = f"{self.name} did not answer within {seconds:.0f} s"
-            with contextlib.suppress(OSError):
-                os.killpg(self.child.pid, signal.SIGKILL)
-            # One that hangs in its driver does not even die; nothing more is waited for.
-            with contextlib.suppress(subprocess.TimeoutExpired):
-                self.child.wait(0.2)
-            return None, ""
-        return self.child.returncode, said
-
-    def answer(self, seconds: float) -> str:
-        """What it said; it gets `seconds` to finish. Raises OSError when it fails or takes longer."""
-        code, said = self.finish(seconds)
-        if code is None:
-            raise OSError(self.late)
-        if code:
-            raise OSError(f"{self.name}: {said[-300:]}")
-        return said
 
 
 def ours(project: str, stack: str) -> bool:

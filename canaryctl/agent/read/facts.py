@@ -11,9 +11,10 @@ import sys
 import time
 from typing import Any, Callable
 
-from canaryctl.agent.read.docker import Docker, DockerError, Program, find_program, open_docker, ours
+from canaryctl.agent.read.docker import Docker, DockerError, open_docker, ours
 from canaryctl.agent.read.gpu import about_gpus, start_gpu_programs
 from canaryctl.agent.read.mounts import about_mounts, start_mounts
+from canaryctl.agent.read.processes import Program, find_program
 from canaryctl.agent.read.state import about_state
 from canaryctl.agent.read.system import (
     ARCHITECTURES,

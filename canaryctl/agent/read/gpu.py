@@ -11,8 +11,8 @@ import re
 import time
 from typing import Any
 
-from canaryctl.agent.read.docker import Program, find_program
 from canaryctl.agent.read.gpuxml import parse_smi_xml
+from canaryctl.agent.read.processes import Program, find_program
 from canaryctl.agent.read.system import read_text
 
 LAB_MARKER = "/etc/canaryctl-lab"

@@ -10,8 +10,9 @@ import sys
 import time
 from typing import Any
 
-from canaryctl.agent.read.docker import Docker, DockerError, Program, find_program, open_docker, quoted_filter
+from canaryctl.agent.read.docker import Docker, DockerError, open_docker, quoted_filter
 from canaryctl.agent.read.gpu import about_gpus, start_gpu_programs
+from canaryctl.agent.read.processes import Program, find_program
 from canaryctl.agent.read.system import read_text
 
 SIMULATED_LOG = "/var/log/canaryctl-gpu-simulator/kernel.log"

@@ -10,7 +10,7 @@ import os
 import sys
 from typing import Any
 
-from canaryctl.agent.read.docker import Program, find_program
+from canaryctl.agent.read.processes import Program, find_program
 from canaryctl.agent.read.system import read_text
 
 MOUNT_DEADLINE = 5.0  # seconds

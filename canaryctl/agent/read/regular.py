@@ -22,6 +22,12 @@ def open_regular(path: str, directory: int | None = None) -> IO[bytes]:
     return os.fdopen(handle, "rb")
 
 
+def read_regular(path: str) -> bytes:
+    """All of such a file. Raises OSError."""
+    with open_regular(path) as file:
+        return file.read()
+
+
 def read_below(base: str, path: str, most: int) -> bytes:
     """At most so many bytes of a regular file below a directory, `path` being relative to it or absolute.
 

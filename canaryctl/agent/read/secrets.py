@@ -8,7 +8,8 @@ import os
 import sys
 from typing import Any
 
-from canaryctl.agent.read.state import env_lines, keyed
+from canaryctl.agent.read.envfile import secrets_mac, split_lines
+from canaryctl.agent.read.regular import read_regular
 
 # 32 MiB and about a tenth of a second for each guess; SHOWN are hex digits.
 COST, BLOCKS, SHOWN = 1 << 15, 8, 8
@@ -46,12 +47,12 @@ def held(config: dict[str, Any]) -> dict[str, Any]:
     """Name -> mac and fingerprint; the file's mode and owner beside them. Null where there is no file."""
     path = os.path.join(config["root"], config["stack"], "secrets.env")
     try:
-        lines, status = env_lines(path), os.stat(path)
+        lines, status = split_lines(read_regular(path)), os.stat(path)
     except FileNotFoundError:
         return {"secrets": {}, "mode": None, "uid": None}
     found = {
         name: {
-            "mac": keyed(config["nonce"], line),
+            "mac": secrets_mac(config["nonce"], line),
             "fingerprint": fingerprint_of(config["salt"], name, plain_value(line)),
         }
         for name, line in lines.items()

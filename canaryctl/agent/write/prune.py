@@ -6,7 +6,6 @@ a directory in which somebody has written: only what was installed is ever remov
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 import re
@@ -16,7 +15,8 @@ from typing import Any
 
 from canaryctl.agent.read.docker import Docker, DockerError, open_docker
 from canaryctl.agent.read.held import LockLost, require_locks
-from canaryctl.agent.read.state import hash_files
+from canaryctl.agent.read.installed import read_release, written_by_others
+from canaryctl.agent.read.passed import passed_ids
 
 PASSED_KEPT = 3
 RELEASE_NAME = re.compile(r"([0-9a-f]{64})-[0-9a-f]{8}")
@@ -24,14 +24,9 @@ RELEASE_NAME = re.compile(r"([0-9a-f]{64})-[0-9a-f]{8}")
 
 def kept_releases(current: str, history: list[dict[str, Any]]) -> set[str]:
     """Ids of the releases that stay. `history` is oldest first; its `from` is what was served before."""
-    newest_first = [line for line in reversed(history) if isinstance(line, dict)]
-    before = [line["from"] for line in newest_first if line.get("from") not in (None, current)]
-    passed = [
-        line["to"]
-        for line in newest_first
-        if line.get("verdict") == "passed" and line.get("to") and line.get("role") != "baseline"
-    ]
-    return {current, *before[:1], *list(dict.fromkeys(passed))[:PASSED_KEPT]}
+    lines = [line for line in history if isinstance(line, dict)]
+    before = [line["from"] for line in reversed(lines) if line.get("from") not in (None, current)]
+    return {current, *before[:1], *passed_ids(lines)[:PASSED_KEPT]}
 
 
 def prunable(
@@ -109,12 +104,8 @@ def read_releases(directory: str) -> dict[str, dict[str, Any] | None]:
         path = os.path.join(directory, name)
         if os.path.islink(path) or not os.path.isdir(path):
             continue
-        try:
-            with open(path + "/release.json", encoding="utf-8") as file:
-                document = json.load(file)
-            found[name] = document if isinstance(document.get("images"), dict) else None
-        except (OSError, ValueError, AttributeError):
-            found[name] = None
+        document = read_release(path)
+        found[name] = document if document and isinstance(document.get("images"), dict) else None
     return found
 
 
@@ -151,22 +142,3 @@ def remove_directories(
             answer["releases"].append(name)
         except OSError as error:
             answer["faults"][name] = str(error)
-
-
-def written_by_others(directory: str, release: dict[str, Any] | None) -> list[str]:
-    """Paths in a release's directory that are not as they were installed: its name ends with a digest of its files."""
-    files = hash_files(directory)
-    if release is None:
-        return sorted(files)
-    files.pop("release.json", None)
-    if not files:
-        return []
-    said = json.dumps(
-        dict(files, environment=release.get("environment")), sort_keys=True, separators=(",", ":"), ensure_ascii=False
-    )
-    if hashlib.sha256(said.encode("utf-8", "surrogatepass")).hexdigest()[:8] == directory.rpartition("-")[2]:
-        return []
-    known = release.get("files")
-    installed = {f"assets/{path}": digest for path, digest in known.items()} if isinstance(known, dict) else {}
-    odd = sorted(path for path, digest in files.items() if path != "compose.yml" and installed.get(path) != digest)
-    return odd or ["compose.yml"]

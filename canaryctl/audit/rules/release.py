@@ -6,13 +6,13 @@ import difflib
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from canaryctl.agent.read.installed import rendering_suffix
 from canaryctl.audit.model import Found, HostConfig, Severity
 from canaryctl.audit.rule import Rule
 from canaryctl.facts.host import ContainerFacts, HostFacts
 from canaryctl.plan.definitions import other_definitions
 from canaryctl.plan.release import sha256
 from canaryctl.plan.releasefiles import kept_by_healing
-from canaryctl.plan.rendering import rendering_suffix
 
 RESTARTS, RESTARTS_WITHIN = 3, 600.0  # so many, the last start so few seconds ago
 

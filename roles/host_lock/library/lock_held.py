@@ -3,10 +3,8 @@
 
 from __future__ import annotations
 
-import json
-from pathlib import Path
-
 from ansible.module_utils.basic import AnsibleModule
+from ansible.module_utils.held import LockLost, require_locks
 
 DOCUMENTATION = r"""
 ---
@@ -39,29 +37,14 @@ EXAMPLES = r"""
 """
 
 
-def held_by(path: str) -> dict[str, object] | None:
-    """What holder.json says, None where there is no lock."""
-    try:
-        holder = json.loads((Path(path) / "holder.json").read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        return None
-    except ValueError:
-        return {}
-    return holder if isinstance(holder, dict) else {}
-
-
 def main() -> None:
     lock = {"path": {"type": "path", "required": True}, "owner": {"type": "str", "required": True}}
     spec = {"locks": {"type": "list", "elements": "dict", "required": True, "options": lock}}
     module = AnsibleModule(argument_spec=spec, supports_check_mode=True)
-    for lock in module.params["locks"]:
-        holder = held_by(lock["path"])
-        if holder is None or holder.get("owner") != lock["owner"]:
-            kept = ("token", "owner")
-            now = None if holder is None else {key: value for key, value in holder.items() if key not in kept}
-            module.fail_json(
-                msg=f"the lock {lock['path']} is not held by this run any more", canary_failure={"lost": now}
-            )
+    try:
+        require_locks(module.params["locks"])
+    except LockLost as lost:
+        module.fail_json(msg=str(lost), canary_failure={"lost": lost.holder})
     module.exit_json(changed=False)
 
 

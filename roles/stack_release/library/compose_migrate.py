@@ -9,6 +9,7 @@ import subprocess
 import time
 from pathlib import Path
 
+from ansible.module_utils.atomic import write_atomic
 from ansible.module_utils.basic import AnsibleModule
 from ansible.module_utils.compose_cli import Abandoned, complaint, compose, run
 
@@ -185,14 +186,11 @@ def one_off(wanted: dict, name: str, script: list[str]) -> tuple[int, str, str]:
 
 
 def note(path: str, content: dict) -> bool:
-    """Write the marker by renaming, so that a reader never sees half of it; whether it said something else before."""
+    """Write the marker whole or not at all; whether it said something else before."""
     file, text = Path(path), json.dumps(content, sort_keys=True) + "\n"
     if not path or (file.exists() and file.read_text(encoding="utf-8") == text):
         return False
-    partial = file.with_name(f".{file.name}.partial")
-    partial.write_text(text, encoding="utf-8")
-    partial.chmod(0o644)
-    partial.replace(file)
+    write_atomic(file, text.encode(), 0o644)
     return True
 
 

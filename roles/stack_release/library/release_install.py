@@ -15,7 +15,7 @@ from pathlib import Path
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible.module_utils.compose_cli import Abandoned, complaint, compose, run
-from ansible.module_utils.release_files import digests
+from ansible.module_utils.installed import hash_files
 from ansible.module_utils.started import remember_healed
 
 DOCUMENTATION = r"""
@@ -158,7 +158,7 @@ def install(module: AnsibleModule, root: Path, place: Workplace) -> dict:
         return {"failed": True, "msg": f"compose rejects the rendered compose.yml: {said}", "rc": code}
 
     target, current = root / "releases" / module.params["release"], root / "current"
-    wanted, there, in_use = digests(place.tree), digests(target), digests(current)
+    wanted, there, in_use = (hash_files(str(path)) for path in (place.tree, target, current))
     differs = [path for path in sorted(wanted) if wanted[path] != there.get(path)]
     result = {
         "changed": bool(differs) or secrets_changed,

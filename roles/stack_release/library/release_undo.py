@@ -8,7 +8,7 @@ from pathlib import Path
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible.module_utils.compose_cli import Abandoned, complaint, run
-from ansible.module_utils.release_files import others_files
+from ansible.module_utils.installed import read_release, written_by_others
 
 DOCUMENTATION = r"""
 ---
@@ -91,7 +91,7 @@ def main() -> None:
         remove("network", ["network", "rm"], networks(wanted["project"]), removed, faults)
         remove("volume", ["volume", "rm"], wanted["volumes"], removed, faults)
         for name in wanted["files"]:
-            written = others_files(root / name)
+            written = changed_files(root / name)
             kept += [f"{name}/{path}" for path in written]
             if not written and unlink(root, name):
                 removed.append(name)
@@ -102,6 +102,13 @@ def main() -> None:
     if faults:
         module.fail_json(msg="; ".join(faults), removed=removed, changed=bool(removed), canary_kept=kept)
     module.exit_json(changed=bool(removed), removed=removed, canary_kept=kept)
+
+
+def changed_files(directory: Path) -> list[str]:
+    """Some of the paths in a release's directory that somebody has written; none where it is no directory."""
+    if directory.is_symlink() or not directory.is_dir():
+        return []
+    return written_by_others(str(directory), read_release(str(directory)))[:5]
 
 
 def remove(kind: str, command: list[str], names: list[str], removed: list[str], faults: list[str]) -> None:

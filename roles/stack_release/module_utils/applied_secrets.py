@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import hashlib
-import hmac
 import json
-import os
 import secrets
 from pathlib import Path
+
+from ansible.module_utils.atomic import write_atomic
+from ansible.module_utils.envfile import line_macs
 
 
 def remember_secrets(env_file: str) -> None:
@@ -19,17 +19,12 @@ def remember_secrets(env_file: str) -> None:
     if not env_file or not source.exists():
         return
     target = source.with_name("secrets.applied.json")
-    lines = source.read_bytes().split(b"\n")
+    content = source.read_bytes()
     before = noted(target)
-    if before and before["macs"] == digests(before["key"], lines):
+    if before and before["macs"] == line_macs(before["key"], content):
         return
     key = secrets.token_hex(16)
-    partial = source.with_name(".secrets.applied.json.partial")
-    if partial.exists():
-        partial.unlink()
-    with os.fdopen(os.open(str(partial), os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as stream:
-        json.dump({"key": key, "macs": digests(key, lines)}, stream)
-    partial.replace(target)
+    write_atomic(target, json.dumps({"key": key, "macs": line_macs(key, content)}).encode())
 
 
 def noted(path: Path) -> dict | None:
@@ -39,14 +34,3 @@ def noted(path: Path) -> dict | None:
         return found if set(found) == {"key", "macs"} else None
     except (OSError, ValueError):
         return None
-
-
-def digests(key: str, lines: list[bytes]) -> dict[str, str]:
-    """The keyed digest of each line by the name that it gives a value."""
-    return {
-        line.split(b"=", 1)[0].decode("utf-8", "replace"): hmac.new(
-            bytes.fromhex(key), line, hashlib.sha256
-        ).hexdigest()
-        for line in lines
-        if b"=" in line
-    }

@@ -10,6 +10,7 @@ import time
 from pathlib import Path
 from typing import BinaryIO
 
+from ansible.module_utils.atomic import write_atomic
 from ansible.module_utils.postgres import (
     VERIFY,
     Server,
@@ -130,11 +131,8 @@ def read_json(path: Path) -> dict | None:
 
 
 def write(path: Path, document: dict) -> None:
-    """Write a document that only its owner may read, on one line, by renaming."""
-    partial = path.with_name(f".{path.name}.partial")
-    with private(partial) as file:
-        file.write(json.dumps(document, sort_keys=True).encode() + b"\n")
-    partial.replace(path)
+    """Write a document that only its owner may read, on one line, whole or not at all."""
+    write_atomic(path, json.dumps(document, sort_keys=True).encode() + b"\n")
 
 
 def private(path: Path) -> BinaryIO:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
-import os
 from pathlib import Path
+
+from ansible.module_utils.atomic import write_atomic
 
 NAME = "started.json"
 
@@ -66,13 +67,8 @@ def read_started(root: Path) -> dict:
 
 
 def write_started(root: Path, note: dict) -> None:
-    """By renaming, so that a reader never sees half of it."""
-    partial = root / ("." + NAME + ".partial")
-    if partial.exists() or partial.is_symlink():
-        partial.unlink()
-    with os.fdopen(os.open(str(partial), os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o644), "w", encoding="utf-8") as file:
-        json.dump(note, file, sort_keys=True)
-    partial.replace(root / NAME)
+    """Write it whole, for everybody to read."""
+    write_atomic(root / NAME, json.dumps(note, sort_keys=True).encode(), 0o644)
 
 
 def labels_of(container: dict) -> dict:

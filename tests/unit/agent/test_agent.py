@@ -11,10 +11,11 @@ from pathlib import Path
 
 import pytest
 
+from canaryctl import agent
 from canaryctl.agent.read import collect, facts, state, system
+from canaryctl.agent.read.envfile import secrets_mac
 from canaryctl.config.environment import Host
 from canaryctl.errors import HostError
-from canaryctl.facts import secrets_mac
 from canaryctl.facts.host import HostFacts, parse
 from canaryctl.hosts.ask import PROGRAMS, become_mode, bundle, interpreter, wrapper
 
@@ -26,9 +27,22 @@ def test_a_bundle_stands_alone_on_an_old_python(program: str) -> None:
     assert source.count("from __future__") == 1
     tree = ast.parse(source, feature_version=(3, 7))
     names = [node.name for node in tree.body if isinstance(node, ast.FunctionDef | ast.ClassDef)]
+    targets = [target for node in tree.body if isinstance(node, ast.Assign) for target in node.targets]
+    names += [name.id for target in targets for name in ast.walk(target) if isinstance(name, ast.Name)]
     assert len(names) == len(set(names))
     imported = {n for node in tree.body if isinstance(node, ast.Import) for n in (a.name for a in node.names)}
     assert imported <= set(sys.stdlib_module_names)
+
+
+def test_a_module_is_known_by_its_name_alone() -> None:
+    modules = [path.stem for path in Path(agent.__file__).parent.glob("*/*.py") if path.stem != "__init__"]
+    assert len(modules) == len(set(modules))
+    assert {module for program in PROGRAMS.values() for module in program} <= set(modules)
+
+
+def test_what_only_reads_imports_nothing_that_writes() -> None:
+    for path in (Path(agent.__file__).parent / "read").glob("*.py"):
+        assert "agent.write" not in path.read_text() and "..write" not in path.read_text(), path.name
 
 
 def test_the_facts_program_answers_for_this_machine(tmp_path: Path) -> None:

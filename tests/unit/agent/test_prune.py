@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
 from pathlib import Path
 from typing import Any
 
 import pytest
+from rolemodules import ROLES, load
 
 from canaryctl.agent.write.prune import kept_releases, prunable, remove_directories
 from canaryctl.plan.release import sha256
 from canaryctl.plan.rendering import rendering_suffix
+
+undo = load(ROLES / "stack_release" / "library" / "release_undo.py", "release_undo")
 
 
 def rid(letter: str) -> str:
@@ -196,13 +198,4 @@ def test_a_folder_that_somebody_wrote_into_stays_and_is_named(
     remove_directories(str(tmp_path), [name], {name: release}, answer)
     assert (tmp_path / name).exists() is (kept is not None)
     assert answer == {"releases": [] if kept else [name], "kept": {name: kept} if kept else {}, "faults": {}}
-    assert others_files()(tmp_path / name) == (kept or [])  # what rollbacks go by
-
-
-def others_files() -> Any:
-    path = Path(__file__).parents[3] / "roles/stack_release/module_utils/release_files.py"
-    spec = importlib.util.spec_from_file_location("release_files", path)
-    assert spec and spec.loader
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module.others_files
+    assert undo.changed_files(tmp_path / name) == (kept or [])  # what rollbacks go by

@@ -2,25 +2,22 @@
 
 from __future__ import annotations
 
-import importlib.util
-import json
 import subprocess
 from pathlib import Path
 
 import pytest
 
+from canaryctl.agent.read.held import LockLost, require_locks
 from canaryctl.errors import LockedError
 from canaryctl.facts import lock_lost
 from canaryctl.hosts.history import append_command
-
-LIBRARY = Path(__file__).parents[3] / "roles" / "host_lock" / "library" / "lock_held.py"
 
 
 @pytest.fixture
 def lock(tmp_path: Path) -> Path:
     path = tmp_path / "shop" / "lock"
     path.mkdir(parents=True)
-    (path / "holder.json").write_text('{"holder": "me@laptop", "owner": "mine"}\n')
+    (path / "holder.json").write_text('{"holder": "me@laptop", "owner": "mine", "renewed": 1}\n')
     return path
 
 
@@ -39,16 +36,17 @@ def test_history_is_written_by_who_holds_the_lock_alone(tmp_path: Path, lock: Pa
     assert appended(tmp_path, lock, "mine") == (75, "line\n")
 
 
-def test_the_role_reads_who_holds_a_lock(tmp_path: Path, lock: Path) -> None:
-    pytest.importorskip("ansible")
-    spec = importlib.util.spec_from_file_location("lock_held", LIBRARY)
-    assert spec and spec.loader
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    assert module.held_by(str(lock)) == json.loads((lock / "holder.json").read_text())
-    assert module.held_by(str(tmp_path / "none")) is None
-    (lock / "holder.json").write_text("{")
-    assert module.held_by(str(lock)) == {}
+@pytest.mark.parametrize("text", ["{", "[]", "1", '{"owner": "mine"}'])
+def test_a_holder_that_cannot_be_read_holds_nothing(lock: Path, text: str) -> None:
+    require_locks([{"path": str(lock), "owner": "mine"}])
+    (lock / "holder.json").write_text(text)
+    with pytest.raises(LockLost) as lost:
+        require_locks([{"path": str(lock), "owner": "mine"}])
+    assert lost.value.holder is not None and lost.value.holder["holder"] == "somebody unknown"
+    (lock / "holder.json").unlink()
+    with pytest.raises(LockLost) as lost:
+        require_locks([{"path": str(lock), "owner": "mine"}])
+    assert lost.value.holder is None
 
 
 def test_who_lost_a_lock_is_told_who_has_it() -> None:

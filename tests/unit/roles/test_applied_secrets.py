@@ -2,23 +2,19 @@
 
 from __future__ import annotations
 
-import importlib.util
 from collections.abc import Callable
+from importlib import import_module
 from pathlib import Path
 
 import pytest
+import rolemodules  # noqa: F401  puts the roles' module_utils where Ansible has them
 
 from canaryctl.agent.read.state import changed_since_start
-
-_SOURCE = Path(__file__).parents[3] / "roles/stack_release/module_utils/applied_secrets.py"
 
 
 @pytest.fixture
 def remember() -> Callable[[str], None]:
-    spec = importlib.util.spec_from_file_location("applied_secrets", _SOURCE)
-    assert spec and spec.loader
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
+    module = import_module("ansible.module_utils.applied_secrets")
     found: Callable[[str], None] = module.remember_secrets
     return found
 

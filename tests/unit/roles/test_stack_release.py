@@ -2,32 +2,18 @@
 
 from __future__ import annotations
 
-import importlib.util
 import os
-import sys
+from importlib import import_module
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import pytest
+from rolemodules import ROLES, load
 
-ROLE = Path(__file__).parents[3] / "roles" / "stack_release"
-
-
-def load(path: Path, name: str) -> ModuleType:
-    spec = importlib.util.spec_from_file_location(name, path)
-    assert spec and spec.loader
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[name] = module
-    spec.loader.exec_module(module)
-    return module
-
-
-# Ansible puts a role's module_utils below its own package; so do we, to import the modules as they are.
-cli = load(ROLE / "module_utils" / "compose_cli.py", "ansible.module_utils.compose_cli")
-load(ROLE / "module_utils" / "applied_secrets.py", "ansible.module_utils.applied_secrets")
-started = load(ROLE / "module_utils" / "started.py", "ansible.module_utils.started")
-files = load(ROLE / "module_utils" / "release_files.py", "ansible.module_utils.release_files")
+ROLE = ROLES / "stack_release"
+cli = import_module("ansible.module_utils.compose_cli")
+started = import_module("ansible.module_utils.started")
+files = import_module("ansible.module_utils.installed")
 migrate = load(ROLE / "library" / "compose_migrate.py", "compose_migrate")
 up = load(ROLE / "library" / "compose_up.py", "compose_up")
 install = load(ROLE / "library" / "release_install.py", "release_install")
@@ -147,7 +133,7 @@ def test_packing_keeps_content_and_executability_only(tmp_path: Path) -> None:
     (tmp_path / "packed").write_bytes(packing.pack(str(source)))
     target.mkdir()
     install.unpack(Unpacked(tmp_path / "packed"), target)
-    assert install.digests(target) == install.digests(source)
+    assert install.hash_files(str(target)) == install.hash_files(str(source))
     assert (target / "assets" / "tool").stat().st_mode & 0o777 == 0o755
     assert (target / "compose.yml").stat().st_mode & 0o777 == 0o644
 
@@ -165,7 +151,7 @@ def trees(folder: Path, *files: dict[str, str]) -> list[Path]:
 
 
 def differing(source: Path, target: Path) -> list[str]:
-    wanted, there = install.digests(source), install.digests(target)
+    wanted, there = install.hash_files(str(source)), install.hash_files(str(target))
     return [path for path in sorted(wanted) if wanted[path] != there.get(path)]
 
 
@@ -175,7 +161,7 @@ def test_mending_keeps_what_somebody_wrote_and_the_directories(tmp_path: Path) -
     )
     kept = (target / "a").stat().st_ino, (target / "a" / "1").stat().st_ino
     assert install.fix(source, differing(source, target), target, "T") == ["b.drifted-T-2"]
-    read = {path: (target / path).read_text() for path in install.digests(target)}
+    read = {path: (target / path).read_text() for path in install.hash_files(str(target))}
     assert read == {
         "a/1": "x", "a/extra": "?", "b": "new", "b.drifted-T": "older", "b.drifted-T-2": "old", "c": "new"
     }  # fmt: skip
