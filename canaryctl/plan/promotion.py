@@ -13,7 +13,16 @@ from canaryctl.config.durations import show_duration
 from canaryctl.config.stack import Stack
 from canaryctl.errors import ConfigError
 from canaryctl.plan.release import SHORT, ImageFact, make_release
-from canaryctl.plan.verdicts import Histories, Trust, Verdict, Witness, find_release, proofs, read_histories, told
+from canaryctl.plan.verdicts import (
+    Histories,
+    Trust,
+    Verdict,
+    Witness,
+    doubt_words,
+    find_release,
+    proofs,
+    read_histories,
+)
 
 
 @dataclass(frozen=True)
@@ -102,12 +111,12 @@ def choose(source: str, witnesses: Sequence[Witness], wanted: Wanted, rules: Rul
             break
         doubts.append(found)
     if passed is None:
-        return Choice(None, (f"no release has passed on {source}{_instead(histories.lines)}{told(doubts)}",))
+        return Choice(None, (f"no release has passed on {source}{_instead(histories.lines)}{doubt_words(doubts)}",))
     document = find_release(
-        passed, witnesses, trust, lambda there: not list(_stack(source, Proof(passed, there), wanted))
+        passed, witnesses, trust, lambda kept: not list(_stack(source, Proof(passed, kept), wanted))
     )
     if isinstance(document, str):
-        return Choice(None, (f"{_named(passed)} passed on {source}, but {document}{told(doubts)}",))
+        return Choice(None, (f"{_named(passed)} passed on {source}, but {document}{doubt_words(doubts)}",))
     proof = Proof(passed, document)
     refusals = [
         *_since(source, histories, passed),
@@ -141,12 +150,12 @@ def lines_of(promotion: Mapping[str, Any]) -> list[str]:
     contracts = promotion.get("contracts") or {}
     kept = f"{contracts.get('passed', 0)} of {sum(contracts.values())} contract checks passed" if contracts else ""
     simulated = "simulated GPU" if promotion.get("simulated") else ""
-    said = ", ".join(filter(None, (kept or "contracts: none", simulated)))
+    checked = ", ".join(filter(None, (kept or "contracts: none", simulated)))
     variant = f" ({promotion['variant']})" if promotion.get("variant") else ""
     return [
         f"promotes release {str(promotion['release'])[:SHORT]}{variant} from {promotion['from']}: "
         f"{promotion['verdict']} {promotion['when']} by {promotion['by']}",
-        f"  run {promotion['run']}; {said}; {signature_words(promotion.get('signed'))}",
+        f"  run {promotion['run']}; {checked}; {signature_words(promotion.get('signed'))}",
         *(
             f"  {name} {image['id']}" + (f" from {image['from']}" if image.get("from") not in (None, "here") else "")
             for name, image in promotion["images"].items()
@@ -175,8 +184,8 @@ def _instead(lines: Sequence[Verdict]) -> str:
 def _since(source: str, histories: Histories, passed: Verdict) -> Iterable[str]:
     """What became of the release after it passed."""
     if bad := histories.against(passed):
-        said = f"{bad.line['verdict']} (run {bad.line['run']})"
-        yield f"{_named(passed)} passed on {source}, but its newest verdict there is {said}"
+        verdict = f"{bad.line['verdict']} (run {bad.line['run']})"
+        yield f"{_named(passed)} passed on {source}, but its newest verdict there is {verdict}"
     if passed.line.get("forced"):
         yield f"{_named(passed)} was itself forced onto {source}: {passed.line.get('reason')}"
 

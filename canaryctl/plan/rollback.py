@@ -10,18 +10,17 @@ from canaryctl.errors import ConfigError, HostError
 from canaryctl.facts.host import HostFacts
 from canaryctl.plan.plan import Change
 from canaryctl.plan.release import canonical
+from canaryctl.plan.releasedocuments import differing_hosts, parse_release
 from canaryctl.plan.verdicts import (
     Histories,
     Trust,
     Verdict,
     Witness,
-    differing_hosts,
+    doubt_words,
     find_release,
     is_of,
-    parse_release,
     proofs,
     read_histories,
-    told,
 )
 
 SHORT = 12
@@ -122,7 +121,7 @@ def choose_release(facts: Mapping[str, HostFacts], environment: str, wanted: str
         elif found.release != only:
             return Chosen(found.release, found, tuple(doubts))
     raise ConfigError(
-        f"there is no other release that passed on {environment}{told(doubts)}",
+        f"there is no other release that passed on {environment}{doubt_words(doubts)}",
         environment,
         f"name one with --to; on the hosts are: {_listed(known_releases(facts.values(), environment) - {only})}",
     )
@@ -155,27 +154,22 @@ def passed_releases(facts: Mapping[str, HostFacts], environment: str, trust: Tru
 
 
 def _witness(host: str, seen: HostFacts, environment: str) -> Witness:
-    kept = [there.release for there in seen.state.releases.values() if there.release]
-    mine = [document for document in kept if document.get("environment") == environment]
-    return Witness(host, seen.state.history, mine, seen.time or float("inf"))
+    kept = [directory.release for directory in seen.state.releases.values() if directory.release]
+    documents = [document for document in kept if document.get("environment") == environment]
+    return Witness(host, seen.state.history, documents, seen.time or float("inf"))
 
 
 def has_passed(document: Mapping[str, Any], facts: Mapping[str, HostFacts], environment: str, trust: Trust) -> bool:
     """Whether what hosts' histories prove is of this release.json, whatever became of that release since."""
     release = parse_release(document) or {}
     histories = read_histories([_witness(host, seen, environment) for host, seen in facts.items()], environment, trust)
-    mine = Histories(tuple(found for found in histories.lines if found.release == release.get("id")))
-    return any(not isinstance(found, str) and is_of(release, found, trust) for found in proofs(mine, trust))
+    its_lines = Histories(tuple(found for found in histories.lines if found.release == release.get("id")))
+    return any(not isinstance(found, str) and is_of(release, found, trust) for found in proofs(its_lines, trust))
 
 
 def known_releases(facts: Iterable[HostFacts], environment: str) -> set[str]:
     """Ids of an environment's releases whose files are on any host."""
-    return {
-        str(there.release["id"])
-        for seen in facts
-        for there in seen.state.releases.values()
-        if there.release and there.release.get("environment") == environment
-    }
+    return {release for seen in facts for release in _directories(seen, environment)}
 
 
 def _named(facts: Mapping[str, HostFacts], environment: str, wanted: str, served: str | None) -> str:
@@ -203,12 +197,8 @@ def back_to(release: str, facts: Mapping[str, HostFacts], environment: str, stac
     steps: dict[str, HostRollback] = {}
     documents: dict[str, Mapping[str, Any]] = {}
     for host, seen in facts.items():
-        mine = [
-            (name, there.release)
-            for name, there in seen.state.releases.items()
-            if there.release and there.release.get("id") == release and there.release.get("environment") == environment
-        ]
-        if not mine:
+        kept = _directories(seen, environment).get(release)
+        if kept is None:
             if not (seen.state.current_release or seen.projects(stack)):
                 continue  # nothing of the stack is on it
             raise ConfigError(
@@ -216,7 +206,7 @@ def back_to(release: str, facts: Mapping[str, HostFacts], environment: str, stac
                 host,
                 "name another one with --to, leave the host out with --limit, or deploy the release's images again",
             )
-        directory, documents[host] = mine[0]  # the newest first
+        directory, documents[host] = kept
         steps[host] = _step(host, directory, documents[host], seen, stack)
     if differing := differing_hosts(documents):
         raise HostError(
@@ -255,12 +245,12 @@ def back_from(
         elif was.state.current is None:  # else something served whose release.json cannot be read: it is left alone
             project = f"{stack}-{environment}"
             steps[host] = HostRollback(host, None, project, created=_created(was, seen, project))
-    there = {host: _directories(now[host], environment) for host in passed_over}
-    release = newest_passed({host: before[host] for host in passed_over}, there, environment, trust, failed)
+    kept = {host: _directories(now[host], environment) for host in passed_over}
+    release = newest_passed({host: before[host] for host in passed_over}, kept, environment, trust, failed)
     if release is None:
         return RollbackPlan(_usual(steps, environment), steps, tuple(passed_over))
     for host in passed_over:
-        steps[host] = _step(host, *there[host][release], now[host], stack)
+        steps[host] = _step(host, *kept[host][release], now[host], stack)
     return RollbackPlan(_usual(steps, environment), steps)
 
 
@@ -274,14 +264,14 @@ def _usual(steps: Mapping[str, HostRollback], environment: str) -> Mapping[str, 
 
 def newest_passed(
     hosts: Mapping[str, HostFacts],
-    there: Mapping[str, Mapping[str, Any]],
+    kept: Mapping[str, Mapping[str, Any]],
     environment: str,
     trust: Trust,
     failed: str | None = None,
 ) -> str | None:
-    """Id of the newest release that passed on `hosts`, is `there` (ids by host) on each and is not `failed`."""
+    """Id of the newest release that passed on `hosts`, `kept` (ids by host) on each and is not `failed`."""
     for found in passed_releases(hosts, environment, trust):
-        if not isinstance(found, str) and found.release != failed and all(found.release in there[h] for h in hosts):
+        if not isinstance(found, str) and found.release != failed and all(found.release in kept[h] for h in hosts):
             return found.release
     return None
 
@@ -305,9 +295,9 @@ def _is_good(was: HostFacts, current: Mapping[str, Any], environment: str, faile
 def _directories(seen: HostFacts, environment: str) -> dict[str, tuple[str, Mapping[str, Any]]]:
     """Directory and release.json of an environment's releases on a host, by id; the newest of each."""
     found: dict[str, tuple[str, Mapping[str, Any]]] = {}
-    for name, there in seen.state.releases.items():
-        if there.release and there.release.get("environment") == environment:
-            found.setdefault(str(there.release["id"]), (name, there.release))
+    for name, directory in seen.state.releases.items():  # the newest first
+        if directory.release and directory.release.get("environment") == environment:
+            found.setdefault(str(directory.release["id"]), (name, directory.release))
     return found
 
 

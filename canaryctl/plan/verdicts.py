@@ -7,8 +7,6 @@ says the same. A line that speaks against a release counts whoever says it: at w
 
 from __future__ import annotations
 
-import json
-import re
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -17,6 +15,7 @@ from typing import Any
 
 from canaryctl.agent.read.passed import says_passed, speaks_against
 from canaryctl.plan.release import canonical
+from canaryctl.plan.releasedocuments import differing_hosts, is_count, is_id, is_text, parse_release
 
 SLACK = 60.0  # seconds that a line may be ahead of a clock
 MOST = 50  # signatures of each host that are looked at for a proof, the newest
@@ -26,9 +25,6 @@ SIGNED_KEYS = (
     "environment", "to", "images", "variant", "verdict", "what", "simulated", "contracts", "placed", "forced", "reason",
     "time", "run", "who", "role",
 )  # fmt: skip
-_ID = re.compile(r"[0-9a-f]{64}")
-_IDENTITY = re.compile(r"sha256:[0-9a-f]{64}")
-_LONGEST = 10_000  # characters of a text that a line may have, its signature included
 
 Line = Mapping[str, Any]
 
@@ -140,70 +136,18 @@ def parse_line(line: Any) -> Verdict | None:
 
 def _fits(line: Line) -> bool:
     texts = ("time", "who", "environment", "what", "verdict", "run")
-    if not all(_is_text(line.get(key)) and line[key] for key in texts) or not _is_id(line.get("to")):
+    if not all(is_text(line.get(key)) and line[key] for key in texts) or not is_id(line.get("to")):
         return False
-    if not all(line.get(key) is None or _is_text(line[key]) for key in ("role", "reason", "variant", "signature")):
+    if not all(line.get(key) is None or is_text(line[key]) for key in ("role", "reason", "variant", "signature")):
         return False
     if not all(line.get(key) is None or isinstance(line[key], bool) for key in ("simulated", "forced")):
         return False
     contracts, images, placed = (line.get(key) for key in ("contracts", "images", "placed"))
     return (
-        (contracts is None or (isinstance(contracts, Mapping) and all(map(_is_count, contracts.items()))))
-        and (images is None or (isinstance(images, Mapping) and all(map(_is_text, (*images, *images.values())))))
-        and (placed is None or (isinstance(placed, (list, tuple)) and all(map(_is_text, placed))))
+        (contracts is None or (isinstance(contracts, Mapping) and all(map(is_count, contracts.items()))))
+        and (images is None or (isinstance(images, Mapping) and all(map(is_text, (*images, *images.values())))))
+        and (placed is None or (isinstance(placed, (list, tuple)) and all(map(is_text, placed))))
     )
-
-
-def parse_release(document: Any) -> Mapping[str, Any] | None:
-    """A release.json as a host has it; None where it is none."""
-    if not isinstance(document, Mapping) or not _is_id(document.get("id")):
-        return None
-    services, images, files = (document.get(key) for key in ("services", "images", "files"))
-    fits = (
-        _is_text(document.get("variant"))
-        and _are_texts(services)
-        and _are_texts(files)
-        and isinstance(images, Mapping)
-        and all(_is_text(name) and _is_image(image) for name, image in images.items())
-        and set(services.values()) <= set(images)  # type: ignore[union-attr]
-    )
-    return document if fits else None
-
-
-def _is_image(image: Any) -> bool:
-    if not isinstance(image, Mapping):
-        return False
-    identity, size, source = image.get("id"), image.get("size"), image.get("source")
-    return (
-        isinstance(identity, str)
-        and bool(_IDENTITY.fullmatch(identity))
-        and _is_text(image.get("tag"))
-        and (size is None or _is_count(("size", size)))
-        and (source is None or _is_text(source))
-    )
-
-
-def _is_text(value: Any) -> bool:
-    if not isinstance(value, str) or len(value) > _LONGEST:
-        return False
-    try:
-        value.encode()
-    except UnicodeEncodeError:
-        return False
-    return True
-
-
-def _are_texts(value: Any) -> bool:
-    return isinstance(value, Mapping) and all(map(_is_text, (*value, *value.values())))
-
-
-def _is_count(item: tuple[Any, Any]) -> bool:
-    name, count = item
-    return _is_text(name) and isinstance(count, int) and not isinstance(count, bool) and 0 <= count < 2**63
-
-
-def _is_id(value: Any) -> bool:
-    return isinstance(value, str) and bool(_ID.fullmatch(value))
 
 
 def read_histories(witnesses: Sequence[Witness], environment: str, trust: Trust) -> Histories:
@@ -299,7 +243,7 @@ def _weigh(claim: Verdict, trust: Trust) -> Verdict | str:
     return replace(claim, signed=signed)
 
 
-def told(doubts: Sequence[str], most: int = 3) -> str:
+def doubt_words(doubts: Sequence[str], most: int = 3) -> str:
     """Why lines proved nothing, to follow what that led to; '' where there were none."""
     more = f"; and {len(doubts) - most} more" if len(doubts) > most else ""
     return "".join(f"; {doubt}" for doubt in doubts[:most]) + more
@@ -320,10 +264,10 @@ def find_release(
     unfit: list[str] = []
     for witness in witnesses:
         documents = [parse_release(document) for document in witness.documents]
-        mine = [document for document in documents if document and document["id"] == claim.release]
-        if fitting := next((document for document in mine if is_of(document, claim, trust)), None):
+        named = [document for document in documents if document and document["id"] == claim.release]
+        if fitting := next((document for document in named if is_of(document, claim, trust)), None):
             held[witness.host] = fitting
-        elif mine:
+        elif named:
             unfit.append(witness.host)
     if unfit and (trust.check is None or not held):
         return f"the release.json of {unfit[0]} is not of the images that its history names"
@@ -340,24 +284,7 @@ def find_release(
 def is_of(document: Mapping[str, Any], claim: Verdict, trust: Trust) -> bool:
     """Whether a release.json, parsed, has the images and the variant of the line."""
     images = {name: image["id"] for name, image in document["images"].items()}
-    said, variant = claim.line.get("images"), claim.line.get("variant")
-    if said is None and trust.check is None:  # of a version that recorded none
+    proven, variant = claim.line.get("images"), claim.line.get("variant")
+    if proven is None and trust.check is None:  # of a version that recorded none
         return variant in (None, document["variant"])
-    return said is not None and dict(said) == images and variant == document["variant"]
-
-
-def differing_hosts(documents: Mapping[str, Mapping[str, Any]]) -> list[str]:
-    """Hosts whose release.json of one release is not what most have, all where no one is most; none where all agree."""
-    made = {host: _substance(document) for host, document in documents.items()}
-    if len(set(made.values())) < 2:
-        return []
-    (usual, most), (_, next_most) = Counter(made.values()).most_common(2)
-    return sorted(host for host, content in made.items() if content != usual or most == next_most)
-
-
-def _substance(document: Mapping[str, Any]) -> str:
-    """What a release.json says of the release, beside where it came from and which services are on this host."""
-    images = document.get("images") or {}
-    plain = {name: {"id": image.get("id"), "tag": image.get("tag")} for name, image in images.items()}
-    said = (document.get("variant"), document.get("services"), document.get("files"), plain)
-    return json.dumps(said, sort_keys=True, default=repr)
+    return proven is not None and dict(proven) == images and variant == document["variant"]

@@ -20,8 +20,9 @@ from canaryctl.facts.names import Odd, release_document
 from canaryctl.facts.names import history_lines as history_lines_of
 from canaryctl.plan.promotion import Rules, Wanted, choose, lines_of
 from canaryctl.plan.release import ImageFact, make_release
+from canaryctl.plan.releasedocuments import parse_release
 from canaryctl.plan.rollback import back_from, choose_release, has_passed
-from canaryctl.plan.verdicts import Signed, Trust, Verdict, Witness, parse_line, parse_release, signed_content
+from canaryctl.plan.verdicts import Signed, Trust, Verdict, Witness, parse_line, signed_content
 
 NOW = 1_773_144_000.0
 FILES = {"compose.yml.j2": b"services: {}", "assets/a.txt": b"a"}
