@@ -75,8 +75,8 @@ def load_environment(project: Project, name: str, *, vault_password_file: Path |
     """
     known = project.environments()
     if name not in known:
-        there = ", ".join(known) or f"none in {shown(project.inventories)}"
-        raise ConfigError(f"no environment '{name}'", shown(project.inventories), f"environments there are: {there}")
+        names = ", ".join(known) or f"none in {shown(project.inventories)}"
+        raise ConfigError(f"no environment '{name}'", shown(project.inventories), f"environments there are: {names}")
     directory = project.inventories / name
     if not project.named:  # inventories hold lookups and may be programs
         for path in (project.inventories, directory, *directory.rglob("*")):

@@ -44,8 +44,8 @@ def with_pins(variables: Mapping[str, Any], directory: Path) -> dict[str, Any]:
         found[_ARGUMENTS[0]] = f"{NOTHING_LENT} {found[_ARGUMENTS[0]]}"
     if not pins.is_file():
         return found
-    said = ((name, _given(str(found.get(name) or ""))) for name in _ARGUMENTS)
-    name, files = next(((name, files) for name, files in said if files), (_ARGUMENTS[-1], _SYSTEM))
+    named = ((name, _given(str(found.get(name) or ""))) for name in _ARGUMENTS)
+    name, files = next(((name, files) for name, files in named if files), (_ARGUMENTS[-1], _SYSTEM))
     argument = shlex.join(["-o", f'GlobalKnownHostsFile={files} "{pins}"'])
     found[name] = f"{argument} {found.get(name) or ''}".strip()
     return found

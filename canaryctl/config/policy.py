@@ -210,8 +210,8 @@ def _registries(given: Any, host: str, where: str) -> tuple[str, ...]:
 def _audit_ignore(given: Any, host: str, where: str) -> tuple[tuple[str, str], ...]:
     """An exception that nobody can explain is a hole: the reason is required."""
     for entry in given if isinstance(given, list) else [None]:
-        told = entry if isinstance(entry, Mapping) and set(entry) == {"id", "reason"} else {"id": ""}
-        if not all(isinstance(text, str) and text.strip() for text in told.values()):
+        rule = entry if isinstance(entry, Mapping) and set(entry) == {"id", "reason"} else {"id": ""}
+        if not all(isinstance(text, str) and text.strip() for text in rule.values()):
             raise ConfigError(
                 f"canary_audit_ignore of {host} is no list of ids with their reasons",
                 where,

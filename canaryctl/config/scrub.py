@@ -64,10 +64,10 @@ class Scrubber:
 
     def _text(self, text: str) -> str:
         # Most text holds no secret, and a plain search is far faster than a pattern of all forms.
-        there = tuple(form for form in self._names if form in text)
-        if not there:
+        found = tuple(form for form in self._names if form in text)
+        if not found:
             return text
-        return self._pattern(there).sub(lambda match: match[1] or f"[secret {self._names[match[0]]}]", text)
+        return self._pattern(found).sub(lambda match: match[1] or f"[secret {self._names[match[0]]}]", text)
 
     def _pattern(self, forms: tuple[str, ...]) -> re.Pattern[str]:
         """Matches a mark (as its first group), or one of the forms, which are longest first."""

@@ -99,8 +99,8 @@ def _run(argv: list[str]) -> str:
         _end(child, apart)
         raise
     if child.returncode:
-        said = _without(err, out)
-        raise LookupError(f"{program} ended with code {child.returncode}" + (f": {said}" if said else ""))
+        complaint = _without(err, out)
+        raise LookupError(f"{program} ended with code {child.returncode}" + (f": {complaint}" if complaint else ""))
     try:
         return out.decode("utf-8").rstrip("\n")
     except UnicodeDecodeError:
@@ -120,8 +120,8 @@ def _end(child: subprocess.Popen[bytes], apart: int | None) -> None:
 
 def _without(complaint: bytes, answer: bytes) -> str:
     """The end of what a command complained about; where it repeats its answer there, without that."""
-    said = " ".join(complaint.decode("utf-8", "replace").split())
+    words = " ".join(complaint.decode("utf-8", "replace").split())
     for part in (answer.decode("utf-8", "replace").strip(), *answer.decode("utf-8", "replace").split()):
         if len(part) >= 4:
-            said = said.replace(" ".join(part.split()), "[its answer]")
-    return said[-300:]
+            words = words.replace(" ".join(part.split()), "[its answer]")
+    return words[-300:]

@@ -54,13 +54,13 @@ def _require_same(variable: str, values: Mapping[str, Any], where: str) -> None:
     if len(hosts) < 2:
         return
     if variable in UNSHOWN:
-        said = "; ".join(
+        listed = "; ".join(
             f"one value on {', '.join(names)}" if value else f"none on {', '.join(names)}" for value, names in hosts
         )
     else:
-        said = "; ".join(f"{_word(value)} on {', '.join(names)}" for value, names in hosts)
+        listed = "; ".join(f"{_word(value)} on {', '.join(names)}" for value, names in hosts)
     raise ConfigError(
-        f"{variable} has one value for the whole environment, but hosts differ: {said}",
+        f"{variable} has one value for the whole environment, but hosts differ: {listed}",
         where,
         "set it for all of them, in group_vars/all; see docs/environments.md for what each host may have for itself",
     )

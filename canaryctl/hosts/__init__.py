@@ -4,7 +4,6 @@ from canaryctl.hosts.ask import interpreter
 from canaryctl.hosts.connection import CommandTimeout, Completed, Connection
 from canaryctl.hosts.observation import (
     Observation,
-    canary_root,
     collect,
     look_at_mounts,
     observe,
@@ -21,7 +20,6 @@ __all__ = [
     "Connections",
     "LocalConnection",
     "Observation",
-    "canary_root",
     "collect",
     "interpreter",
     "look_at_mounts",

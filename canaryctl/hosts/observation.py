@@ -18,7 +18,6 @@ from canaryctl.hosts.ask import ask
 from canaryctl.hosts.connection import Connection
 from canaryctl.hosts.ssh import Connections
 
-DEFAULT_ROOT = "/opt/canaryctl"
 _EVIDENCE = 64 << 20  # bytes: the agent's own bound on what it collects, and room for the rest
 
 
@@ -53,7 +52,7 @@ def observe(
 
     def look(connection: Connection) -> HostFacts:
         host = by_name[connection.host]
-        config: dict[str, Any] = {"stack": stack, "root": canary_root(host), "nonce": nonce, "releases": list(releases)}
+        config: dict[str, Any] = {"stack": stack, "root": host.root, "nonce": nonce, "releases": list(releases)}
         config |= {"mounts": list(mounts)}
         asked = time.time()
         document = ask(connection, host, "audit" if audit else "facts", config, become_password=become_password)
@@ -91,7 +90,7 @@ def collect(
         "memory": {container id: bytes}, "became_healthy": {container id: [epoch]}, "compose": text, "errors": {service:
         text}}. A one-off container's log goes by the container's name. Memory and health are there where Docker tells.
     """
-    config = {"root": canary_root(host), "stack": stack, "project": project, "tail": tail, "since": since}
+    config = {"root": host.root, "stack": stack, "project": project, "tail": tail, "since": since}
     document = ask(connection, host, "collect", config, become_password=become_password, timeout=120, limit=_EVIDENCE)
     found = collected(host.name, document)
     return {**vars(found), "containers": list(found.containers)}
@@ -118,7 +117,7 @@ def watch_gpus(
         "device", "number", "text"}] since these were made, "kernel_log": journalctl, dmesg, simulated, or why it is
         unreadable, "reloaded": why the reload did not work, else ''}.
     """
-    config = {"root": canary_root(host), "project": project, "service": service, "log": log, "reload": reload}
+    config = {"root": host.root, "project": project, "service": service, "log": log, "reload": reload}
     found = ask(connection, host, "gpu", config, become_password=become_password)
     known = watched(host.name, found)
     told = {"gpus": found.get("gpus") or [], "gpu": found.get("gpu") or {}, "xids": [vars(xid) for xid in known.xids]}
@@ -129,15 +128,10 @@ def look_at_mounts(
     connection: Connection, host: Host, mounts: Sequence[Mapping[str, str]], *, become_password: str | None = None
 ) -> dict[str, MountFacts]:
     """What is mounted on a host now, by path."""
-    config = {"root": canary_root(host), "mounts": list(mounts)}
+    config = {"root": host.root, "mounts": list(mounts)}
     answer = ask(connection, host, "mounts", config, become_password=become_password)
     with believing(host.name):
         return parse_mounts(answer.get("mounts"))
-
-
-def canary_root(host: Host) -> str:
-    """Where releases live on the host."""
-    return str(host.vars.get("canary_root") or DEFAULT_ROOT)
 
 
 def read_history(
@@ -148,13 +142,13 @@ def read_history(
     Raises:
         HostError: the host cannot be asked, or may not read the file.
     """
-    config = {"root": canary_root(host), "stack": stack, "lines": lines}
+    config = {"root": host.root, "stack": stack, "lines": lines}
     answer = ask(connection, host, "history", config, become_password=become_password)
     if error := answer.get("error"):
         raise HostError(
             f"the history cannot be read: {printable(error, 300)}",
             host.name,
-            f"check who may read {canary_root(host)} there",
+            f"check who may read {host.root} there",
         )
     with believing(host.name):
         return history_lines(answer.get("lines"), Odd())

@@ -157,14 +157,14 @@ def _parts(port: Any) -> tuple[str, str, str]:
 
 def named_volumes(compose: Mapping[str, Any]) -> dict[str, tuple[str, ...]]:
     """Each service's named volumes: their names where the document gives them, else their keys."""
-    told = compose.get("volumes") or {}
+    declared = compose.get("volumes") or {}
     found: dict[str, tuple[str, ...]] = {}
     for service, block in compose["services"].items():
         keys = []
         for entry in block.get("volumes") or ():
             source = entry.get("source") if isinstance(entry, dict) else entry.partition(":")[0]
-            if isinstance(source, str) and source in told:
-                keys.append(str((told[source] or {}).get("name") or source))
+            if isinstance(source, str) and source in declared:
+                keys.append(str((declared[source] or {}).get("name") or source))
         if keys:
             found[service] = tuple(keys)
     return found

@@ -31,8 +31,8 @@ def other_definitions(
             continue
         if services is not None and container.service not in services:
             continue
-        if said := _differs(container, facts.state.started, project, directory):
-            found.setdefault(container.service, said)
+        if difference := _differs(container, facts.state.started, project, directory):
+            found.setdefault(container.service, difference)
     return found
 
 

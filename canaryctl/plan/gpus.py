@@ -128,8 +128,8 @@ def gpu_problems(facts: HostFacts, policy: Policy, wants: Iterable[GpuRequest]) 
         return [_problem(facts, f"{who} needs a GPU: {what}", hint)]
     devices, unknown = chosen_devices(facts, policy)
     if unknown:
-        there = ", ".join(f"{gpu.index} ({gpu.uuid})" for gpu in facts.gpus)
-        return [_problem(facts, f"canary_gpu_devices asks for {unknown}", f"GPUs there are: {there}")]
+        known = ", ".join(f"{gpu.index} ({gpu.uuid})" for gpu in facts.gpus)
+        return [_problem(facts, f"canary_gpu_devices asks for {unknown}", f"GPUs there are: {known}")]
     return [problem for want in needed for problem in _floors(facts, want, devices)]
 
 

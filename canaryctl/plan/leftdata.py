@@ -74,11 +74,11 @@ def left_behind(
         return []
     databases = _databases(stack, rendering)
     found = [*_moved(rendering, project, facts, databases)]
-    told = {left.what for left in found}
+    moved = {left.what for left in found}
     missing = _missing(rendering, project, facts, databases)
     found += _replaced(stack, others, facts, known, bool(missing) or not databases)
     if missing and not any(left.database for left in found):
-        found += [left for left in _renamed(stack, rendering, project, facts, known, missing) if left.what not in told]
+        found += [left for left in _renamed(stack, rendering, project, facts, known, missing) if left.what not in moved]
     return found
 
 
@@ -185,13 +185,13 @@ def _wanted(then: Mounting | None) -> str:
 
 def _missing(rendering: Rendering, project: str, facts: HostFacts, databases: Collection[str]) -> set[str]:
     """Named volumes of databases that are not there yet."""
-    there = {volume.name for volume in facts.volumes}
+    present = {volume.name for volume in facts.volumes}
     return {
         mount.source
         for mount in rendering.mounts
         if mount.service in databases and mount.type == "volume" and mount.source and not mount.read_only
         if "$" not in mount.source
-    } - there
+    } - present
 
 
 def _replaced(stack: Stack, others: Iterable[str], facts: HostFacts, known: Known, empty: bool) -> Iterator[Left]:
@@ -220,10 +220,10 @@ def _renamed(
 ) -> Iterator[Left]:
     """A database's volume is not there, and one is that it may have had by another name."""
     wanted = {mount.source for mount in rendering.mounts}
-    said = f"{', '.join(sorted(missing))} is not there yet"
+    lack = f"{', '.join(sorted(missing))} is not there yet"
     orphans = [v.name for v in facts.volumes if v.project == project and _named(v.name) and v.name not in wanted]
     if orphans:
-        yield Left(facts.host, f"{said}, and no service uses volume {', '.join(sorted(orphans))} any more", True)
+        yield Left(facts.host, f"{lack}, and no service uses volume {', '.join(sorted(orphans))} any more", True)
     environment = project.removeprefix(f"{stack.stack}-")
     served = {str(line.get("environment")) for line in facts.state.history if isinstance(line, Mapping)}
     gone = {f"{stack.stack}-{name}" for name in served - set(known.environments or served)}
@@ -232,7 +232,7 @@ def _renamed(
     for volume in facts.volumes:
         if volume.project in gone - {project} and volume.name.removeprefix(f"{volume.project}_") in keys:
             yield Left(
-                facts.host, f"{said}, and {volume.project}, which is no environment any more, left {volume.name}", True
+                facts.host, f"{lack}, and {volume.project}, which is no environment any more, left {volume.name}", True
             )
 
 

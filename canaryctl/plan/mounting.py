@@ -52,8 +52,8 @@ def mountings(
             `volumes_from`) is told before its own, which takes its place at the same target.
     """
     known = frozenset({*secrets, _PROJECT})
-    told = compose.get("volumes")
-    volumes = told if isinstance(told, Mapping) else {}
+    declared = compose.get("volumes")
+    volumes = declared if isinstance(declared, Mapping) else {}
     services = compose.get("services")
     found = []
     for service in services if isinstance(services, Mapping) else ():
@@ -78,12 +78,12 @@ def _entries(
             yield from _entries(str(giver).partition(":")[0], document, read, path, seen)
         extends = block.get("extends")
         extends = extends if isinstance(extends, Mapping) else {"service": extends}
-        there, base = path, document
+        place, base = path, document
         if isinstance(extends.get("file"), str):
-            there = posixpath.normpath(posixpath.join(posixpath.dirname(path), interpolated(extends["file"])))
-            base = read(there) or {}
+            place = posixpath.normpath(posixpath.join(posixpath.dirname(path), interpolated(extends["file"])))
+            base = read(place) or {}
         if isinstance(extends.get("service"), str):
-            yield from _entries(extends["service"], base, read, there, seen)
+            yield from _entries(extends["service"], base, read, place, seen)
     entries = block.get("volumes")
     yield from entries if isinstance(entries, list) else ()
 
@@ -152,8 +152,8 @@ def _named(mounting: Mounting, volumes: Mapping[str, Any], project: str, secrets
     """The same with the name that its volume has on hosts, and the folder that this is bound to."""
     if mounting.type != "volume" or not mounting.source:
         return mounting
-    told = volumes.get(mounting.source)
-    block = told if isinstance(told, Mapping) else {}
+    declared = volumes.get(mounting.source)
+    block = declared if isinstance(declared, Mapping) else {}
     external = block.get("external")
     outside = external.get("name") if isinstance(external, Mapping) else None
     name = _text(block.get("name") or outside, secrets)

@@ -21,8 +21,8 @@ def kept_by_healing(path: str) -> bool:
 
 def drifted_files(facts: HostFacts, directory: str, hashes: Mapping[str, str]) -> list[str]:
     """Files of a release that is on a host, and that are not as they were installed."""
-    there = facts.state.releases.get(directory)
-    return sorted(path for path in hashes if there.files.get(path) != hashes[path]) if there else []
+    release = facts.state.releases.get(directory)
+    return sorted(path for path in hashes if release.files.get(path) != hashes[path]) if release else []
 
 
 def foreign_files(release: Mapping[str, Any] | None, files: Mapping[str, str]) -> list[str]:
@@ -33,20 +33,20 @@ def foreign_files(release: Mapping[str, Any] | None, files: Mapping[str, str]) -
     known = release.get("files") if release else None
     if not isinstance(known, Mapping):
         return []
-    mine = {"compose.yml", "release.json", *(f"assets/{path}" for path in known)}
-    return sorted(path for path in files if path not in mine)
+    ours = {"compose.yml", "release.json", *(f"assets/{path}" for path in known)}
+    return sorted(path for path in files if path not in ours)
 
 
 def foreign_notes(facts: HostFacts, directory: str) -> list[str]:
     """What services or people have written into a release's directory, in words; what healing kept was told then."""
-    there = facts.state.releases.get(directory)
-    found = foreign_files(there.release, there.files) if there else []
+    release = facts.state.releases.get(directory)
+    found = foreign_files(release.release, release.files) if release else []
     found = [path for path in found if not kept_by_healing(path)]
     if not found:
         return []
     more = f" and {len(found) - SHOWN} more" if len(found) > SHOWN else ""
-    said = f"release {directory[:SHORT]} holds files that are not of it, which stay"
-    return [f"{facts.host}: {said}: {', '.join(found[:SHOWN])}{more}"]
+    sentence = f"release {directory[:SHORT]} holds files that are not of it, which stay"
+    return [f"{facts.host}: {sentence}: {', '.join(found[:SHOWN])}{more}"]
 
 
 def current_problems(facts: HostFacts) -> list[ApplyError]:

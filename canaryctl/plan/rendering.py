@@ -107,15 +107,15 @@ def template_names(
         },
         "images": dict(images),
         "service_hosts": {
-            service: [host for host, there in placed.items() if service in there] for service in services
+            service: [host for host, names in placed.items() if service in names] for service in services
         },
     }
 
 
 def host_names(names: Mapping[str, Any], host: str, gpus: tuple[Any, ...] = ()) -> dict[str, Any]:
     """The names a template sees on one host."""
-    mine = names["hosts"][host]
-    return {**names, "host": host, "address": mine["address"], "services": mine["services"], "gpus": list(gpus)}
+    entry = names["hosts"][host]
+    return {**names, "host": host, "address": entry["address"], "services": entry["services"], "gpus": list(gpus)}
 
 
 def render_host(
@@ -208,16 +208,16 @@ def _render(template: str, names: Mapping[str, Any], file: str) -> str:
     try:
         return render_template(template, names, blocks=True)
     except TemplateFault as fault:
-        said = fault.message
+        message = fault.message
         what, hint = {
-            "syntax": (f"template error: {said}", "correct the template"),
+            "syntax": (f"template error: {message}", "correct the template"),
             "undefined": (
-                f"the template uses something undefined: {said}",
+                f"the template uses something undefined: {message}",
                 f"names a template sees: {', '.join(sorted(names))}",
             ),
-            "security": (f"the template may not do that: {said}", ""),
-            "failed": (f"the template failed: {said}", "correct the template"),
-            "bounds": (f"the template was stopped: {said}", "correct the template"),
+            "security": (f"the template may not do that: {message}", ""),
+            "failed": (f"the template failed: {message}", "correct the template"),
+            "bounds": (f"the template was stopped: {message}", "correct the template"),
         }[fault.kind]
         raise ConfigError(what, f"{file}:{fault.line}", hint) from None
 

@@ -82,10 +82,10 @@ class _Child:
             except BaseException:  # an interrupt: an answer may still come, to nobody
                 self.end()
                 raise
-        said = json.loads(answer)
-        if "text" not in said:
-            raise TemplateFault(said["kind"], said["message"], said["line"])
-        return str(said["text"])
+        result = json.loads(answer)
+        if "text" not in result:
+            raise TemplateFault(result["kind"], result["message"], result["line"])
+        return str(result["text"])
 
     def _start(self) -> None:
         to_read, to_write = os.pipe()
