@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import sys
 from enum import StrEnum
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from canaryctl.cli import options as opt
-from canaryctl.cli.output import Printer, field, print_json
+from canaryctl.cli.output import Printer, aligned, field, print_json
+
+if TYPE_CHECKING:
+    from canaryctl.commands.runs import Line
 
 
 class CompareOutput(StrEnum):
@@ -47,42 +50,38 @@ def compare(
             sys.stdout.buffer.write(rendered_comparison(comparison, output.value))
 
 
+_LONGEST = 40  # characters of a label that stands beside its figures
+
+
 def print_comparison(comparison: dict[str, Any], to: Printer) -> None:
     """Tables under each other, their columns in line."""
     from canaryctl.commands.runs import tables
 
     found = tables(comparison)
-    lines = [line for table in found for line in table.lines]
     titles = [field(comparison[side]["title"]) for side in ("a", "b")]
-    label = min(max((len(line.label) for line in lines), default=0), 40)
-    columns = [
-        min(max([len(title), *(len(cell) for cell in cells)]), 34)
-        for title, cells in zip(titles, ([line.a for line in lines], [line.b for line in lines]), strict=True)
-    ]
     for side, name in (("a", "left"), ("b", "right")):
         run = comparison[side]
         what = " ".join(field(run[key]) for key in ("command", "environment", "variant") if run[key])
         to.line(f"{name:<6} {field(run['id'])}  {what}  {to.verdict(run['verdict'])}")
+    rows = [
+        cells for table in found for cells in ([table.title, *titles, ""], *(_cells(line, to) for line in table.lines))
+    ]
+    lines = iter(aligned(rows, most=_LONGEST))
     for table in found:
         to.line()
-        heading = f"{table.title:<{label}}  {titles[0]:<{columns[0]}}  {titles[1]:<{columns[1]}}"
-        to.line(to.paint(heading.rstrip(), "bold"))
+        to.line(to.paint(next(lines), "bold"))
         for line in table.lines:
-            to.line(_row(line, label, columns, to).replace("→", to.arrow()))
+            if len(field(line.label)) > _LONGEST:  # a log line: the figures go below it
+                to.line(field(line.label))
+            to.line(next(lines).replace("→", to.arrow()))
     to.stream.flush()
 
 
-def _row(line: Any, label: int, columns: list[int], to: Printer) -> str:
-    moods = {"better": "good", "worse": "bad"}
-    cells = [
-        to.paint(field(text).ljust(width), _style(verdict))
-        for text, verdict, width in zip((line.a, line.b), line.verdicts, columns, strict=True)
-    ]
-    change = to.paint(field(line.change), moods.get(line.mood, ""))
+def _cells(line: Line, to: Printer) -> list[str]:
     name = field(line.label)
-    if len(name) > label:  # a log line: the figures go below it
-        return f"{name}\n{'':<{label}}  {cells[0]}  {cells[1]}  {change}".rstrip()
-    return f"{name:<{label}}  {cells[0]}  {cells[1]}  {change}".rstrip()
+    figures = (to.paint(field(text), _style(one)) for text, one in zip((line.a, line.b), line.verdicts, strict=True))
+    change = to.paint(field(line.change), {"better": "good", "worse": "bad"}.get(line.mood, ""))
+    return [name if len(name) <= _LONGEST else "", *figures, change]
 
 
 def _style(verdict: str) -> str:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from canaryctl.cli import options as opt
-from canaryctl.cli.output import Output, Printer, field, print_json
+from canaryctl.cli.output import Output, Printer, aligned, field, print_json
 
 if TYPE_CHECKING:
     from canaryctl.commands.contract import CheckedImage, Row
@@ -61,9 +61,10 @@ def _print(checked: Sequence[CheckedImage], to: Printer) -> None:
     for one in checked:
         image = one.image
         to.line(f"{to.paint(image.name, 'bold')}  {image.reference}  {show_size(image.size)}  {image.id[:19]}")
-        width = min(max((len(field(row.check)) for row in one.rows), default=0), 50)
-        for row in one.rows:
-            _print_row(row, width, to)
+        for row, line in zip(one.rows, aligned(map(_cells, one.rows), most=50), strict=True):
+            to.line(f"  {to.symbol(row.verdict)} {line}")
+            if row.reason:
+                to.wrapped(row.reason, 6)
         to.line("  biggest layers:")
         for layer in biggest(one.layers):
             to.line(f"    {show_size(layer['size']):>8}  {field(layer['created_by'])[:100]}")
@@ -74,9 +75,6 @@ def _print(checked: Sequence[CheckedImage], to: Printer) -> None:
     to.line(f"{len(counts)} checks of {len(checked)} images: {counted or 'none'}")
 
 
-def _print_row(row: Row, width: int, to: Printer) -> None:
+def _cells(row: Row) -> list[str]:
     known = " (checked before)" if row.cached else ""
-    seen = f"{field(row.found)[:80]}{known}" if row.verdict == "passed" else f"{row.verdict}{known}"
-    to.line(f"  {to.symbol(row.verdict)} {field(row.check).ljust(width)}  {seen}".rstrip())
-    if row.reason:
-        to.wrapped(row.reason, 6)
+    return [field(row.check), f"{field(row.found)[:80] if row.verdict == 'passed' else row.verdict}{known}"]

@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
 
+from canaryctl.cli.ask import agreed, require_environment_name
 from canaryctl.cli.options import duration, takes
-from canaryctl.cli.output import Output, Printer, print_beside, print_plan, print_result
+from canaryctl.cli.output import Output, Printer, leave, print_answer, print_beside, print_plan, print_result
 from canaryctl.cli.promotion import print_promotion
 
 if TYPE_CHECKING:
@@ -180,16 +181,15 @@ def down(
     ] = None,
 ) -> None:
     """Stop an environment's services and remove their containers. Data and images stay, unless --volumes."""
-    from canaryctl.cli.volumes import require_confirmation
     from canaryctl.deploy import sequence
     from canaryctl.errors import ConfigError
 
     if confirm_volumes is not None and not volumes:
         raise ConfigError("--confirm-volumes answers a question of --volumes", "", "add --volumes, or leave it out")
-    if not request.yes and not _ask(f"stop every service of {request.environment}?"):
+    if not request.yes and not agreed(f"stop every service of {request.environment}?"):
         raise ConfigError("not confirmed, nothing was changed", "", "answer yes, or pass --yes")
     if volumes:
-        require_confirmation(request.environment, confirm_volumes)
+        require_environment_name(request.environment, confirm_volumes)
     _run(output, lambda listeners: sequence.down(request, listeners, volumes=volumes))
 
 
@@ -230,22 +230,16 @@ def _watch(request: Request, output: Output, every: float) -> None:
 
 
 def _dry_run(request: Request, output: Output) -> None:
-    from canaryctl.cli.output import print_error, print_json
     from canaryctl.deploy import sequence
 
     hosts, failures = sequence.bytes_to_push(request)
-    if output is Output.TEXT:
-        to = Printer(sys.stdout)
-        for host, found in hosts.items():
-            what = f": {', '.join(found['images'])}" if found["images"] else ""
-            to.line(f"{host:<20} {found['bytes'] / 1e6:>9.1f} MB in {len(found['layers'])} layers{what}")
-            for source in found.get("pulled", ()):
-                to.line(f"{'':<20} pulls {source}")
-    else:
-        print_json({"hosts": hosts})
-    for failure in failures:
-        print_error(failure)
-    raise typer.Exit(3 if failures else 0)
+    lines = []
+    for host, found in hosts.items():
+        images = f": {', '.join(found['images'])}" if found["images"] else ""
+        lines.append(f"{host:<20} {found['bytes'] / 1e6:>9.1f} MB in {len(found['layers'])} layers{images}")
+        lines += [f"{'':<20} pulls {source}" for source in found.get("pulled", ())]
+    print_answer({"hosts": hosts}, lines, output)
+    leave(failures)
 
 
 def _stage(name: str, request: Request, output: Output) -> None:
@@ -305,7 +299,7 @@ def _confirm(yes: bool, output: Output) -> Callable[[Plan], bool]:
     def confirm(plan: Plan) -> bool:
         if output is Output.TEXT:
             print_plan([change.as_dict() for change in plan.changes])
-        return yes or _ask("make these changes?")
+        return yes or agreed("make these changes?")
 
     return confirm
 
@@ -316,13 +310,6 @@ def _confirm_both(yes: bool, output: Output) -> Callable[[Mapping[str, Sequence[
             for title, changes in plans.items():
                 Printer(sys.stdout).line(f"{title}:")
                 print_plan([change.as_dict() for change in changes])
-        return yes or _ask("make these changes, the baseline's and then the candidate's?")
+        return yes or agreed("make these changes, the baseline's and then the candidate's?")
 
     return confirm
-
-
-def _ask(question: str) -> bool:
-    """Ask on a terminal; without one nobody can answer, which is a no."""
-    if not (sys.stdin.isatty() and sys.stderr.isatty()):
-        return False
-    return typer.confirm(question, err=True)

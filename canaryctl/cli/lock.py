@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import sys
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from canaryctl.cli.options import duration, takes
-from canaryctl.cli.output import Output, Printer, field, print_error, print_json
+from canaryctl.cli.output import Output, leave, print_answer
 
 if TYPE_CHECKING:
+    from canaryctl.commands.locks import LockFacts
     from canaryctl.commands.request import Request
 
 app = typer.Typer(no_args_is_help=True, help="See, hold and release the lock that lets one run at a time change hosts.")
@@ -21,18 +21,14 @@ def status(request: Request, output: Output) -> None:
     """Say who holds the lock on every host, since when and why."""
     from canaryctl.commands import locks
 
-    answer, failures = locks.status(request)
-    if output is Output.TEXT:
-        to = Printer(sys.stdout)
-        for host, found in answer["locks"].items():
-            said = [*locks.lock_lines(found["stack"]), *locks.lock_lines(found["host"], "the whole host is ")]
-            for line in said or ["free"]:
-                to.line(field(f"{host}: {line}"))
-    else:
-        print_json(answer)
-    for failure in failures:
-        print_error(failure)
-    raise typer.Exit(3 if failures else 0)
+    found, failures = locks.status(request)
+    lines = [
+        f"{host}: {line}"
+        for host, held in found.locks.items()
+        for line in [*lock_lines(held["stack"]), *lock_lines(held["host"], "the whole host is ")] or ["free"]
+    ]
+    print_answer(found, lines, output)
+    leave(failures)
 
 
 @takes("break_lock")
@@ -46,14 +42,10 @@ def acquire(
     """Hold the lock, tied to no process: nobody changes the environment until it is released, its holder neither."""
     from canaryctl.commands import locks
 
-    answer = locks.acquire(request, message, duration(ttl, "--ttl"))
-    if output is not Output.TEXT:
-        print_json(answer)
-        return
-    to = Printer(sys.stdout)
-    for lock in answer["displaced"]:
-        to.line(field(f"displaced: {' '.join(locks.lock_lines(lock))}"))
-    to.line(f"{answer['environment']} is locked for {ttl} on {', '.join(answer['locked'])}")
+    done = locks.acquire(request, message, duration(ttl, "--ttl"))
+    lines = [f"displaced: {line}" for lock in done.displaced for line in lock_lines(lock)]
+    lines.append(f"{done.environment} is locked for {ttl} on {', '.join(done.locked)}")
+    print_answer(done, lines, output)
 
 
 @takes("break_lock")
@@ -61,16 +53,22 @@ def release(request: Request, output: Output) -> None:
     """Release one's own held lock; with --break-lock whosever it is."""
     from canaryctl.commands import locks
 
-    answer = locks.release(request)
-    if output is not Output.TEXT:
-        print_json(answer)
-        return
-    to = Printer(sys.stdout)
-    for host, gone in answer["released"].items():
-        for lock in gone:
-            to.line(field(f"{host}: released, was {' '.join(locks.lock_lines(lock))}"))
-    if not answer["released"]:
-        to.line(f"{answer['environment']} was not locked")
+    done = locks.release(request)
+    lines = [
+        f"{host}: released, was {line}"
+        for host, given_up in done.released.items()
+        for lock in given_up
+        for line in lock_lines(lock)
+    ]
+    print_answer(done, lines or [f"{done.environment} was not locked"], output)
+
+
+def lock_lines(lock: LockFacts | None, of: str = "") -> list[str]:
+    """A lock as lines of status; none where nobody holds it."""
+    if not lock:
+        return []
+    when = f", expired at {lock.expires}" if lock.expired else f", until {lock.expires}" if lock.held else ""
+    return [f"{of}locked by {lock.words()}{when}"]
 
 
 for command in (status, acquire, release):

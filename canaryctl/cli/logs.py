@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from canaryctl.cli import options as opt
-from canaryctl.cli.output import Output, Printer, field, print_error
+from canaryctl.cli.output import Output, Printer, field, leave
 
 if TYPE_CHECKING:
     from canaryctl.commands.logs import LogLine
@@ -59,6 +59,4 @@ def logs(
     seconds = None if since is None else opt.duration(since, "--since")
     say = LogPrinter(Printer(sys.stdout))
     failures = logs.logs(request, service, tail=tail, since=seconds, follow=follow, say=say)
-    for failure in failures:
-        print_error(failure)
-    raise typer.Exit(3 if failures else 0)
+    leave(failures)

@@ -8,13 +8,17 @@ import secrets
 import shutil
 import sys
 import textwrap
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import fields, is_dataclass
 from enum import StrEnum
-from typing import IO, Any
+from typing import IO, Any, NoReturn
+
+import typer
 
 from canaryctl.commands.words import UNSEEN, flaky_words, json_text
-from canaryctl.errors import CanaryError
+from canaryctl.errors import CanaryError, worst_exit
 
+_MARK = re.compile("\ue000[0-9a-f]{16}:[0-9]+;")  # what `paint` makes, of any printer
 _CONTROL = re.compile(f"[\x00-\x09\x0b-\x1f{UNSEEN}]")
 _SYMBOLS = {"good": ("✓", "+"), "bad": ("✗", "x"), "warn": ("!", "!"), "off": ("-", "-"), "arrow": ("→", "->")}
 _COLOURS = {"good": "32", "bad": "31", "warn": "33", "off": "2", "bold": "1", "soft": "2"}
@@ -50,6 +54,12 @@ class Printer:
         """Print one line (or several): any text, in which only what `paint` made has a colour."""
         encoding = getattr(self.stream, "encoding", None) or "utf-8"
         self.stream.write(self.shown(text).encode(encoding, "replace").decode(encoding) + "\n")
+
+    def lines(self, texts: Iterable[str]) -> None:
+        """Print lines of foreign text, and have them seen at once."""
+        for text in texts:
+            self.line(field(text))
+        self.stream.flush()
 
     def shown(self, text: str) -> str:
         """The text as a terminal may get it: cleaned, with the colours of `paint`."""
@@ -94,6 +104,36 @@ def clean(text: Any) -> str:
 def field(text: Any) -> str:
     """Foreign text as a part of one line: a name with a line break must not add a row of its own."""
     return clean(text).replace("\n", "\ufffd")
+
+
+def aligned(
+    rows: Iterable[Sequence[str]], *, least: Mapping[int, int] | None = None, most: int | None = None
+) -> list[str]:
+    """Rows as lines: each column as wide as its widest cell, two spaces between. Painted cells keep their colour.
+
+    Nothing is wrapped or cut: a last cell, and what is wider than `most`, takes the room that it needs.
+
+    Args:
+        least: columns that have a width of their own at least.
+    """
+    from rich.cells import cell_len
+
+    widths = dict(least or {})
+    table = [[(cell, cell_len(_MARK.sub("", cell))) for cell in row] for row in rows]
+    for row in table:
+        for column, (_, width) in enumerate(row[:-1]):
+            widths[column] = max(widths.get(column, 0), min(width, most or width))
+    return [
+        "  ".join(
+            [*(cell + " " * (widths[column] - width) for column, (cell, width) in enumerate(row[:-1])), row[-1][0]]
+        ).rstrip()
+        for row in table
+    ]
+
+
+def shown_time(time: Any) -> str:
+    """RFC 3339 to the second, in UTC, as people read it."""
+    return str(time or "unknown time")[:19].replace("T", " ")
 
 
 def print_json(document: Any, out: IO[str] | None = None) -> None:
@@ -177,6 +217,33 @@ def print_error(error: CanaryError | Mapping[str, str], err: IO[str] | None = No
     to.stream.flush()
 
 
+def as_data(value: Any) -> Any:
+    """What a command found as JSON has it: dataclasses by their fields, or as their `as_dict` says."""
+    if hasattr(value, "as_dict"):
+        return as_data(value.as_dict())
+    if is_dataclass(value):
+        return {one.name: as_data(getattr(value, one.name)) for one in fields(value)}
+    if isinstance(value, Mapping):
+        return {key: as_data(one) for key, one in value.items()}
+    return [as_data(one) for one in value] if isinstance(value, list | tuple) else value
+
+
+def print_answer(found: Any, lines: Iterable[str], mode: Output) -> None:
+    """What a command found: as lines of foreign text for people, or as JSON."""
+    if mode is not Output.TEXT:
+        print_json(as_data(found))
+        return
+    Printer(sys.stdout).lines(lines)
+
+
+def leave(failures: Iterable[CanaryError], *codes: int) -> NoReturn:
+    """Print what failed, and exit with the code that counts most of theirs and `codes`."""
+    found = list(failures)
+    for failure in found:
+        print_error(failure)
+    raise typer.Exit(worst_exit([*codes, *(failure.exit_code for failure in found)]))
+
+
 _MARKS = {"passed": "✅ PASS", "failed": "❌ FAIL", "inconclusive": "⚠️ inconclusive", "skipped": "⏭ skipped"}
 
 
@@ -188,11 +255,11 @@ def print_beside(baseline: Mapping[str, Any], candidate: Mapping[str, Any], out:
     rows = [{row["name"]: row["verdict"] for row in run["probes"] + run["metrics"]} for run in (baseline, candidate)]
     titles = [f"{run['role']} {run['variant']}" for run in (baseline, candidate)]
     names = list(dict.fromkeys([*rows[0], *rows[1]]))
-    widths = [max(map(len, ["Test", *map(clean, names)])), max(len(titles[0]), 15)]
-    to.line(to.paint(f"  {'Test':<{widths[0]}}  {titles[0]:<{widths[1]}}  {titles[1]}", "bold"))
-    for name in names:
-        shown = [_mark(found.get(name), to) for found in rows]
-        to.line(f"  {field(name):<{widths[0]}}  {shown[0]:<{widths[1]}}  {shown[1]}")
+    table = [["Test", *titles], *([field(name), *(_mark(found.get(name), to) for found in rows)] for name in names)]
+    heading, *lines = aligned(table, least={1: 15})
+    to.line(to.paint(f"  {heading}", "bold"))
+    for line in lines:
+        to.line(f"  {line}")
     to.line()
 
 
@@ -204,12 +271,13 @@ def _mark(verdict: str | None, to: Printer) -> str:
 
 
 def _print_probes(probes: Sequence[Mapping[str, Any]], to: Printer) -> None:
-    width = min(max((len(field(row["name"])) for row in probes), default=0), 40)
+    cells = []
     for row in probes:
         seconds = f"{row['seconds']:.1f} s" if row.get("seconds") is not None else ""
-        name = field(row["name"]).ljust(width)
         aside = "" if row.get("gates", True) else "  does not gate"
-        to.line(f"  {to.symbol(row['verdict'])} {name}  {to.verdict(row['verdict'], 12)}  {seconds:>8}{aside}".rstrip())
+        cells.append([field(row["name"]), to.verdict(row["verdict"]), f"{seconds:>8}{aside}"])
+    for row, line in zip(probes, aligned(cells, least={1: 12}, most=40), strict=True):
+        to.line(f"  {to.symbol(row['verdict'])} {line}")
         if row.get("reason") and row["verdict"] != "passed":
             to.wrapped(row["reason"], 6)
         elif row.get("flaky"):

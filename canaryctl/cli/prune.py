@@ -8,7 +8,8 @@ from typing import Annotated
 import typer
 
 from canaryctl.cli import options as opt
-from canaryctl.cli.output import Printer
+from canaryctl.cli.ask import require_agreement
+from canaryctl.cli.output import Printer, leave
 
 
 def prune(
@@ -22,7 +23,6 @@ def prune(
 
     With both --keep and --older-than, a run must be past both to go.
     """
-    from canaryctl.cli.output import print_error
     from canaryctl.commands import runs as evidence
     from canaryctl.errors import ConfigError
 
@@ -36,15 +36,14 @@ def prune(
     for run in found.going:
         to.line(f"{run.document['id']}  {run.document['environment']}  {run.document['verdict']}")
     if found.going:
-        _demand_agreement(f"remove these {len(found.going)} runs from {directory}?", yes)
+        question = f"remove these {len(found.going)} runs from {directory}?"
+        require_agreement(question, yes, "nothing was removed", err=False)
     failures = evidence.prune(found)
     to.line(
         f"{len(found.going) - len(failures)} of {len(found.going)} runs removed" if found.going else "nothing to go"
     )
     to.stream.flush()
-    for failure in failures:
-        print_error(failure)
-    raise typer.Exit(1 if failures else 0)
+    leave(failures)
 
 
 def _age(text: str | None) -> float | None:
@@ -56,15 +55,3 @@ def _age(text: str | None) -> float | None:
         return None if text is None else parse_duration(text)
     except ValueError as error:
         raise ConfigError(str(error), "--older-than", "for example 30d or 12h") from None
-
-
-def _demand_agreement(question: str, yes: bool) -> None:
-    """Ask on a terminal; elsewhere only --yes will do."""
-    from canaryctl.errors import ConfigError
-
-    if yes:
-        return
-    if not sys.stdin.isatty():
-        raise ConfigError("not confirmed, nothing was removed", "", "pass --yes, or run it on a terminal")
-    if not typer.confirm(question):
-        raise ConfigError("not confirmed, nothing was removed", "", "answer yes, or pass --yes")

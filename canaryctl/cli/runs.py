@@ -12,7 +12,7 @@ import typer
 from canaryctl.cli import options as opt
 from canaryctl.cli.compare import compare
 from canaryctl.cli.findings import print_findings
-from canaryctl.cli.output import Output, Printer, field, print_error, print_event, print_json, print_run
+from canaryctl.cli.output import Output, Printer, aligned, field, print_error, print_event, print_json, print_run
 from canaryctl.cli.prune import prune
 from canaryctl.commands.words import human_size
 
@@ -54,16 +54,14 @@ def list_(
     if not found:
         to.line(f"no runs yet in {directory}; `canaryctl deploy ENVIRONMENT` makes one")
         return
-    found = [{key: field(value) if isinstance(value, str) else value for key, value in run.items()} for run in found]
-    widths = [max(len(run[key]) for run in found) for key in ("id", "environment")]
-    to.line(to.paint(f"{'RUN':<{widths[0]}}  {'ENVIRONMENT':<{widths[1]}}  VERDICT       SECONDS  RELEASE", "bold"))
+    rows = [["RUN", "ENVIRONMENT", "VERDICT", "SECONDS", "RELEASE", ""]]
     for run in found:
         seconds = f"{run['seconds']:.1f}" if run["seconds"] is not None else ""
-        environment_column = run["environment"].ljust(max(widths[1], len("ENVIRONMENT")))
-        to.line(
-            f"{run['id']:<{widths[0]}}  {environment_column}  {to.verdict(run['verdict'], 12)}  {seconds:>7}  "
-            f"{(run['release'] or '')[:12]}  {run['role'] or ''}".rstrip()
-        )
+        cells = [field(run[key] or "") for key in ("id", "environment", "release", "role")]
+        rows.append([*cells[:2], to.verdict(run["verdict"]), f"{seconds:>7}", cells[2][:12], cells[3]])
+    heading, *lines = aligned(rows, least={2: 12})
+    for line in (to.paint(heading, "bold"), *lines):
+        to.line(line)
 
 
 @app.command()

@@ -2,18 +2,25 @@
 
 from __future__ import annotations
 
-import sys
 from typing import TYPE_CHECKING
 
 import typer
 
 from canaryctl.cli import options as opt
-from canaryctl.cli.output import Output, Printer, field, print_json
+from canaryctl.cli.output import Output, aligned, leave, print_answer
 
 if TYPE_CHECKING:
     from canaryctl.commands.request import Request
+    from canaryctl.commands.secrets import SecretDiff, SecretList
 
 app = typer.Typer(no_args_is_help=True, help="Say which secrets there are, here and on hosts; never their values.")
+_STATUSES = {
+    "same": "same",
+    "differs": "differs",
+    "missing": "missing on the host",
+    "extra": "extra on the host",
+    "unknown": "has no value here",
+}
 
 
 @opt.takes()
@@ -21,32 +28,43 @@ def check(request: Request, output: Output) -> None:
     """Look every secret of an environment up: where it comes from and whether it is there. Touches no host."""
     from canaryctl.commands import secrets
 
-    answer = secrets.check(request)
-    _show(answer, secrets.check_lines(answer), output)
-    raise typer.Exit(0 if all(row["present"] for row in answer["secrets"]) else 2)
+    found = secrets.check(request)
+    print_answer(found, list_lines(found), output)
+    raise typer.Exit(0 if all(secret.present for secret in found.secrets) else 2)
 
 
 @opt.takes()
 def diff(request: Request, output: Output) -> None:
     """Compare the secrets with what hosts hold, by name and fingerprint. Changes nothing."""
-    from canaryctl.cli.output import print_error
     from canaryctl.commands import secrets
 
-    answer, failures = secrets.diff(request)
-    _show(answer, secrets.diff_lines(answer), output)
-    for failure in failures:
-        print_error(failure)
-    raise typer.Exit(2 if answer["missing"] else 3 if failures else 0)
+    found, failures = secrets.diff(request)
+    print_answer(found, diff_lines(found), output)
+    leave(failures, 2 if found.missing else 0)
 
 
-def _show(answer: dict[str, object], lines: list[str], output: Output) -> None:
-    if output is not Output.TEXT:
-        print_json(answer)
-        return
-    to = Printer(sys.stdout)
-    for line in lines:
-        to.line(field(line))
-    to.stream.flush()
+def list_lines(found: SecretList) -> list[str]:
+    """Secrets as text, a line each."""
+    if not found.secrets:
+        return [f"{found.stack} asks for no secrets"]
+    rows = []
+    for secret in found.secrets:
+        state = f"present  {secret.fingerprint}" if secret.present else f"missing: {secret.problem}"
+        rows.append([secret.name, f"{secret.source:<8}{secret.place}  {state}"])
+    unasked = (f"{name} is in canary_secrets, and the stack does not ask for it" for name in found.unasked)
+    return [*aligned(rows), *unasked]
+
+
+def diff_lines(found: SecretDiff) -> list[str]:
+    """Secrets of hosts as text, host by host."""
+    lines = []
+    for host, secrets in found.hosts.items():
+        rows = [
+            [one.name, _STATUSES[one.status], f"here {one.here or '-'}, there {one.there or '-'}"] for one in secrets
+        ]
+        lines.append(f"{host}:" if rows else f"{host}: no secrets, here or there")
+        lines += [f"  {line}" for line in aligned(rows, least={0: 23, 1: 19})]
+    return lines
 
 
 for command in (check, diff):

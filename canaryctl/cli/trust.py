@@ -10,10 +10,13 @@ import typer
 from typer.core import TyperGroup
 
 from canaryctl.cli import options as opt
-from canaryctl.cli.output import Output, Printer, field, print_json
+from canaryctl.cli.ask import require_agreement
+from canaryctl.cli.output import Output, Printer, aligned, leave, print_json
 
 if TYPE_CHECKING:
     from canaryctl.commands.request import Request
+    from canaryctl.commands.signers import Signers
+    from canaryctl.commands.trust import OfferedKeys
 
 
 class _HostsFirst(TyperGroup):
@@ -43,30 +46,23 @@ def hosts(
     ] = False,
 ) -> None:
     """Show the keys that hosts present, and pin them for the environment on a yes."""
-    from canaryctl.cli.output import print_error
     from canaryctl.commands import trust
-    from canaryctl.config.yamlfile import shown
 
-    answer = trust.look(request, replace=replace)
+    offer = trust.offered(request, replace=replace)
     to = Printer(sys.stdout)
     if output is Output.TEXT:
-        for line in trust.lines(answer):
-            to.line(field(line))
-        to.stream.flush()
-    count = sum(len(host.to_pin) for host in answer.hosts)
+        to.lines(key_lines(offer))
+    count = sum(len(host.to_pin) for host in offer.hosts)
     if count:
         if request.yes and not accept_new:
-            trust.require_vouched(answer)
-        _demand_agreement(f"pin {count} keys in {shown(answer.pins)}?", request.yes, "nothing was pinned")
-        trust.pin(answer)
+            trust.require_vouched(offer)
+        require_agreement(f"pin {count} keys in {offer.file}?", request.yes, "nothing was pinned")
+        trust.pin(offer)
     if output is Output.TEXT:
-        to.line(f"{count} keys pinned in {shown(answer.pins)}" if count else "nothing to pin")
+        to.lines([f"{count} keys pinned in {offer.file}" if count else "nothing to pin"])
     else:
-        print_json(trust.as_dict(answer, pinned=True))
-    to.stream.flush()
-    for failure in answer.failures:
-        print_error(failure)
-    raise typer.Exit(max((failure.exit_code for failure in answer.failures), default=0))
+        print_json(offer.as_dict())
+    leave(offer.failures)
 
 
 @opt.takes("yes")
@@ -80,36 +76,56 @@ def signers(
     me: Annotated[bool, typer.Option("--me", help="Add your own key: the one you sign with.")] = False,
 ) -> None:
     """Show who may sign the environment's verdicts, and add keys to the list on a yes."""
-    from canaryctl.commands import signers as listing
-    from canaryctl.config.yamlfile import shown
+    from canaryctl.commands import signers
 
-    found = listing.look(request, add or (), me=me)
+    found = signers.signers(request, add or (), me=me)
     to = Printer(sys.stdout)
     if output is Output.TEXT:
-        for line in listing.lines(found):
-            to.line(field(line))
-        to.stream.flush()
+        to.lines(signer_lines(found))
     if found.added:
-        _demand_agreement(f"add {len(found.added)} keys to {shown(found.path)}?", request.yes, "nothing was added")
-        listing.add(found)
+        require_agreement(f"add {len(found.added)} keys to {found.file}?", request.yes, "nothing was added")
+        signers.add(found)
     if output is not Output.TEXT:
         print_json(found.as_dict())
     elif add or me:
-        to.line(f"{len(found.added)} keys added to {shown(found.path)}" if found.added else "nothing to add")
-    to.stream.flush()
+        to.lines([f"{len(found.added)} keys added to {found.file}" if found.added else "nothing to add"])
+
+
+def key_lines(offer: OfferedKeys) -> list[str]:
+    """What hosts present as text."""
+    from canaryctl.commands.trust import FINGERPRINTS
+
+    words = {
+        "verified": f"verified: {FINGERPRINTS} says the same",
+        "unlisted": f"not in {FINGERPRINTS}, not pinned",
+        "pinned": "pinned already",
+        "known": "known already",
+        "new": "new",
+    }
+    lines = []
+    for trust in offer.hosts:
+        rows = [[key.kind, f"{key.fingerprint}  {words[standing]}"] for key, standing in trust.keys]
+        details = [f"known in {place}" for place in trust.places]
+        details += [f"replaces {key}" for key in trust.replacing]
+        lines += [f"{trust.host} ({trust.name}):"]
+        lines += [f"  {line}" for line in (*aligned(rows, least={0: 19}), *details)]
+    return lines
+
+
+def signer_lines(found: Signers) -> list[str]:
+    """The list of signers as text."""
+    if not found.listed and not found.added:
+        return [
+            f"nobody is listed in {found.file}: verdicts of {found.environment} count where all its hosts "
+            "say the same; list yourself with --me, others with --add KEYFILE"
+        ]
+    rows = [
+        [signer.name, signer.key.kind, signer.key.fingerprint, word]
+        for word, signers in (("", found.listed), ("new", found.added))
+        for signer in signers
+    ]
+    return [f"{found.file}:", *(f"  {line}" for line in aligned(rows, least={0: 23, 1: 19}))]
 
 
 for command in (hosts, signers):
     app.command()(command)
-
-
-def _demand_agreement(question: str, yes: bool, otherwise: str) -> None:
-    """Ask on a terminal; elsewhere only --yes will do."""
-    from canaryctl.errors import ConfigError
-
-    if yes:
-        return
-    if not (sys.stdin.isatty() and sys.stderr.isatty()):
-        raise ConfigError(f"not confirmed, {otherwise}", "", "pass --yes, or run it on a terminal")
-    if not typer.confirm(question, err=True):
-        raise ConfigError(f"not confirmed, {otherwise}", "", "answer yes, or pass --yes")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from canaryctl.errors import HostError
@@ -12,17 +13,22 @@ from canaryctl.plan.deployment import Request, Scene
 
 # What makes a release the one that a host serves. `down` ends that.
 SERVING = ("deploy", "start", "rollback")
-# What a row says by itself; anything else in a line is printed after it, by its name.
-# What a line of text has in a place of its own, and what only a promotion reads: JSON has it all.
-_SAID = frozenset(("time", "who", "environment", "what", "from", "to", "verdict", "run", "role", "reason", "hosts"))
-_PROOF = frozenset(("variant", "simulated", "contracts", "images", "placed", "probes_file"))
-_SIGNATURE = frozenset(("signature", "signer", "signed", "unsigned"))
 _CHECKED = 200  # rows whose signatures are checked, the newest
 
 Line = Mapping[str, Any]
+__all__ = ["SERVING", "History", "history", "made_current", "merge", "standing_words"]
 
 
-def history(request: Request, lines: int) -> tuple[dict[str, Any], list[HostError]]:
+@dataclass(frozen=True)
+class History:
+    """Changes and verdicts of an environment's hosts, newest first: rows as `merge` makes them."""
+
+    environment: str
+    stack: str
+    lines: list[dict[str, Any]]
+
+
+def history(request: Request, lines: int) -> tuple[History, list[HostError]]:
     """The newest `lines` changes and verdicts of an environment's hosts, newest first, and the hosts not asked."""
     scene = Scene(request)
     by_name = {host.name: host for host in scene.hosts}
@@ -41,11 +47,7 @@ def history(request: Request, lines: int) -> tuple[dict[str, Any], list[HostErro
     rows = merge(found)[:lines]
     for row in rows[:_CHECKED]:
         row |= standing(row, scene.environment, scene.stack.stack)
-    return {
-        "environment": scene.environment.name,
-        "stack": scene.stack.stack,
-        "lines": rows,
-    }, list(failures.values())
+    return History(scene.environment.name, scene.stack.stack, rows), list(failures.values())
 
 
 def merge(found: Mapping[str, Sequence[Line]]) -> list[dict[str, Any]]:
@@ -87,63 +89,3 @@ def made_current(release: str | None, lines: Sequence[Line]) -> Line | None:
         elif line.get("verdict") != "failed":  # a change that failed may have stopped before it served anything
             break
     return found
-
-
-def history_lines(answer: Mapping[str, Any]) -> list[str]:
-    """The history as text: a line each, and what was said about it below."""
-    rows: list[Mapping[str, Any]] = answer["lines"]
-    if not rows:
-        return [f"{answer['stack']} on {answer['environment']}: no history on its hosts"]
-    width = max(len(_what(row, answer["environment"])) for row in rows)
-    wide = max(12, *(len(_verdict(row)) for row in rows))
-    lines = []
-    for row in rows:
-        told = (
-            shown_time(row.get("time")),
-            _what(row, answer["environment"]).ljust(width),
-            _releases(row).ljust(28),
-            _verdict(row).ljust(wide),
-            str(row.get("who") or "unknown"),
-            ", ".join(row["hosts"]),
-            str(row.get("run") or ""),
-        )
-        lines.append("  ".join(told).rstrip())
-        if row.get("reason"):
-            lines.append(f"    because {row['reason']}")
-        if signed := standing_words(row):
-            lines.append(f"    {signed}")
-        extra = {name: value for name, value in row.items() if name not in _SAID | _PROOF | _SIGNATURE and value}
-        if extra:
-            lines.append("    " + ", ".join(_extra(name, value) for name, value in extra.items()))
-    return lines
-
-
-def shown_time(time: Any) -> str:
-    """RFC 3339 to the second, in UTC, as people read it."""
-    return str(time or "unknown time")[:19].replace("T", " ")
-
-
-def _what(row: Line, environment: str) -> str:
-    what = str(row.get("what") or "change")
-    marks = [str(row[key]) for key in ("role",) if row.get(key)]
-    marks += [f"of {row['environment']}"] if row.get("environment") not in (None, environment) else []
-    return what + (f" ({', '.join(marks)})" if marks else "")
-
-
-def _verdict(row: Line) -> str:
-    return str(row.get("verdict") or "") + (" (simulated GPU)" if row.get("simulated") else "")
-
-
-def _releases(row: Line) -> str:
-    before, after = (str(row.get(key) or "")[:12] for key in ("from", "to"))
-    if before == after:
-        return after or "-"
-    return f"{before or 'nothing'} -> {after or 'nothing'}"
-
-
-def _extra(name: str, value: Any) -> str:
-    if value is True:
-        return name
-    if isinstance(value, list):
-        return f"{name} {', '.join(map(str, value))}"
-    return f"{name} {value}"

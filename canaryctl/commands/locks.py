@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any, TypeVar
+from dataclasses import dataclass
+from typing import Any, Literal, TypeVar
 
 from canaryctl.config.environment import Host
 from canaryctl.deploy.locking import locked
@@ -16,8 +17,37 @@ from canaryctl.hosts import Connection, Connections
 from canaryctl.hosts import lock as remote
 from canaryctl.plan.deployment import Request, Scene
 
-Answer = dict[str, Any]
 T = TypeVar("T")
+
+__all__ = ["Acquired", "LockFacts", "Locks", "Released", "acquire", "release", "status"]
+
+
+@dataclass(frozen=True)
+class Locks:
+    """Who holds the lock of the stack and of the whole host, by host; None where nobody does."""
+
+    environment: str
+    stack: str
+    locks: dict[str, dict[Literal["stack", "host"], LockFacts | None]]
+
+
+@dataclass(frozen=True)
+class Acquired:
+    """Hosts that are locked now, and the locks that had to make way."""
+
+    environment: str
+    stack: str
+    locked: list[str]
+    displaced: list[LockFacts]
+
+
+@dataclass(frozen=True)
+class Released:
+    """The locks that were given up, by host."""
+
+    environment: str
+    stack: str
+    released: dict[str, tuple[LockFacts, ...]]
 
 
 class _Fleet:
@@ -41,7 +71,10 @@ class _Fleet:
     def stack_lock(self, host: Host) -> str:
         return remote.stack_lock(host, self.scene.stack.stack)
 
-    def locks(self, host: Host) -> dict[str, str]:
+    def names(self) -> tuple[str, str]:
+        return self.scene.environment.name, self.scene.stack.stack
+
+    def locks(self, host: Host) -> dict[Literal["stack", "host"], str]:
         return {"stack": self.stack_lock(host), "host": remote.host_lock(host)}
 
 
@@ -52,20 +85,20 @@ def _fleet(request: Request) -> Iterator[_Fleet]:
         yield _Fleet(scene, connections)
 
 
-def status(request: Request) -> tuple[Answer, list[HostError]]:
-    """Who holds the lock of the stack (`stack`) and of the whole host (`host`), and the hosts that cannot be asked."""
+def status(request: Request) -> tuple[Locks, list[HostError]]:
+    """Who holds the environment's locks, and the hosts that cannot be asked."""
     with _fleet(request) as fleet:
 
-        def look(connection: Connection, host: Host) -> dict[str, Any]:
+        def look(connection: Connection, host: Host) -> dict[Literal["stack", "host"], LockFacts | None]:
             paths = fleet.locks(host)
             found = remote.show(connection, host, list(paths.values()), **fleet.become)
-            return {of: found[path].as_dict() if path in found else None for of, path in paths.items()}
+            return {of: found.get(path) for of, path in paths.items()}
 
         seen, lost = fleet.each(look)
-        return {**_about(fleet), "locks": seen}, list(lost.values())
+        return Locks(*fleet.names(), seen), list(lost.values())
 
 
-def acquire(request: Request, message: str, ttl: float) -> Answer:
+def acquire(request: Request, message: str, ttl: float) -> Acquired:
     """Hold the stack's lock on every host for `ttl` seconds, tied to no process, until it is released.
 
     Raises:
@@ -88,13 +121,13 @@ def acquire(request: Request, message: str, ttl: float) -> Answer:
             held=True,
         )
         try:
-            return {**_about(fleet), **_claim(fleet, claim, break_lock=request.break_lock)}
+            return _claim(fleet, claim, break_lock=request.break_lock)
         except BaseException:
             fleet.each(lambda c, host: remote.release(c, host, [fleet.stack_lock(host)], claim.token, **fleet.become))
             raise
 
 
-def _claim(fleet: _Fleet, claim: remote.Claim, *, break_lock: bool) -> Answer:
+def _claim(fleet: _Fleet, claim: remote.Claim, *, break_lock: bool) -> Acquired:
     displace: set[str] = set()
     displaced: dict[str, LockFacts] = {}
 
@@ -106,13 +139,13 @@ def _claim(fleet: _Fleet, claim: remote.Claim, *, break_lock: bool) -> Answer:
         displaced |= {lock.mark: lock for attempt in found.values() for lock in attempt.displaced}
         refused = {host: attempt.refused for host, attempt in found.items() if attempt.refused}
         if not refused:
-            return {"locked": sorted(found), "displaced": [lock.as_dict() for lock in displaced.values()]}
+            return Acquired(*fleet.names(), sorted(found), list(displaced.values()))
         if not (break_lock and {lock.mark for lock in refused.values()} - displace):
             raise locked(claim.environment, ", ".join(refused), next(iter(refused.values())))
         displace.update(lock.mark for lock in refused.values())
 
 
-def release(request: Request) -> Answer:
+def release(request: Request) -> Released:
     """Release the held lock of this operator; with `request.break_lock` whosever lock it is, a run's too.
 
     Raises:
@@ -131,23 +164,7 @@ def release(request: Request) -> Answer:
                     raise _not_yours(fleet.scene.environment.name, host, lock)
         marks = {lock.mark for locks in seen.values() for lock in locks.values()}
         gone = fleet.all(lambda c, host: remote.release(c, host, paths(host), marks=marks, **fleet.become))
-        return {
-            **_about(fleet),
-            "released": {host: [lock.as_dict() for lock in locks] for host, locks in gone.items() if locks},
-        }
-
-
-def lock_lines(lock: Mapping[str, Any] | None, of: str = "") -> list[str]:
-    """A lock (LockFacts as a dictionary) as lines of status; none where nobody holds it."""
-    if not lock:
-        return []
-    facts = LockFacts(**{key: value for key, value in lock.items() if key != "expires"})
-    when = f"expired at {facts.expires}" if facts.expired else f"until {facts.expires}" if facts.held else ""
-    return [f"{of}locked by {facts.words()}{', ' if when else ''}{when}"]
-
-
-def _about(fleet: _Fleet) -> Answer:
-    return {"environment": fleet.scene.environment.name, "stack": fleet.scene.stack.stack}
+        return Released(*fleet.names(), {host: locks for host, locks in gone.items() if locks})
 
 
 def _not_yours(environment: str, host: str, lock: LockFacts) -> LockedError:

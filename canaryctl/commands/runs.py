@@ -12,10 +12,10 @@ from typing import Any
 from canaryctl.config.project import load_project
 from canaryctl.evidence.prune import NotRemoved, Pruning, plan_prune, remove
 from canaryctl.evidence.reading import damage_told
-from canaryctl.evidence.sidebyside import tables
+from canaryctl.evidence.sidebyside import Line, tables
 from canaryctl.evidence.store import StoredRun, list_runs, load_run, two_runs, verify
 
-__all__ = ["list_runs", "plan_prune", "tables"]
+__all__ = ["Line", "list_runs", "plan_prune", "tables"]
 
 
 def runs_directory(given: Path | None) -> Path:

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Mapping
+from dataclasses import dataclass
 
 from canaryctl.agent.read.envfile import line_macs
 from canaryctl.config.environment import Host
-from canaryctl.config.secrets import Secret, env_file, find_secrets
+from canaryctl.config.secrets import env_file, find_secrets
 from canaryctl.errors import HostError
 from canaryctl.facts.fingerprints import fingerprint, salt_of
 from canaryctl.facts.told import HeldSecret, HeldSecrets, believed
@@ -18,38 +18,76 @@ from canaryctl.plan.deployment import Request, Scene
 from canaryctl.plan.rotation import compare_secrets
 
 
-def check(request: Request) -> dict[str, Any]:
-    """Every secret of the stack: `name`, `source`, `place`, `present`, `problem` and `fingerprint` ('' where missing).
+@dataclass(frozen=True)
+class FoundSecret:
+    """Where a secret comes from, and whether it is there; `fingerprint` is '' where it is not."""
+
+    name: str
+    source: str
+    place: str
+    present: bool
+    problem: str
+    fingerprint: str
+
+
+@dataclass(frozen=True)
+class SecretList:
+    """Every secret of a stack, and those that the environment gives unasked."""
+
+    environment: str
+    stack: str
+    secrets: list[FoundSecret]
+    unasked: list[str]
+
+
+@dataclass(frozen=True)
+class ComparedSecret:
+    """How a secret stands on a host: same, differs, missing, extra, or unknown where there is no value here.
+
+    `here` and `there` are fingerprints, '' where there is no value.
+    """
+
+    name: str
+    status: str
+    here: str
+    there: str
+
+
+@dataclass(frozen=True)
+class SecretDiff:
+    """The secrets of each host with services that could be asked; `missing` have no value here: `name`, `problem`."""
+
+    environment: str
+    stack: str
+    missing: list[dict[str, str]]
+    hosts: dict[str, list[ComparedSecret]]
+
+
+def check(request: Request) -> SecretList:
+    """Look every secret of the stack up.
 
     Raises:
         ConfigError: the stack or the environment is faulty.
     """
     scene = Scene(request)
     found = find_secrets(scene.stack.secrets, scene.secret_sources, scene.environment.name)
-    return {
-        "environment": scene.environment.name,
-        "stack": scene.stack.stack,
-        "secrets": [_row(scene, secret) for secret in found],
-        "unasked": sorted(set(scene.secret_sources) - set(scene.stack.secrets)),
-    }
+    rows = [
+        FoundSecret(
+            name=secret.name,
+            source=secret.kind,
+            place=secret.place,
+            present=not secret.problem,
+            problem=secret.problem,
+            fingerprint="" if secret.problem else _print(scene, secret.name, secret.value),
+        )
+        for secret in found
+    ]
+    unasked = sorted(set(scene.secret_sources) - set(scene.stack.secrets))
+    return SecretList(scene.environment.name, scene.stack.stack, rows, unasked)
 
 
-def _row(scene: Scene, secret: Secret) -> dict[str, Any]:
-    return {
-        "name": secret.name,
-        "source": secret.kind,
-        "place": secret.place,
-        "present": not secret.problem,
-        "problem": secret.problem,
-        "fingerprint": "" if secret.problem else _print(scene, secret.name, secret.value),
-    }
-
-
-def diff(request: Request) -> tuple[dict[str, Any], list[HostError]]:
+def diff(request: Request) -> tuple[SecretDiff, list[HostError]]:
     """How each secret stands on each host with services, and the hosts that could not be asked.
-
-    A row has `name`, `status` (same, differs, missing, extra, or unknown where there is no value here), and the
-    fingerprints `here` and `there`.
 
     Raises:
         ConfigError: the stack or the environment is faulty.
@@ -64,26 +102,26 @@ def diff(request: Request) -> tuple[dict[str, Any], list[HostError]]:
     hosts = [host for host in scene.hosts if host.name in scene.placed]
     with Connections(hosts) as connections:
         seen, failures = connections.each(hosts, lambda connection: _held(connection, scene, nonce))
-    return {
-        "environment": scene.environment.name,
-        "stack": scene.stack.stack,
-        "missing": [{"name": name, "problem": problem} for name, problem in problems.items()],
-        "hosts": {host: _rows(wanted, here, set(problems), there) for host, there in seen.items()},
-    }, list(failures.values())
+    missing = [{"name": name, "problem": problem} for name, problem in problems.items()]
+    hosts_rows = {host: compared(wanted, here, set(problems), held) for host, held in seen.items()}
+    return SecretDiff(scene.environment.name, scene.stack.stack, missing, hosts_rows), list(failures.values())
 
 
-def _rows(
-    wanted: Mapping[str, str], here: Mapping[str, str], unknown: set[str], there: Mapping[str, HeldSecret]
-) -> list[dict[str, str]]:
-    statuses = compare_secrets(wanted, {name: one.mac for name, one in there.items()})
+def compared(
+    wanted: Mapping[str, str], here: Mapping[str, str], unknown: set[str], held: Mapping[str, HeldSecret]
+) -> list[ComparedSecret]:
+    """How each secret stands on a host, by name. Pure.
+
+    Args:
+        wanted: keyed digests of the values here.
+        here: their fingerprints.
+        unknown: secrets that have no value here.
+        held: what the host holds.
+    """
+    statuses = compare_secrets(wanted, {name: one.mac for name, one in held.items()})
     statuses |= dict.fromkeys(unknown, "unknown")
     return [
-        {
-            "name": name,
-            "status": statuses[name],
-            "here": here.get(name, ""),
-            "there": there[name].fingerprint if name in there else "",
-        }
+        ComparedSecret(name, statuses[name], here.get(name, ""), held[name].fingerprint if name in held else "")
         for name in sorted(statuses)
     ]
 
@@ -96,8 +134,8 @@ def _held(connection: Connection, scene: Scene, nonce: str) -> dict[str, HeldSec
         "nonce": nonce,
         "salt": salt_of(scene.stack.stack, scene.environment.name),
     }
-    said = ask(connection, host, "secrets", config, become_password=scene.request.become_password)
-    answer = believed(host.name, HeldSecrets, said)
+    document = ask(connection, host, "secrets", config, become_password=scene.request.become_password)
+    answer = believed(host.name, HeldSecrets, document)
     if answer.error:
         reason = answer.become_reason or answer.error
         raise HostError(
@@ -111,34 +149,3 @@ def _held(connection: Connection, scene: Scene, nonce: str) -> dict[str, HeldSec
 
 def _print(scene: Scene, name: str, value: str) -> str:
     return fingerprint(scene.stack.stack, scene.environment.name, name, value)
-
-
-def check_lines(answer: Mapping[str, Any]) -> list[str]:
-    """`check` as text."""
-    rows: Sequence[Mapping[str, Any]] = answer["secrets"]
-    if not rows:
-        return [f"{answer['stack']} asks for no secrets"]
-    width = max(len(row["name"]) for row in rows)
-    lines = []
-    for row in rows:
-        state = f"present  {row['fingerprint']}" if row["present"] else f"missing: {row['problem']}"
-        lines.append(f"{row['name']:<{width}}  {row['source']:<8}{row['place']}  {state}")
-    return lines + [f"{name} is in canary_secrets, and the stack does not ask for it" for name in answer["unasked"]]
-
-
-def diff_lines(answer: Mapping[str, Any]) -> list[str]:
-    """`diff` as text."""
-    words = {
-        "same": "same",
-        "differs": "differs",
-        "missing": "missing on the host",
-        "extra": "extra on the host",
-        "unknown": "has no value here",
-    }
-    lines = []
-    for host, rows in answer["hosts"].items():
-        lines.append(f"{host}:" if rows else f"{host}: no secrets, here or there")
-        for row in rows:
-            both = f"here {row['here'] or '-'}, there {row['there'] or '-'}"
-            lines.append(f"  {row['name']:<24} {words[row['status']]:<20} {both}")
-    return lines

@@ -46,17 +46,22 @@ class Signers:
     listed: tuple[Signer, ...]
     added: tuple[Signer, ...] = ()
 
+    @property
+    def file(self) -> str:
+        """Where the list is, as an operator would type it."""
+        return shown(self.path)
+
     def as_dict(self) -> dict[str, Any]:
         """As JSON has it."""
         return {
             "environment": self.environment,
-            "allowed_signers": shown(self.path),
+            "allowed_signers": self.file,
             "signers": [signer.as_dict() for signer in (*self.listed, *self.added)],
             "added": [signer.key.fingerprint for signer in self.added],
         }
 
 
-def look(request: Request, files: Sequence[Path], *, me: bool) -> Signers:
+def signers(request: Request, files: Sequence[Path], *, me: bool) -> Signers:
     """The list of an environment, and which keys of `files`, and of the operator with `me`, are not on it yet.
 
     Raises:
@@ -84,28 +89,15 @@ def parse_signers(text: str) -> list[Signer]:
     return found
 
 
-def add(signers: Signers) -> None:
+def add(chosen: Signers) -> None:
     """Write the list with what is added at its end (0644); what is there stays as it is."""
-    before = _text(signers.path)
+    before = _text(chosen.path)
     before += "\n" if before and not before.endswith("\n") else ""
-    text = before + "".join(f"{signer.line}\n" for signer in signers.added)
+    text = before + "".join(f"{signer.line}\n" for signer in chosen.added)
     try:
-        write_atomic(signers.path, text.encode(errors="surrogateescape"), 0o644)
+        write_atomic(chosen.path, text.encode(errors="surrogateescape"), 0o644)
     except OSError as error:
-        raise ConfigError(f"the list cannot be written: {error.strerror}", shown(signers.path), "") from None
-
-
-def lines(signers: Signers) -> list[str]:
-    """The answer as text."""
-    said = [f"{shown(signers.path)}:"] if signers.listed or signers.added else []
-    for word, some in (("", signers.listed), ("  new", signers.added)):
-        said += [f"  {one.name:<24} {one.key.kind:<20} {one.key.fingerprint}{word}" for one in some]
-    if not said:
-        said.append(
-            f"nobody is listed in {shown(signers.path)}: verdicts of {signers.environment} count where all its hosts "
-            "say the same; list yourself with --me, others with --add KEYFILE"
-        )
-    return said
+        raise ConfigError(f"the list cannot be written: {error.strerror}", shown(chosen.path), "") from None
 
 
 def _text(path: Path) -> str:
@@ -130,14 +122,14 @@ def _of_file(path: Path) -> Signer:
 
 
 def _of_operator(named: Path | None) -> Signer:
-    mine = [key for key in (public_key(named),) if key] if named else own_keys()
-    if not mine:
+    own = [key for key in (public_key(named),) if key] if named else own_keys()
+    if not own:
         raise ConfigError(
             f"the public half of {shown(named)} is not beside it" if named else "you have no SSH key",
             "--me",
             f"make one with ssh-keygen -t ed25519, or name one in {KEY_VARIABLE}",
         )
-    return _signer(operator_name(), mine[0])
+    return _signer(operator_name(), own[0])
 
 
 def _signer(name: str, key: PublicKey) -> Signer:

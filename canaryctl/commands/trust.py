@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import base64
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -42,13 +42,18 @@ class Trust:
     pinned: frozenset[bytes] = frozenset()
 
     @property
+    def replacing(self) -> list[str]:
+        """Pins that no longer hold, as people compare them."""
+        return [f"{key.kind} {knownhosts.fingerprint(key.blob)}" for key in self.replaced]
+
+    @property
     def to_pin(self) -> list[HostKey]:
         """Keys that would be pinned."""
         return [key for key, standing in self.keys if standing != "unlisted" and key.blob not in self.pinned]
 
 
 @dataclass(frozen=True)
-class Answer:
+class OfferedKeys:
     """The hosts of an environment that can be trusted, and why the others cannot."""
 
     environment: str
@@ -56,8 +61,32 @@ class Answer:
     hosts: tuple[Trust, ...]
     failures: tuple[CanaryError, ...]
 
+    @property
+    def file(self) -> str:
+        """Where keys are pinned, as an operator would type it."""
+        return shown(self.pins)
 
-def look(request: Request, *, replace: bool = False) -> Answer:
+    def as_dict(self) -> dict[str, Any]:
+        """As JSON has it once the keys have been pinned."""
+        return {
+            "environment": self.environment,
+            "known_hosts": self.file,
+            "hosts": {
+                trust.host: {
+                    "name": trust.name,
+                    "pinned": True,
+                    "keys": [
+                        {"type": key.kind, "fingerprint": key.fingerprint, "standing": standing}
+                        for key, standing in trust.keys
+                    ],
+                }
+                for trust in self.hosts
+            },
+            "errors": [error.as_dict() for error in self.failures],
+        }
+
+
+def offered(request: Request, *, replace: bool = False) -> OfferedKeys:
     """Ask every host for its keys, without logging in.
 
     Args:
@@ -86,7 +115,7 @@ def look(request: Request, *, replace: bool = False) -> Answer:
 
     with ThreadPoolExecutor(max_workers=min(max(len(hosts), 1), 16)) as pool:
         found = list(pool.map(one, hosts))
-    return Answer(
+    return OfferedKeys(
         environment.name,
         pins_of(environment.directory),
         tuple(one for one in found if isinstance(one, Trust)),
@@ -174,31 +203,31 @@ def _contradicted(keys: Sequence[HostKey], known: Sequence[KnownKey]) -> list[Kn
     return [entry for entry in plain if entry.kind in kinds]
 
 
-def require_vouched(answer: Answer) -> None:
+def require_vouched(offer: OfferedKeys) -> None:
     """Stop where --yes alone would pin a key that nobody vouches for: whoever listens in could present it.
 
     Raises:
         ConfigError: a key is new, and the inventory gives no fingerprints of the host.
     """
-    unasked = [trust for trust in answer.hosts if not trust.replaced]  # --replace vouches for the others
+    unasked = [trust for trust in offer.hosts if not trust.replaced]  # --replace vouches for the others
     new = [f"{trust.host} {key.fingerprint}" for trust in unasked for key, how in trust.keys if how == "new"]
     if new:
         raise ConfigError(
             f"nobody vouches for {', '.join(new)}; nothing was pinned",
-            f"environment {answer.environment}",
+            f"environment {offer.environment}",
             f"give the fingerprints in {FINGERPRINTS}; or compare them and add --accept-new; or answer on a terminal",
         )
 
 
-def pin(answer: Answer) -> None:
+def pin(offer: OfferedKeys) -> None:
     """Write the keys to the environment's known_hosts (0644), in place of pins that no longer hold."""
-    before = answer.pins.read_text(encoding="utf-8") if answer.pins.is_file() else ""
+    before = offer.pins.read_text(encoding="utf-8") if offer.pins.is_file() else ""
     text = before
-    for trust in answer.hosts:
+    for trust in offer.hosts:
         text = pinned_text(text, trust)
     if text == before:
         return
-    write_atomic(answer.pins, text.encode(), 0o644)
+    write_atomic(offer.pins, text.encode(), 0o644)
 
 
 def pinned_text(text: str, trust: Trust) -> str:
@@ -222,41 +251,3 @@ def _without(line: str, name: str, gone: set[str]) -> str:
 
 def _is_local(host: Host) -> bool:
     return str(host.vars.get("ansible_connection") or "").rpartition(".")[2] == "local"
-
-
-def as_dict(answer: Answer, *, pinned: bool) -> dict[str, Any]:
-    """The answer as JSON has it; `pinned` says whether the keys have been written."""
-    return {
-        "environment": answer.environment,
-        "known_hosts": shown(answer.pins),
-        "hosts": {
-            trust.host: {
-                "name": trust.name,
-                "pinned": pinned or not trust.to_pin,
-                "keys": [
-                    {"type": key.kind, "fingerprint": key.fingerprint, "standing": standing}
-                    for key, standing in trust.keys
-                ],
-            }
-            for trust in answer.hosts
-        },
-        "errors": [error.as_dict() for error in answer.failures],
-    }
-
-
-def lines(answer: Answer) -> list[str]:
-    """The answer as text."""
-    words: Mapping[str, str] = {
-        "verified": f"verified: {FINGERPRINTS} says the same",
-        "unlisted": f"not in {FINGERPRINTS}, not pinned",
-        "pinned": "pinned already",
-        "known": "known already",
-        "new": "new",
-    }
-    said = []
-    for trust in answer.hosts:
-        said.append(f"{trust.host} ({trust.name}):")
-        said += [f"  {key.kind:<20} {key.fingerprint}  {words[standing]}" for key, standing in trust.keys]
-        said += [f"  known in {place}" for place in trust.places]
-        said += [f"  replaces {key.kind} {knownhosts.fingerprint(key.blob)}" for key in trust.replaced]
-    return said

@@ -19,11 +19,12 @@ from hypothesis import strategies as st
 from canaryctl.audit.registry import all_rules
 from canaryctl.audit.sarif import to_sarif
 from canaryctl.cli.compare import print_comparison
+from canaryctl.cli.history import history_lines
 from canaryctl.cli.logs import LogPrinter
 from canaryctl.cli.output import Printer, as_json, print_error, print_plan
 from canaryctl.cli.progress import describe
 from canaryctl.cli.runs import _show
-from canaryctl.commands.history import history_lines, merge
+from canaryctl.commands.history import History, merge
 from canaryctl.commands.logs import LogLine
 from canaryctl.config.scrub import Scrubber
 from canaryctl.evidence.compare import compare
@@ -225,7 +226,7 @@ LINE = {
 @fuzzed(st.dictionaries(st.sampled_from(["h1", "h2"]), st.lists(mutations(LINE).filter(lambda v: isinstance(v, dict)))))
 def test_history_is_shown(value: dict[str, list[dict[str, Any]]]) -> None:
     told = json.loads(json.dumps(value))  # as it comes from a host: keys are text
-    history_lines({"environment": "canary", "stack": "shop", "lines": merge(told)})
+    history_lines(History("canary", "shop", merge(told)))
 
 
 @fuzzed(texts("2026-11-24T08:15:30.694000000Z ERROR it\nTraceback (most recent call last)\n  File x\nValueError: y\n"))

@@ -11,7 +11,8 @@ from typing import Any
 from fuzzing import fuzzed, mutations, texts
 from hypothesis import strategies as st
 
-from canaryctl.commands.history import history_lines, merge
+from canaryctl.cli.history import history_lines
+from canaryctl.commands.history import History, merge
 from canaryctl.commands.signers import parse_signers
 from canaryctl.config.stack import load_stack
 from canaryctl.evidence.signatures import parse_keys, signing_key
@@ -132,7 +133,7 @@ def test_release_json(document: Any) -> None:
 def test_history_shown(lines: Any) -> None:
     lines = json.loads(json.dumps(lines))  # what came as JSON has texts for keys
     given = [line for line in lines if isinstance(line, dict)] if isinstance(lines, list) else []
-    history_lines({"stack": "shop", "environment": "canary", "lines": merge({"canary-1": given})})
+    history_lines(History("canary", "shop", merge({"canary-1": given})))
 
 
 @fuzzed(texts(f'# who\nann@desk,bob namespaces="canaryctl",valid-after="20260101" {KEY} a comment\n*@desk {KEY}\n'))

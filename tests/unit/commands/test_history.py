@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from canaryctl.agent.read.state import last_lines
-from canaryctl.commands.history import history_lines, made_current, merge
+from canaryctl.cli.history import history_lines
+from canaryctl.commands.history import History, made_current, merge
 
 A, B = "a" * 64, "b" * 64
 
@@ -37,7 +38,7 @@ def test_rows_are_newest_first_across_hosts() -> None:
 
 
 def text(*lines: dict[str, Any]) -> str:
-    return "\n".join(history_lines({"stack": "s", "environment": "canary", "lines": merge({"one": list(lines)})}))
+    return "\n".join(history_lines(History("canary", "s", merge({"one": list(lines)}))))
 
 
 def test_a_row_says_when_who_what_from_where_to_where_and_the_verdict() -> None:

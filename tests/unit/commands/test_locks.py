@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
+from canaryctl.cli.lock import lock_lines
 from canaryctl.cli.progress import describe
-from canaryctl.commands.locks import lock_lines
 from canaryctl.deploy.locking import locked
 from canaryctl.facts import LockFacts
 
@@ -26,8 +28,8 @@ def test_a_held_lock_is_released_and_says_when_it_ends_by_itself() -> None:
 
 def test_status_tells_of_a_lock_and_whether_it_counts() -> None:
     assert lock_lines(None) == []
-    assert "until 2026-11-24T09:00:00Z" in lock_lines(HELD.as_dict())[0]
-    assert "expired at" in lock_lines({**RUN.as_dict(), "expired": True})[0]
+    assert "until 2026-11-24T09:00:00Z" in lock_lines(HELD)[0]
+    assert "expired at" in lock_lines(replace(RUN, expired=True))[0]
 
 
 def test_waiting_says_for_whom() -> None:

@@ -15,7 +15,8 @@ from typing import Any
 
 import pytest
 
-from canaryctl.commands.signers import Signer, Signers, add, lines, parse_signers
+from canaryctl.cli.trust import signer_lines
+from canaryctl.commands.signers import Signer, Signers, add, parse_signers
 from canaryctl.config.environment import Environment, Host
 from canaryctl.config.signing import Signing, load_signing
 from canaryctl.deploy.signing import contradiction, settle_rollback, signature, trust_of
@@ -361,7 +362,7 @@ class TestListing:
         add(found)
         assert allowed.read_text() == f'{before}bob@desk namespaces="canaryctl" {other.text}\n'
         assert allowed.stat().st_mode & 0o777 == 0o644
-        assert other.fingerprint in "\n".join(lines(found)) and found.as_dict()["added"] == [other.fingerprint]
+        assert other.fingerprint in "\n".join(signer_lines(found)) and found.as_dict()["added"] == [other.fingerprint]
         odd = b"# Ren\xe9's, in another encoding\n"
         allowed.write_bytes(odd)
         add(Signers("canary", allowed, (), found.added))

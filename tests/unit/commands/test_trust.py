@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from canaryctl.commands.trust import Answer, Trust, assess, expected_of, pin, pinned_text, require_vouched
+from canaryctl.commands.trust import OfferedKeys, Trust, assess, expected_of, pin, pinned_text, require_vouched
 from canaryctl.config.environment import Host
 from canaryctl.config.pins import pin_variables, with_pins
 from canaryctl.errors import ConfigError, HostError
@@ -47,7 +47,7 @@ class TestYesAlone:
 
     @staticmethod
     def asked(*hosts: Trust) -> None:
-        require_vouched(Answer("prod", Path("known_hosts"), hosts, ()))
+        require_vouched(OfferedKeys("prod", Path("known_hosts"), hosts, ()))
 
     def test_a_new_key_is_refused_with_its_fingerprint(self) -> None:
         with pytest.raises(ConfigError, match="nobody vouches for web-1") as refused:
@@ -120,7 +120,7 @@ def test_fingerprints_are_a_list_or_a_text(given: Any) -> None:
 class TestTheFile:
     def test_it_reads_back_as_pinned_and_is_readable_by_all(self, tmp_path: Path) -> None:
         pins = tmp_path / "known_hosts"
-        pin(Answer("prod", pins, (judged(),), ()))
+        pin(OfferedKeys("prod", pins, (judged(),), ()))
         assert [key.blob for key in parse(pins.read_text(), NAME, "")] == [ED.blob, RSA.blob]
         assert pins.stat().st_mode & 0o777 == 0o644 and list(tmp_path.iterdir()) == [pins]
 
