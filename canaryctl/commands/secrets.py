@@ -11,7 +11,7 @@ from canaryctl.config.environment import Host
 from canaryctl.config.secrets import env_file, find_secrets
 from canaryctl.errors import HostError
 from canaryctl.facts.fingerprints import fingerprint, salt_of
-from canaryctl.facts.told import HeldSecret, HeldSecrets, believed
+from canaryctl.facts.programs import HeldSecret, HeldSecrets, believed
 from canaryctl.hosts import Connection, Connections
 from canaryctl.hosts.ask import ask
 from canaryctl.plan.deployment import Request, Scene

@@ -144,9 +144,14 @@ def _append(
     def append(connection: Connection) -> None:
         host = connection.host
         line = {**told, "from": work.served_before(host), **signature, **(more or {}).get(host, {})}
-        root = work.scene.environment.hosts[host].root
-        locks = locking.held_on(work, host)
-        history.append(connection, root, work.scene.stack.stack, line, sudo=work.facts[host].sudo, locks=locks)
+        history.append(
+            connection,
+            work.scene.environment.hosts[host],
+            work.scene.stack.stack,
+            line,
+            become_password=work.scene.request.become_password,
+            locks=locking.held_on(work, host),
+        )
 
     return connections.each(hosts, append)[1]
 

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
-from canaryctl.facts.told import Config, Health, Inspected, State
+from canaryctl.facts.programs import Config, Health, Inspected, State
 from canaryctl.facts.typed import one
 
 _NEVER = "0001-"

@@ -26,6 +26,7 @@ PROGRAMS = {
     "prune": ("processes", "docker", "held", "regular", "installed", "passed", "prune"),
     "gpu": ("processes", "docker", "system", "gpuxml", "gpu", "gpuwatch"),
     "mounts": ("processes", "docker", "system", "mounts"),
+    "append": ("held", "append"),
     "lock": ("held", "atomic", "lock"),
     "secrets": ("envfile", "regular", "secrets"),
     "history": (*_STATE, "history"),

@@ -9,7 +9,7 @@ from typing import Any
 from canaryctl.config.environment import Host
 from canaryctl.errors import ApplyError
 from canaryctl.facts.lock import LockFacts
-from canaryctl.facts.told import LockAnswer, believed
+from canaryctl.facts.programs import LockAnswer, believed
 from canaryctl.hosts import Connection
 from canaryctl.hosts.ask import ask
 

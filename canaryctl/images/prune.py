@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from canaryctl.config.environment import Host
 from canaryctl.facts import lock_lost
-from canaryctl.facts.told import PruneAnswer, believed
+from canaryctl.facts.programs import PruneAnswer, believed
 from canaryctl.hosts import Connection
 from canaryctl.hosts.ask import ask
 

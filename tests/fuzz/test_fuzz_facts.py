@@ -23,7 +23,7 @@ from canaryctl.facts.answers import read_answer
 from canaryctl.facts.host import HostFacts, parse
 from canaryctl.facts.lock import lock_lost
 from canaryctl.facts.names import migration_record
-from canaryctl.facts.told import HeldSecrets, LockAnswer, PruneAnswer, believed, collected, watched
+from canaryctl.facts.programs import HeldSecrets, LockAnswer, PruneAnswer, believed, collected, watched
 from canaryctl.hosts.knownhosts import parse as parse_known_hosts
 from canaryctl.hosts.target import parse as parse_ssh
 from canaryctl.plan.drift import drift

@@ -40,11 +40,6 @@ def test_a_module_is_known_by_its_name_alone() -> None:
     assert {module for program in PROGRAMS.values() for module in program} <= set(modules)
 
 
-def test_what_only_reads_imports_nothing_that_writes() -> None:
-    for path in (Path(agent.__file__).parent / "read").glob("*.py"):
-        assert "agent.write" not in path.read_text() and "..write" not in path.read_text(), path.name
-
-
 def test_the_facts_program_answers_for_this_machine(tmp_path: Path) -> None:
     config = {"stack": "shop", "root": str(tmp_path), "nonce": "00", "releases": []}
     source = bundle("facts") + f"\nanswer_facts(json.loads({json.dumps(config)!r}))\n"

@@ -19,12 +19,11 @@ import jsonschema
 import pytest
 
 from canaryctl.config.scrub import Scrubber
-from canaryctl.errors import ApplyError, ConfigError, HostError
+from canaryctl.errors import ApplyError, ConfigError
 from canaryctl.evidence import run as run_module
 from canaryctl.evidence.document import latency
 from canaryctl.evidence.run import Run
 from canaryctl.evidence.store import list_runs, load_run, runs_under_way, verify
-from canaryctl.hosts.history import append, append_command, history_line
 
 SCHEMA = json.loads((Path(run_module.__file__).parent / "schema" / "run.schema.json").read_text())
 SECRET = "s3cr3t-Pa55word"
@@ -323,37 +322,3 @@ def test_tampering_is_told(tmp_path: Path) -> None:
     assert verify(run.path) == ["extra: not in the manifest", "plan.json: missing", "report.md: changed"]
     (run.path / "MANIFEST.sha256").write_text("garbage\n")
     assert "cannot be read" in verify(run.path)[0]
-
-
-class ShellConnection:
-    """A connection to this machine's own shell: the command is what is tested."""
-
-    host = "here"
-
-    def run(self, command: str, *, stdin: bytes = b"", timeout: float | None = 60) -> Any:
-        done = subprocess.run(["sh", "-c", command], input=stdin, capture_output=True, timeout=timeout)
-        return type("Completed", (), {"code": done.returncode, "stdout": done.stdout, "stderr": done.stderr})()
-
-
-def test_history_lines_never_mix(tmp_path: Path) -> None:
-    line = history_line(
-        who="a@b", environment="canary", what="start", before=None, after="x" * 64, verdict=None, run="r"
-    )
-    assert list(line) == ["time", "who", "environment", "what", "from", "to", "verdict", "run"]
-    root = str(tmp_path / "with space")
-    with ThreadPoolExecutor(8) as pool:
-        list(
-            pool.map(
-                lambda n: append(ShellConnection(), root, "shop", line | {"what": f"é{n}" * 3000}, False), range(24)
-            )
-        )
-    lines = (tmp_path / "with space/shop/history.jsonl").read_text().splitlines()
-    assert sorted(json.loads(each)["what"][:6] for each in lines) == sorted((f"é{n}" * 3)[:6] for n in range(24))
-
-
-def test_a_refused_history_names_the_host(tmp_path: Path) -> None:
-    (tmp_path / "file").write_text("")
-    with pytest.raises(HostError) as caught:
-        append(ShellConnection(), str(tmp_path / "file"), "shop", {"a": 1}, False)
-    assert caught.value.where == "here" and "history" in caught.value.what
-    assert append_command("/opt/x", "shop", True).startswith("sudo -n sh -c ")

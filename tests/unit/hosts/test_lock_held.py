@@ -1,8 +1,7 @@
-"""What refuses a change on a host whose lock is lost: the role's module, and the command that writes the history."""
+"""What refuses a change on a host whose lock is lost: the rule that programs and the role's module share."""
 
 from __future__ import annotations
 
-import subprocess
 from pathlib import Path
 
 import pytest
@@ -10,7 +9,6 @@ import pytest
 from canaryctl.agent.read.held import LockLost, require_locks
 from canaryctl.errors import LockedError
 from canaryctl.facts import lock_lost
-from canaryctl.hosts.history import append_command
 
 
 @pytest.fixture
@@ -19,21 +17,6 @@ def lock(tmp_path: Path) -> Path:
     path.mkdir(parents=True)
     (path / "holder.json").write_text('{"holder": "me@laptop", "owner": "mine", "renewed": 1}\n')
     return path
-
-
-def appended(tmp_path: Path, lock: Path, owner: str) -> tuple[int, str]:
-    """Exit code, and what the history is afterwards."""
-    command = append_command(str(tmp_path), "shop", False, [{"path": str(lock), "owner": owner}])
-    done = subprocess.run(["sh", "-c", command], input=b"line\n", check=False)
-    history = tmp_path / "shop" / "history.jsonl"
-    return done.returncode, history.read_text() if history.exists() else ""
-
-
-def test_history_is_written_by_who_holds_the_lock_alone(tmp_path: Path, lock: Path) -> None:
-    assert appended(tmp_path, lock, "another's") == (75, "")
-    assert appended(tmp_path, lock, "mine") == (0, "line\n")
-    (lock / "holder.json").unlink()
-    assert appended(tmp_path, lock, "mine") == (75, "line\n")
 
 
 @pytest.mark.parametrize("text", ["{", "[]", "1", '{"owner": "mine"}'])

@@ -139,6 +139,14 @@ class PruneAnswer:
     lost: tuple[dict[str, Any] | None, ...] | None = None
 
 
+@dataclass(frozen=True)
+class AppendAnswer:
+    """What came of a line for a history; `error`: why it could not be written."""
+
+    error: str = ""
+    lost: tuple[dict[str, Any] | None, ...] | None = None
+
+
 def collected(host: str, answer: Any) -> Collected:
     """The evidence. Raises HostError."""
     found = believed(host, Collected, answer)
@@ -151,5 +159,5 @@ def collected(host: str, answer: Any) -> Collected:
 def watched(host: str, answer: Any) -> Watched:
     """GPUs as seen from their host. Raises HostError."""
     with believing(host):
-        told = section(answer, "")
-        return one(Watched, {**told, "gpus": parse_gpus(told.get("gpus")), "gpu": parse_gpu_host(told.get("gpu"))})
+        found = section(answer, "")
+        return one(Watched, {**found, "gpus": parse_gpus(found.get("gpus")), "gpu": parse_gpu_host(found.get("gpu"))})
