@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 
 import yaml
 
-from canaryctl.config.yamltext import InventoryLoader, compose_text
+from canaryctl.config.yamltext import InventoryLoader, YamlFault, read_yaml
 
 _VAULTED_FILE = "$ANSIBLE_VAULT"
 
@@ -109,8 +109,8 @@ def _root(text: str) -> yaml.Node | None:
     if text.startswith(_VAULTED_FILE):
         return None
     try:
-        return compose_text(text, InventoryLoader)[1]
-    except yaml.YAMLError:
+        return read_yaml(text, InventoryLoader)[1]
+    except YamlFault:
         return None  # the inventory does not load either, which is a finding of its own
 
 

@@ -128,27 +128,39 @@ def _ansible(directory: Path, vault_password_file: Path | None) -> tuple[Any, An
     from ansible.utils.display import Display
     from ansible.vars.manager import VariableManager
 
+    class Manager(InventoryManager):  # type: ignore[misc]  # Ansible has no types
+        """Keeps whether each source was parsed, which Ansible alone only warns of."""
+
+        unparsed = False
+
+        def parse_source(self, source: str, cache: bool = False) -> bool:
+            parsed = bool(super().parse_source(source, cache))
+            self.unparsed |= not parsed
+            return parsed
+
     ignore_in_inventories()
-    said: list[str] = []
+    complaints: list[str] = []
     broken = False
+    # Why a source was not parsed is only displayed; and what else is, Ansible displays again when it applies.
     display = Display()
-    display.warning = lambda msg, *_, **__: said.append(str(msg))
-    display.error = lambda msg, *_, **__: said.append(str(msg))
-    display.error_as_warning = lambda msg, exception, *_, **__: said.append(f"{msg or ''} {exception}".strip())
+    display.warning = lambda msg, *_, **__: complaints.append(str(msg))
+    display.error = lambda msg, *_, **__: complaints.append(str(msg))
+    display.error_as_warning = lambda msg, exception, *_, **__: complaints.append(f"{msg or ''} {exception}".strip())
     loader = DataLoader()
     loader.set_basedir(str(directory))
     try:
         loader.set_vault_secrets(vault_secrets(loader, vault_password_file))
-        manager = InventoryManager(loader=loader, sources=[str(directory)])
+        manager = Manager(loader=loader, sources=[str(directory)])
         variables = VariableManager(loader=loader, inventory=manager)
+        broken = manager.unparsed
     except AnsibleError as error:
-        said.append(str(error))
+        complaints.append(str(error))
         broken = True
     finally:
         del display.warning, display.error, display.error_as_warning
-    if broken or any("parse" in text for text in said):
+    if broken:
         raise ConfigError(
-            f"Ansible cannot read the inventory: {_one_line(' | '.join(said))[:900]}",
+            f"Ansible cannot read the inventory: {_one_line(' | '.join(complaints))[:900]}",
             shown(directory),
             f"see what Ansible says: ansible-inventory -i {shown(directory)} --list",
         )

@@ -7,7 +7,7 @@ from typing import Any
 
 import yaml
 
-from canaryctl.config.yamltext import InventoryLoader, compose_text
+from canaryctl.config.yamltext import InventoryLoader, YamlFault, read_yaml
 
 FILE_MARK = "$ANSIBLE_VAULT"
 
@@ -67,8 +67,8 @@ class Vault:
 def vaulted_parts(text: str) -> list[tuple[int, str]]:
     """(line, content) of the values that are tagged `!vault` in a YAML text; none where it is no YAML."""
     try:
-        _, root = compose_text(text, InventoryLoader)
-    except yaml.YAMLError:
+        _, root = read_yaml(text, InventoryLoader)
+    except YamlFault:
         return []
     found: list[tuple[int, str]] = []
     waiting = [root] if root else []

@@ -107,7 +107,7 @@ class InventoryLoader(BoundedLoader):
 L = TypeVar("L", bound=BoundedLoader)
 
 
-def compose_text(text: str, loader_class: type[L]) -> tuple[L, yaml.Node | None]:
+def _compose(text: str, loader_class: type[L]) -> tuple[L, yaml.Node | None]:
     """The document's node and the loader that made it.
 
     Raises:
@@ -137,7 +137,7 @@ def read_yaml(text: str, loader_class: type[BoundedLoader] = BoundedLoader) -> t
         YamlFault: it is no YAML document, or too much of one.
     """
     try:
-        loader, node = compose_text(text, loader_class)
+        loader, node = _compose(text, loader_class)
         # An inventory's tags and values are for Ansible to read.
         return (loader.construct_document(node) if node and loader_class is not InventoryLoader else None), node
     except yaml.MarkedYAMLError as error:

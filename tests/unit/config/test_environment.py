@@ -58,6 +58,18 @@ def test_an_ini_inventory_that_does_not_parse_gives_ansibles_words(project: Proj
     assert "key=value" in caught.value.what
 
 
+def test_one_source_that_does_not_parse_is_enough(project: Project) -> None:
+    (project.inventories / "prod" / "more").write_text("[core]\nalpha bad thing\n")
+    with pytest.raises(ConfigError) as caught:
+        load_environment(project, "prod")
+    assert "key=value" in caught.value.what
+
+
+def test_what_ansible_only_warns_of_is_no_fault_whatever_its_words(project: Project) -> None:
+    (project.inventories / "prod" / "more.yml").write_text("all: {hosts: {gamma: {}}, parse: x}\n")
+    assert "gamma" in load_environment(project, "prod").hosts
+
+
 def test_a_connection_variable_that_cannot_be_templated_is_named(project: Project) -> None:
     (project.inventories / "prod" / "group_vars" / "all.yml").write_text(
         'ansible_port: "{{ nope }}"\nfree: "{{ nope }}"\n'

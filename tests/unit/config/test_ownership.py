@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from canaryctl.config.environment import load_environment
+from canaryctl.config.ownership import require_own
 from canaryctl.config.project import load_project
 from canaryctl.errors import ConfigError
 
@@ -84,3 +85,14 @@ def test_what_the_operator_names_is_their_word_and_brings_no_hooks(project: Path
     assert loaded.hooks is None and loaded.inventories == project / "inventories"
     with pytest.raises(ConfigError):
         load_project(start=project, stack=named["stack"])
+
+
+def test_a_folder_that_all_share_is_to_stay_so(tmp_path: Path) -> None:
+    for mode, remedy in ((0o1777, "folder of its own"), (0o777, "chmod")):
+        tmp_path.chmod(mode)
+        with pytest.raises(ConfigError) as caught:
+            require_own(tmp_path)
+        assert remedy in caught.value.hint
+    tmp_path.chmod(0o770)  # a group is for its team to judge
+    require_own(tmp_path)
+    require_own(tmp_path / "absent")

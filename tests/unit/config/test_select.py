@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from canaryctl.config.probes import Probe, load_probes, select_probes
+from canaryctl.config.probes import Probe, load_probes
+from canaryctl.config.probes.select import select_probes
 from canaryctl.errors import ConfigError
 
 
