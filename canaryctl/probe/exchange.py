@@ -6,6 +6,7 @@ import json
 import socket
 import time
 from collections.abc import Set
+from dataclasses import replace
 
 import httpcore
 import httpx
@@ -62,7 +63,7 @@ def ask(
                 url, began = str(message.url), time.monotonic()
                 answer = _one(tunnel, message, cookies)
                 body = answer.text if elsewhere.anywhere or origin_of(message.url) in own else NOT_KEPT
-                _record(scope, what, message.method, url, began, sent, answer, body)
+                scope.record(_answered(Exchange(what, message.method, url, sent=sent), answer, body), began)
                 onward = _onward(scope, message, answer, cookies, elsewhere) if left else None
                 if onward is None:
                     return answer
@@ -82,8 +83,12 @@ def ask(
         reason, lost = f"{url} closed the connection or does not speak HTTP: {error}", False
     except (httpcore.NetworkError, OSError) as error:
         reason, lost = f"the connection to {url} broke: {error}", False
-    _record(scope, what, request.method, url, began, sent, None, error=reason)
+    scope.record(Exchange(what, request.method, url, sent=sent, error=reason), began)
     raise Unanswered(scope.context.scrub(reason), lost=lost)
+
+
+def _answered(exchange: Exchange, answer: Answer, body: str) -> Exchange:
+    return replace(exchange, status=answer.status, body=body, truncated=answer.truncated)
 
 
 def _sent(request: Request) -> str:
@@ -145,30 +150,3 @@ def _one(tunnel: Tunnel, message: httpx.Request, cookies: httpx.Cookies) -> Answ
     cookies.extract_cookies(response)
     cut = len(body) > MAX_READ
     return Answer(response.status_code, bytes(body[:MAX_READ]), response.headers, cut)
-
-
-def _record(
-    scope: Scope,
-    what: str,
-    method: str,
-    url: str,
-    began: float,
-    sent: str,
-    answer: Answer | None,
-    body: str = "",
-    error: str = "",
-) -> None:
-    scope.record(
-        Exchange(
-            what=what,
-            method=method,
-            url=url,
-            at=round(began - scope.began, 3),
-            ms=round((time.monotonic() - began) * 1000, 1),
-            status=answer.status if answer else None,
-            sent=sent,
-            body=body,
-            truncated=answer.truncated if answer else False,
-            error=error,
-        )
-    )

@@ -83,16 +83,8 @@ def processes_in(host: dict[str, Any]) -> list[str]:
 def _ask_host(probe: Gpu, scope: Scope, *, log: bool = False, reload: bool = False) -> dict[str, Any]:
     began = time.monotonic()
     host = scope.context.look_at_gpus(scope.host, probe.on, log, reload)
-    scope.record(
-        Exchange(
-            what="request",
-            method="GPU",
-            url=f"{probe.on}: the host's side{' after systemctl daemon-reload' if reload else ''}",
-            at=round(began - scope.began, 3),
-            ms=round((time.monotonic() - began) * 1000, 1),
-            body=json.dumps(host),
-        )
-    )
+    side = f"{probe.on}: the host's side{' after systemctl daemon-reload' if reload else ''}"
+    scope.record(Exchange("request", "GPU", side, body=json.dumps(host)), began)
     return host
 
 

@@ -12,13 +12,16 @@ _WORST_FIRST: tuple[Verdict, ...] = ("failed", "inconclusive", "passed", "skippe
 
 @dataclass(frozen=True)
 class Exchange:
-    """One request and its answer. `status` is an HTTP status or an exit code; `times` counts identical repeats."""
+    """One request and its answer. `status` is an HTTP status or an exit code; `times` counts identical repeats.
+
+    `at` is when it began, in seconds after its probe did; `ms` how long it took.
+    """
 
     what: str
     method: str
     url: str
-    at: float
-    ms: float
+    at: float = 0.0
+    ms: float = 0.0
     status: int | None = None
     sent: str = ""
     body: str = ""

@@ -105,10 +105,15 @@ class Scope:
         left = self.deadline - time.monotonic()
         return not self.stop.wait(max(min(seconds, left), 0)) and left > seconds
 
-    def record(self, exchange: Exchange) -> None:
-        """Keep an exchange as evidence: scrubbed, bounded, and once where it only repeats the one before."""
+    def record(self, exchange: Exchange, began: float) -> None:
+        """Keep an exchange as evidence: scrubbed, bounded, and once where it only repeats the one before.
+
+        Args:
+            began: when it did, by the monotonic clock; it ends now.
+        """
+        ms = round((time.monotonic() - began) * 1000, 1)
         if not exchange.error and exchange.what not in _NOT_TIMED:
-            self.latencies.append(exchange.ms)
+            self.latencies.append(ms)
         room = KEPT if self._kept < KEPT_IN_ALL else EXCERPT
         scrub = self.context.scrub
         # Scrubbing comes before cutting, or a secret cut in two would stay.
@@ -120,6 +125,8 @@ class Scope:
             body=body[:room],
             truncated=exchange.truncated or len(body) > room,
             error=scrub(exchange.error),
+            at=round(began - self.began, 3),
+            ms=ms,
         )
         if self.exchanges and self.exchanges[-1].repeats(kept):
             self.exchanges[-1] = replace(self.exchanges[-1], times=self.exchanges[-1].times + 1)

@@ -98,13 +98,12 @@ def run_script(
             what="request",
             method=method,
             url=f"{service}: {shown}",
-            at=round(began - scope.began, 3),
-            ms=round((time.monotonic() - began) * 1000, 1),
             status=ran.code,
             body=ran.stdout.decode("utf-8", "replace") + (f"\n[stderr]\n{ran.complaint}" if ran.complaint else ""),
             truncated=ran.truncated,
             error=reason,
-        )
+        ),
+        began,
     )
     if reason:
         raise Unanswered(scope.context.scrub(reason), lost=lost)

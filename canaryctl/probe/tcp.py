@@ -40,8 +40,7 @@ def _attempt(probe: Tcp, scope: Scope) -> Outcome:
         reason = f"connection refused: {place} from {scope.host}"
     except (OSError, ValueError, OverflowError) as error:  # a name that no resolver takes is no OSError
         reason = f"cannot connect to {place} from {scope.host}: {error}"
-    ms = round((time.monotonic() - began) * 1000, 1)
-    scope.record(Exchange("request", "CONNECT", f"tcp://{place}", round(began - scope.began, 3), ms, error=reason))
+    scope.record(Exchange("request", "CONNECT", f"tcp://{place}", error=reason), began)
     if reason:
         raise Unanswered(scope.context.scrub(reason), lost=lost)
     return passed(f"{place} accepts connections")
