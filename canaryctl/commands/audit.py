@@ -26,6 +26,7 @@ from canaryctl.config.scrub import Scrubber
 from canaryctl.config.yamlfile import shown
 from canaryctl.deploy.context import without_mac
 from canaryctl.errors import CanaryError, ConfigError, HostError, Interrupted, worst_exit
+from canaryctl.evidence.document import RunIdentity
 from canaryctl.evidence.report import render_findings_markdown as findings_markdown
 from canaryctl.evidence.run import Listener, Run
 from canaryctl.evidence.store import load_run
@@ -204,9 +205,7 @@ def _recorded(request: Request, seen: Snapshot, listeners: Sequence[Listener]) -
         fault = error
     run = Run.start(
         request.project.runs,
-        command="audit",
-        environment=request.environment,
-        stack=seen.stack.stack if seen.stack else "",
+        RunIdentity("audit", request.environment, seen.stack.stack if seen.stack else ""),
         project_root=request.project.root,
         scrub=Scrubber(_passwords(seen)),
         listeners=listeners,

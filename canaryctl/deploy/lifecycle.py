@@ -27,7 +27,7 @@ from canaryctl.errors import (
     LockedError,
     UnjudgedError,
 )
-from canaryctl.evidence.document import error_object
+from canaryctl.evidence.document import RunIdentity, error_object
 from canaryctl.evidence.run import Listener, Run
 from canaryctl.plan.deployment import Request, Scene
 from canaryctl.plan.rollback import RollbackPlan
@@ -121,11 +121,7 @@ def ended_by(work: Work, error: BaseException | None = None) -> Ended:
 def _open(scene: Scene, command: str, listeners: Sequence[Listener], runs: Path, role: str | None = None) -> Run:
     return Run.start(
         runs,
-        command=command,
-        environment=scene.environment.name,
-        stack=scene.stack.stack,
-        variant=scene.variant,
-        role=role,
+        RunIdentity(command, scene.environment.name, scene.stack.stack, scene.variant, role),
         project_root=scene.project.root,
         scrub=Scrubber(scene.passwords),
         listeners=listeners,

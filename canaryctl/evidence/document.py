@@ -9,6 +9,7 @@ import re
 import socket
 import time
 from collections.abc import Mapping
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -85,6 +86,18 @@ def operator_name() -> str:
     except (KeyError, OSError):  # no passwd entry, as in some CI containers
         user = str(os.getuid())
     return f"{user}@{socket.gethostname()}"
+
+
+@dataclass(frozen=True)
+class RunIdentity:
+    """What a run is of. `role` is `baseline` where it measures the release that served before."""
+
+    command: str
+    environment: str
+    stack: str = ""
+    variant: str | None = None
+    role: str | None = None
+    operator: str = field(default_factory=operator_name)
 
 
 def make_directory(runs_dir: Path, environment: str, command: str, group: int | None = None) -> Path:

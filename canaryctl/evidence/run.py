@@ -15,11 +15,11 @@ from typing import Any
 from canaryctl.config.scrub import Scrubber, remember_secrets
 from canaryctl.evidence import files
 from canaryctl.evidence.document import (
+    RunIdentity,
     error_object,
     latency,
     make_directory,
     new_document,
-    operator_name,
     relative,
     shortened,
     unwritable,
@@ -73,13 +73,8 @@ class Run:
     def start(
         cls,
         runs_dir: Path,
+        identity: RunIdentity,
         *,
-        command: str,
-        environment: str,
-        stack: str = "",
-        variant: str | None = None,
-        role: str | None = None,
-        operator: str | None = None,
         scrub: Scrubber | None = None,
         project_root: Path | None = None,
         listeners: Sequence[Listener] = (),
@@ -94,18 +89,9 @@ class Run:
             ConfigError: the directory cannot be made.
         """
         started = files.now()
-        path = make_directory(runs_dir.absolute(), environment, command, group)
-        document = new_document(
-            id=path.name,
-            command=command,
-            environment=environment,
-            stack=stack,
-            variant=variant or None,
-            role=role,
-            started=started,
-            operator=operator or operator_name(),
-            directory=relative(path, project_root),
-        )
+        path = make_directory(runs_dir.absolute(), identity.environment, identity.command, group)
+        where = relative(path, project_root)
+        document = new_document(**vars(identity), id=path.name, started=started, directory=where)
         run = cls(path, document, scrub or Scrubber(), listeners)
         run._write_document()
         run.event("run.started", **{key: document[key] for key in _STARTED})

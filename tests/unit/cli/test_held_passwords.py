@@ -12,6 +12,7 @@ from canaryctl.config.environment import Host
 from canaryctl.config.passwords import connection_passwords
 from canaryctl.config.scrub import Scrubber
 from canaryctl.config.webhook import Webhook
+from canaryctl.evidence.document import RunIdentity
 from canaryctl.evidence.run import Run
 from canaryctl.images.credentials import Credential
 from canaryctl.images.registry import Registries
@@ -53,7 +54,7 @@ def test_a_password_and_an_identity_token_of_one_registry_are_both_known() -> No
 def test_a_fault_is_printed_without_secrets(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], flags: list[str]
 ) -> None:
-    Run.start(tmp_path, command="deploy", environment="canary", scrub=Scrubber({"DB": "hunter-of-faults"}))
+    Run.start(tmp_path, RunIdentity("deploy", "canary"), scrub=Scrubber({"DB": "hunter-of-faults"}))
 
     def fail() -> None:
         raise KeyError("no \x1b[31mhunter-of-faults here")

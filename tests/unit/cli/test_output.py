@@ -17,7 +17,7 @@ from canaryctl.cli import runs as runs_cli
 from canaryctl.cli.output import Printer, clean, print_beside, print_error, print_json, print_plan, print_result
 from canaryctl.cli.progress import Lines, Live, describe, make_progress, track
 from canaryctl.errors import ConfigError, HostError
-from canaryctl.evidence.document import new_document
+from canaryctl.evidence.document import RunIdentity, new_document
 from canaryctl.evidence.run import Run
 
 LONG = "the strategy 'neuro' does not exist there; valid ones are: " + ", ".join(f"strategy_{n}" for n in range(20))
@@ -256,7 +256,7 @@ def test_a_terminal_gets_live_rows_and_is_left_clean(monkeypatch: pytest.MonkeyP
 @pytest.fixture
 def runs_dir(tmp_path: Path) -> Path:
     for environment, verdict, code in (("canary", "passed", 0), ("fleet", "failed", 1)):
-        run = Run.start(tmp_path / "runs", command="deploy", environment=environment, stack="shop")
+        run = Run.start(tmp_path / "runs", RunIdentity("deploy", environment, "shop"))
         row = {"kind": "http", "reason": "", "blame": None, "attempts": 1, "seconds": 0.1}
         run.set("probes", [{"name": "Front", "verdict": verdict, **row}])
         run.stage("push", "h1", "ok", 0.2)
@@ -309,14 +309,14 @@ def test_runs_compare_takes_two_one_or_none(runs_dir: Path) -> None:
         assert needed in call("compare", older["id"], newer["id"], "--runs", str(runs_dir), "-o", format_).stdout
     alone = call("compare", "--runs", str(runs_dir))
     assert "none before it" in str(alone.exception)
-    third = Run.start(runs_dir, command="probe", environment="fleet", stack="shop")
+    third = Run.start(runs_dir, RunIdentity("probe", "fleet", "shop"))
     third.finish("passed", 0)
     found = json.loads(call("compare", "--runs", str(runs_dir), "--output", "json").stdout)
     assert (found["a"]["id"], found["b"]["id"]) == (newer["id"], third.id)
 
 
 def test_runs_compare_prefers_a_runs_own_baseline(runs_dir: Path) -> None:
-    runs = [Run.start(runs_dir, command="deploy", environment="canary") for _ in range(3)]
+    runs = [Run.start(runs_dir, RunIdentity("deploy", "canary")) for _ in range(3)]
     runs[2].set("baseline", runs[0].id)
     for run in runs:
         run.finish("passed", 0)
@@ -356,7 +356,7 @@ def test_json_holds_nothing_that_a_terminal_obeys_and_reads_back_the_same(tmp_pa
     def fail(event: dict[str, Any]) -> None:
         raise UnicodeEncodeError("ascii", odd, 0, 1, "no such character there")
 
-    run = Run.start(tmp_path, command="deploy", environment="canary", listeners=[fail])
+    run = Run.start(tmp_path, RunIdentity("deploy", "canary"), listeners=[fail])
     run.note(odd)
     run.finish("passed", 0)
     for text in (out.getvalue(), (run.path / "run.json").read_text(), (run.path / "events.jsonl").read_text()):

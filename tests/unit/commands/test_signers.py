@@ -22,6 +22,7 @@ from canaryctl.config.signing import Signing, load_signing
 from canaryctl.deploy.signing import contradiction, settle_rollback, signature, trust_of
 from canaryctl.errors import ConfigError
 from canaryctl.evidence import signatures
+from canaryctl.evidence.document import RunIdentity
 from canaryctl.evidence.run import Run
 from canaryctl.evidence.signatures import (
     find_signer,
@@ -290,7 +291,7 @@ def test_a_rollback_signs_only_what_was_signed_before(tmp_path: Path, allowed: P
             "images": {"web": {"id": image, "tag": "t"}},
         }
         state = StateFacts(current="x", releases={"x": ReleaseFacts(release)}, history=tuple(history))
-        run = Run.start(tmp_path / "runs", command="rollback", environment="canary")
+        run = Run.start(tmp_path / "runs", RunIdentity("rollback", "canary"))
         work = SimpleNamespace(
             facts={"canary-1": HostFacts("canary-1", state=state)},
             run=run,

@@ -14,6 +14,7 @@ import pytest
 from canaryctl.config.environment import Environment, Host
 from canaryctl.config.evidencegroup import evidence_group
 from canaryctl.errors import ConfigError
+from canaryctl.evidence.document import RunIdentity
 from canaryctl.evidence.run import Run
 
 
@@ -29,7 +30,7 @@ def mode(path: Path) -> int:
 
 
 def filled(runs: Path, group: int | None = None) -> Run:
-    run = Run.start(runs, command="deploy", environment="canary", group=group)
+    run = Run.start(runs, RunIdentity("deploy", "canary"), group=group)
     run.host_file("h1", "logs/web.log", "what the application said\n")
     run.keep("hooks/before.log", "said\n")
     run.probes([{"name": "Front", "verdict": "passed", "exchanges": [{"ms": 1.0, "body": "x"}]}])
@@ -108,5 +109,5 @@ def test_a_group_of_others_is_refused_and_leaves_nothing(tmp_path: Path, monkeyp
 
     monkeypatch.setattr("canaryctl.evidence.private.os", SimpleNamespace(chown=refuse))
     with pytest.raises(ConfigError, match="canary_evidence_group"):
-        Run.start(tmp_path / "runs", command="deploy", environment="canary", group=12)
+        Run.start(tmp_path / "runs", RunIdentity("deploy", "canary"), group=12)
     assert not (tmp_path / "runs").exists()

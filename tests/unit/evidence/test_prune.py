@@ -14,7 +14,7 @@ from typer.testing import CliRunner
 from canaryctl.cli import runs as runs_cli
 from canaryctl.errors import ConfigError
 from canaryctl.evidence import prune as pruning
-from canaryctl.evidence.document import new_document
+from canaryctl.evidence.document import RunIdentity, new_document
 from canaryctl.evidence.prune import plan_prune
 from canaryctl.evidence.run import Run
 
@@ -70,7 +70,7 @@ def test_the_newest_that_passed_and_the_newest_that_was_judged_stay(tmp_path: Pa
 
 
 def test_a_run_that_still_goes_on_stays(tmp_path: Path) -> None:
-    going_on = Run.start(tmp_path, command="deploy", environment="canary")
+    going_on = Run.start(tmp_path, RunIdentity("deploy", "canary"))
     assert plan_prune(tmp_path, keep=0).going == ()
     going_on.finish("failed", 1)
     assert [found.path for found in plan_prune(tmp_path, keep=0).going] == [going_on.path]

@@ -21,7 +21,7 @@ import pytest
 from canaryctl.config.scrub import Scrubber
 from canaryctl.errors import ApplyError, ConfigError
 from canaryctl.evidence import run as run_module
-from canaryctl.evidence.document import latency
+from canaryctl.evidence.document import RunIdentity, latency
 from canaryctl.evidence.run import Run
 from canaryctl.evidence.store import list_runs, load_run, runs_under_way, verify
 
@@ -34,9 +34,9 @@ def validate(document: dict[str, Any]) -> None:
     jsonschema.Draft202012Validator(SCHEMA).validate(document)
 
 
-def start(runs: Path, **more: Any) -> Run:
-    given = {"command": "deploy", "environment": "canary", "stack": "shop", "variant": "split"} | more
-    return Run.start(runs, scrub=Scrubber({"DB_PASSWORD": SECRET}), **given)
+def start(runs: Path, project_root: Path | None = None, **more: Any) -> Run:
+    identity = RunIdentity(**{"command": "deploy", "environment": "canary", "stack": "shop", "variant": "split"} | more)
+    return Run.start(runs, identity, scrub=Scrubber({"DB_PASSWORD": SECRET}), project_root=project_root)
 
 
 def fill(run: Run) -> None:
@@ -258,8 +258,9 @@ def test_names_that_lead_elsewhere_and_unwritable_places_are_refused(tmp_path: P
 @pytest.fixture
 def other_process(tmp_path: Path) -> Iterator[subprocess.Popen[bytes]]:
     script = (
-        "import sys, time; from pathlib import Path; from canaryctl.evidence.run import Run\n"
-        "run = Run.start(Path(sys.argv[1]), command='deploy', environment='canary')\n"
+        "import sys, time; from pathlib import Path; from canaryctl.evidence.run import Run; "
+        "from canaryctl.evidence.document import RunIdentity\n"
+        "run = Run.start(Path(sys.argv[1]), RunIdentity('deploy', 'canary'))\n"
         "print(run.id, flush=True); time.sleep(60)"
     )
     child = subprocess.Popen([sys.executable, "-c", script, str(tmp_path)], stdout=subprocess.PIPE)
