@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from canaryctl.cli import options as opt
-from canaryctl.cli.output import Output, Printer, aligned, field, leave, print_event, print_json, shown_time
+from canaryctl.cli.output import Output, Printer, aligned, leave, print_event, print_json, shown_time
 
 if TYPE_CHECKING:
     from canaryctl.commands.history import History
@@ -41,12 +41,11 @@ def history(
             print_event(line, sys.stdout)
     else:
         to = Printer(sys.stdout)
-        for text in history_lines(found):
-            to.line(field(text).replace("->", to.arrow()))
+        to.lines(history_lines(found, to.arrow()))
     leave(failures)
 
 
-def history_lines(found: History) -> list[str]:
+def history_lines(found: History, arrow: str = "->") -> list[str]:
     """The history as text: a line each, and below it what was said about it."""
     if not found.lines:
         return [f"{found.stack} on {found.environment}: no history on its hosts"]
@@ -54,7 +53,7 @@ def history_lines(found: History) -> list[str]:
         [
             shown_time(row.get("time")),
             _what(row, found.environment),
-            _releases(row),
+            _releases(row, arrow),
             str(row.get("verdict") or "") + (" (simulated GPU)" if row.get("simulated") else ""),
             "  ".join((str(row.get("who") or "unknown"), ", ".join(row["hosts"]), str(row.get("run") or ""))),
         ]
@@ -85,11 +84,11 @@ def _what(row: Mapping[str, Any], environment: str) -> str:
     return what + (f" ({', '.join(marks)})" if marks else "")
 
 
-def _releases(row: Mapping[str, Any]) -> str:
+def _releases(row: Mapping[str, Any], arrow: str) -> str:
     before, after = (str(row.get(key) or "")[:12] for key in ("from", "to"))
     if before == after:
         return after or "-"
-    return f"{before or 'nothing'} -> {after or 'nothing'}"
+    return f"{before or 'nothing'} {arrow} {after or 'nothing'}"
 
 
 def _extra(name: str, value: Any) -> str:
