@@ -121,7 +121,7 @@ def _place(found: Snapshot, environment: Environment) -> None:
             load_probes(found.request.project.probes or stack.probes_file)
         with found.noting("secrets"):
             found.secrets = resolve_secrets(
-                stack.secrets, granted_secrets(environment, found.request), environment.name
+                stack.secrets, granted_secrets(environment, found.request.secret_env), environment.name
             )
     found.hosts = {host.name: _host(found, host) for host in environment.hosts.values()}
 

@@ -10,7 +10,7 @@ from canaryctl.config.yamlfile import shown
 from canaryctl.errors import ConfigError, HostError
 from canaryctl.hosts import Connections, observe
 from canaryctl.hosts.sudo import with_password
-from canaryctl.plan.deployment import Request, Scene
+from canaryctl.plan.deployment import Request, load_deployment
 
 Sink = Callable[[bytes], None]
 
@@ -38,28 +38,33 @@ def execute(
         ConfigError: there is no such service, or not on the hosts that --limit leaves.
         HostError: the host cannot be reached, or the service does not run there.
     """
-    scene = Scene(request)
-    require_service(scene, service)
-    placed = [host for host in scene.hosts if service in scene.placed.get(host.name, ())]
+    deployment = load_deployment(request)
+    require_service(deployment, service)
+    placed = [host for host in deployment.hosts if service in deployment.placed.get(host.name, ())]
     if not placed:
-        hosts = ", ".join(name for name, services in scene.placed.items() if service in services)
+        hosts = ", ".join(name for name, services in deployment.placed.items() if service in services)
         raise ConfigError(
-            f"{service} is on none of the hosts chosen", shown(scene.environment.directory), f"on: {hosts}"
+            f"{service} is on none of the hosts chosen", shown(deployment.environment.directory), f"on: {hosts}"
         )
     host, *others = placed
     if others:
         say(f"on {host.name}; --limit chooses another ({', '.join(other.name for other in others)})")
     with Connections([host], request.become_password) as connections:
         seen = observe(
-            connections, [host], stack=scene.stack.stack, releases=[], nonce="", become_password=request.become_password
+            connections,
+            [host],
+            stack=deployment.stack.stack,
+            releases=[],
+            nonce="",
+            become_password=request.become_password,
         )
         for failure in seen.failures.values():
             raise failure
         facts = seen.facts[host.name]
-        container = facts.container(service, scene.compose_project)
+        container = facts.container(service, deployment.compose_project)
         if container is None or container.state != "running":
             state = container.state if container else "not there"
-            hint = f"canaryctl status {scene.environment.name} shows what runs"
+            hint = f"canaryctl status {deployment.environment.name} shows what runs"
             raise HostError(f"{service} does not run there: it is {state}", host.name, hint)
         connection = connections.get(host.name)
         if terminal:

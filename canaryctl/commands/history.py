@@ -9,7 +9,7 @@ from typing import Any
 from canaryctl.errors import HostError
 from canaryctl.evidence.signatures import standing, standing_words
 from canaryctl.hosts import Connection, Connections, read_history
-from canaryctl.plan.deployment import Request, Scene
+from canaryctl.plan.deployment import Request, load_deployment
 
 # What makes a release the one that a host serves. `down` ends that.
 SERVING = ("deploy", "start", "rollback")
@@ -30,24 +30,24 @@ class History:
 
 def history(request: Request, lines: int) -> tuple[History, list[HostError]]:
     """The newest `lines` changes and verdicts of an environment's hosts, newest first, and the hosts not asked."""
-    scene = Scene(request)
-    by_name = {host.name: host for host in scene.hosts}
+    deployment = load_deployment(request)
+    by_name = {host.name: host for host in deployment.hosts}
 
     def read(connection: Connection) -> list[dict[str, Any]]:
         return read_history(
             connection,
             by_name[connection.host],
-            scene.stack.stack,
+            deployment.stack.stack,
             lines,
             become_password=request.become_password,
         )
 
-    with Connections(scene.hosts) as connections:
-        found, failures = connections.each(scene.hosts, read)
+    with Connections(deployment.hosts) as connections:
+        found, failures = connections.each(deployment.hosts, read)
     rows = merge(found)[:lines]
     for row in rows[:_CHECKED]:
-        row |= standing(row, scene.environment, scene.stack.stack)
-    return History(scene.environment.name, scene.stack.stack, rows), list(failures.values())
+        row |= standing(row, deployment.environment, deployment.stack.stack)
+    return History(deployment.environment.name, deployment.stack.stack, rows), list(failures.values())
 
 
 def merge(found: Mapping[str, Sequence[Line]]) -> list[dict[str, Any]]:

@@ -15,7 +15,7 @@ from canaryctl.evidence.document import operator_name
 from canaryctl.facts import LockFacts
 from canaryctl.hosts import Connection, Connections
 from canaryctl.hosts import lock as remote
-from canaryctl.plan.deployment import Request, Scene
+from canaryctl.plan.deployment import Deployment, Request, load_deployment
 
 T = TypeVar("T")
 
@@ -53,13 +53,13 @@ class Released:
 class _Fleet:
     """The environment's hosts, and what is done on all of them at once."""
 
-    def __init__(self, scene: Scene, connections: Connections) -> None:
-        self.scene, self.connections = scene, connections
-        self.become: dict[str, Any] = {"become_password": scene.request.become_password}
+    def __init__(self, deployment: Deployment, connections: Connections) -> None:
+        self.deployment, self.connections = deployment, connections
+        self.become: dict[str, Any] = {"become_password": deployment.request.become_password}
 
     def each(self, do: Callable[[Connection, Host], T]) -> tuple[dict[str, T], dict[str, HostError]]:
-        hosts = self.scene.environment.hosts
-        return self.connections.each(self.scene.hosts, lambda connection: do(connection, hosts[connection.host]))
+        hosts = self.deployment.environment.hosts
+        return self.connections.each(self.deployment.hosts, lambda connection: do(connection, hosts[connection.host]))
 
     def all(self, do: Callable[[Connection, Host], T]) -> dict[str, T]:
         """The same where every host counts. Raises HostError for the first that was lost."""
@@ -69,10 +69,10 @@ class _Fleet:
         return found
 
     def stack_lock(self, host: Host) -> str:
-        return remote.stack_lock(host, self.scene.stack.stack)
+        return remote.stack_lock(host, self.deployment.stack.stack)
 
     def names(self) -> tuple[str, str]:
-        return self.scene.environment.name, self.scene.stack.stack
+        return self.deployment.environment.name, self.deployment.stack.stack
 
     def locks(self, host: Host) -> dict[Literal["stack", "host"], str]:
         return {"stack": self.stack_lock(host), "host": remote.host_lock(host)}
@@ -80,9 +80,9 @@ class _Fleet:
 
 @contextmanager
 def _fleet(request: Request) -> Iterator[_Fleet]:
-    scene = Scene(request)
-    with Connections(scene.hosts) as connections:
-        yield _Fleet(scene, connections)
+    deployment = load_deployment(request)
+    with Connections(deployment.hosts) as connections:
+        yield _Fleet(deployment, connections)
 
 
 def status(request: Request) -> tuple[Locks, list[HostError]]:
@@ -112,7 +112,7 @@ def acquire(request: Request, message: str, ttl: float) -> Acquired:
         claim = remote.Claim(
             token=secrets.token_hex(16),
             holder=operator_name(),
-            environment=fleet.scene.environment.name,
+            environment=fleet.deployment.environment.name,
             command="lock acquire",
             message=message.strip(),
             run="",
@@ -161,7 +161,7 @@ def release(request: Request) -> Released:
         for host, locks in seen.items():
             for lock in locks.values():
                 if not (request.break_lock or lock.expired or (lock.held and lock.holder == operator_name())):
-                    raise _not_yours(fleet.scene.environment.name, host, lock)
+                    raise _not_yours(fleet.deployment.environment.name, host, lock)
         marks = {lock.mark for locks in seen.values() for lock in locks.values()}
         gone = fleet.all(lambda c, host: remote.release(c, host, paths(host), marks=marks, **fleet.become))
         return Released(*fleet.names(), {host: locks for host, locks in gone.items() if locks})

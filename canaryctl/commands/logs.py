@@ -13,7 +13,7 @@ from canaryctl.config.yamlfile import shown
 from canaryctl.errors import ConfigError, HostError
 from canaryctl.hosts import Connection, Connections, observe
 from canaryctl.hosts.sudo import PREFIX, as_root, with_password
-from canaryctl.plan.deployment import Request, Scene
+from canaryctl.plan.deployment import Deployment, Request, load_deployment
 
 LONGEST = 64 * 1024  # bytes of a line
 MOST = 64 * 1024 * 1024  # bytes of one host's lines that are kept, to sort them by time
@@ -53,10 +53,10 @@ def logs(
     Raises:
         ConfigError: there is no such service.
     """
-    scene = Scene(request)
-    require_service(scene, service)
-    scrub = Scrubber({**scene.passwords, **scene.secrets})
-    wanted = [h for h in scene.hosts if service is None or service in scene.placed.get(h.name, ())]
+    deployment = load_deployment(request)
+    require_service(deployment, service)
+    scrub = Scrubber({**deployment.passwords, **deployment.configuration.secrets})
+    wanted = [h for h in deployment.hosts if service is None or service in deployment.placed.get(h.name, ())]
     turn = threading.Lock()
     kept: dict[str, list[LogLine]] = {host.name: [] for host in wanted}
 
@@ -79,13 +79,19 @@ def logs(
 
     with Connections(wanted, request.become_password) as connections:
         seen = observe(
-            connections, wanted, stack=scene.stack.stack, releases=[], nonce="", become_password=request.become_password
+            connections,
+            wanted,
+            stack=deployment.stack.stack,
+            releases=[],
+            nonce="",
+            become_password=request.become_password,
         )
 
         def one(host: str) -> None:
             docker = as_root("docker", seen.facts[host].sudo)
             command = (
-                f"{docker} compose -p {shlex.quote(scene.compose_project)} logs --no-color --timestamps --tail {tail}"
+                f"{docker} compose -p {shlex.quote(deployment.compose_project)} logs --no-color --timestamps "
+                f"--tail {tail}"
                 f"{f' --since {since:.3f}s' if since is not None else ''}{' --follow' if follow else ''}"
                 f"{f' {shlex.quote(service)}' if service else ''} 2>&1"
             )
@@ -154,11 +160,13 @@ def while_input_lasts(command: str) -> str:
     )
 
 
-def require_service(scene: Scene, service: str | None) -> None:
+def require_service(deployment: Deployment, service: str | None) -> None:
     """Stop where the stack places no such service; the error lists those it does."""
-    known = {name for services in scene.placed.values() for name in services}
+    known = {name for services in deployment.placed.values() for name in services}
     if service is not None and service not in known:
-        raise ConfigError(f"no service '{service}'", shown(scene.stack.file), f"services: {', '.join(sorted(known))}")
+        raise ConfigError(
+            f"no service '{service}'", shown(deployment.stack.file), f"services: {', '.join(sorted(known))}"
+        )
 
 
 def parse(host: str, line: str) -> LogLine:

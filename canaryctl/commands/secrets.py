@@ -14,7 +14,7 @@ from canaryctl.facts.fingerprints import fingerprint, salt_of
 from canaryctl.facts.programs import HeldSecret, HeldSecrets, believed
 from canaryctl.hosts import Connection, Connections
 from canaryctl.hosts.ask import ask
-from canaryctl.plan.deployment import Request, Scene
+from canaryctl.plan.deployment import Deployment, Request, load_deployment
 from canaryctl.plan.rotation import compare_secrets
 
 
@@ -69,8 +69,8 @@ def check(request: Request) -> SecretList:
     Raises:
         ConfigError: the stack or the environment is faulty.
     """
-    scene = Scene(request)
-    found = find_secrets(scene.stack.secrets, scene.secret_sources, scene.environment.name)
+    deployment = load_deployment(request)
+    found = find_secrets(deployment.stack.secrets, deployment.configuration.secret_sources, deployment.environment.name)
     rows = [
         FoundSecret(
             name=secret.name,
@@ -78,12 +78,12 @@ def check(request: Request) -> SecretList:
             place=secret.place,
             present=not secret.problem,
             problem=secret.problem,
-            fingerprint="" if secret.problem else _print(scene, secret.name, secret.value),
+            fingerprint="" if secret.problem else _print(deployment, secret.name, secret.value),
         )
         for secret in found
     ]
-    unasked = sorted(set(scene.secret_sources) - set(scene.stack.secrets))
-    return SecretList(scene.environment.name, scene.stack.stack, rows, unasked)
+    unasked = sorted(set(deployment.configuration.secret_sources) - set(deployment.stack.secrets))
+    return SecretList(deployment.environment.name, deployment.stack.stack, rows, unasked)
 
 
 def diff(request: Request) -> tuple[SecretDiff, list[HostError]]:
@@ -92,19 +92,19 @@ def diff(request: Request) -> tuple[SecretDiff, list[HostError]]:
     Raises:
         ConfigError: the stack or the environment is faulty.
     """
-    scene = Scene(request)
-    found = find_secrets(scene.stack.secrets, scene.secret_sources, scene.environment.name)
+    deployment = load_deployment(request)
+    found = find_secrets(deployment.stack.secrets, deployment.configuration.secret_sources, deployment.environment.name)
     values = {secret.name: secret.value for secret in found if not secret.problem}
     problems = {secret.name: secret.problem for secret in found if secret.problem}
     nonce = secrets.token_hex(16)
     wanted = line_macs(nonce, env_file(values).encode())
-    here = {name: _print(scene, name, value) for name, value in values.items()}
-    hosts = [host for host in scene.hosts if host.name in scene.placed]
+    here = {name: _print(deployment, name, value) for name, value in values.items()}
+    hosts = [host for host in deployment.hosts if host.name in deployment.placed]
     with Connections(hosts) as connections:
-        seen, failures = connections.each(hosts, lambda connection: _held(connection, scene, nonce))
+        seen, failures = connections.each(hosts, lambda connection: _held(connection, deployment, nonce))
     missing = [{"name": name, "problem": problem} for name, problem in problems.items()]
     hosts_rows = {host: compared(wanted, here, set(problems), held) for host, held in seen.items()}
-    return SecretDiff(scene.environment.name, scene.stack.stack, missing, hosts_rows), list(failures.values())
+    return SecretDiff(deployment.environment.name, deployment.stack.stack, missing, hosts_rows), list(failures.values())
 
 
 def compared(
@@ -126,15 +126,15 @@ def compared(
     ]
 
 
-def _held(connection: Connection, scene: Scene, nonce: str) -> dict[str, HeldSecret]:
-    host: Host = scene.environment.hosts[connection.host]
+def _held(connection: Connection, deployment: Deployment, nonce: str) -> dict[str, HeldSecret]:
+    host: Host = deployment.environment.hosts[connection.host]
     config = {
         "root": host.root,
-        "stack": scene.stack.stack,
+        "stack": deployment.stack.stack,
         "nonce": nonce,
-        "salt": salt_of(scene.stack.stack, scene.environment.name),
+        "salt": salt_of(deployment.stack.stack, deployment.environment.name),
     }
-    document = ask(connection, host, "secrets", config, become_password=scene.request.become_password)
+    document = ask(connection, host, "secrets", config, become_password=deployment.request.become_password)
     answer = believed(host.name, HeldSecrets, document)
     if answer.error:
         reason = answer.become_reason or answer.error
@@ -147,5 +147,5 @@ def _held(connection: Connection, scene: Scene, nonce: str) -> dict[str, HeldSec
     return answer.secrets
 
 
-def _print(scene: Scene, name: str, value: str) -> str:
-    return fingerprint(scene.stack.stack, scene.environment.name, name, value)
+def _print(deployment: Deployment, name: str, value: str) -> str:
+    return fingerprint(deployment.stack.stack, deployment.environment.name, name, value)

@@ -12,7 +12,7 @@ from canaryctl.errors import CanaryError, HostError
 from canaryctl.evidence.signatures import standing
 from canaryctl.facts import HostFacts, LockFacts
 from canaryctl.hosts import Connections, observe
-from canaryctl.plan.deployment import Request, Scene
+from canaryctl.plan.deployment import Deployment, Request, load_deployment
 from canaryctl.plan.drift import drift
 from canaryctl.plan.plan import readiness
 
@@ -88,7 +88,7 @@ class EnvironmentStatus:
 
 def status(request: Request) -> tuple[EnvironmentStatus, list[HostError]]:
     """How every host of an environment is, and the hosts that could not be asked."""
-    return _status(Scene(request))
+    return _status(load_deployment(request))
 
 
 def status_of_all(request: Request) -> tuple[dict[str, EnvironmentStatus | CanaryError], list[CanaryError]]:
@@ -99,39 +99,41 @@ def status_of_all(request: Request) -> tuple[dict[str, EnvironmentStatus | Canar
     """
     if len(request.project.environments()) > 1:
         request = replace(request, become_password=None)
-    scenes: dict[str, Scene] = {}
+    deployments: dict[str, Deployment] = {}
     faulty: dict[str, CanaryError] = {}
     for name in request.project.environments():
         try:
-            scenes[name] = Scene(replace(request, environment=name))
+            deployments[name] = load_deployment(replace(request, environment=name))
         except CanaryError as error:
             faulty[name] = error
-    with ThreadPoolExecutor(max_workers=max(len(scenes), 1)) as pool:
-        asked = dict(zip(scenes, pool.map(_status, scenes.values()), strict=True))
+    with ThreadPoolExecutor(max_workers=max(len(deployments), 1)) as pool:
+        asked = dict(zip(deployments, pool.map(_status, deployments.values()), strict=True))
     found = {name: faulty.get(name) or asked[name][0] for name in request.project.environments()}
     return found, [*faulty.values(), *(failure for _, failures in asked.values() for failure in failures)]
 
 
-def _status(scene: Scene) -> tuple[EnvironmentStatus, list[HostError]]:
-    with Connections(scene.hosts) as connections:
+def _status(deployment: Deployment) -> tuple[EnvironmentStatus, list[HostError]]:
+    with Connections(deployment.hosts) as connections:
         seen = observe(
             connections,
-            scene.hosts,
-            stack=scene.stack.stack,
+            deployment.hosts,
+            stack=deployment.stack.stack,
             releases=[],
             nonce="",
-            become_password=scene.request.become_password,
+            become_password=deployment.request.become_password,
         )
     hosts: dict[str, HostStatus | LostHost] = {}
-    for host in scene.hosts:
+    for host in deployment.hosts:
         lost = seen.failures.get(host.name)
         hosts[host.name] = (
-            LostHost(lost.what, list(scene.placed.get(host.name, ()))) if lost else _host(scene, seen.facts[host.name])
+            LostHost(lost.what, list(deployment.placed.get(host.name, ())))
+            if lost
+            else _host(deployment, seen.facts[host.name])
         )
-    return _together(hosts, scene), list(seen.failures.values())
+    return _together(hosts, deployment), list(seen.failures.values())
 
 
-def _host(scene: Scene, facts: HostFacts) -> HostStatus:
+def _host(deployment: Deployment, facts: HostFacts) -> HostStatus:
     current = facts.state.current_release or {}
     last = facts.state.history[-1] if facts.state.history else None
     brought = made_current(current.get("id"), facts.state.history) or {}
@@ -140,7 +142,7 @@ def _host(scene: Scene, facts: HostFacts) -> HostStatus:
             container.state, container.health, container.image, container.project, container.restarts
         )
         for container in facts.containers
-        if container.project.startswith(f"{scene.stack.stack}-")
+        if container.project.startswith(f"{deployment.stack.stack}-")
     }
     return HostStatus(
         release=current.get("id"),
@@ -148,18 +150,20 @@ def _host(scene: Scene, facts: HostFacts) -> HostStatus:
         variant=current.get("variant"),
         since=brought.get("time"),
         by=brought.get("who"),
-        drift=drift(facts, scene.compose_project) if current.get("environment") == scene.environment.name else [],
+        drift=drift(facts, deployment.compose_project)
+        if current.get("environment") == deployment.environment.name
+        else [],
         services=services,
-        missing=[name for name in scene.placed.get(facts.host, ()) if name not in services],
+        missing=[name for name in deployment.placed.get(facts.host, ()) if name not in services],
         lacks=readiness(facts),
         simulated=facts.gpu_simulated,
         lock=facts.state.lock,
-        last=last and {**last, **standing(last, scene.environment, scene.stack.stack)},
+        last=last and {**last, **standing(last, deployment.environment, deployment.stack.stack)},
     )
 
 
-def _together(hosts: dict[str, HostStatus | LostHost], scene: Scene) -> EnvironmentStatus:
-    placed = [hosts[name] for name in scene.placed if name in hosts]
+def _together(hosts: dict[str, HostStatus | LostHost], deployment: Deployment) -> EnvironmentStatus:
+    placed = [hosts[name] for name in deployment.placed if name in hosts]
     seen = [host for host in placed if isinstance(host, HostStatus)]
     lost = len(placed) - len(seen)
     ids = {host.release for host in seen}
@@ -167,14 +171,14 @@ def _together(hosts: dict[str, HostStatus | LostHost], scene: Scene) -> Environm
     if len(ids) != 1:
         first = None
     drifted = any(host.drift for host in seen)
-    services = [one for host in seen for one in host.services.values() if one.project == scene.compose_project]
-    wanted = sum(len(scene.placed.get(name, ())) for name in hosts)
+    services = [one for host in seen for one in host.services.values() if one.project == deployment.compose_project]
+    wanted = sum(len(deployment.placed.get(name, ())) for name in hosts)
     return EnvironmentStatus(
-        environment=scene.environment.name,
-        stack=scene.stack.stack,
+        environment=deployment.environment.name,
+        stack=deployment.stack.stack,
         release=next(iter(ids)) if len(ids) == 1 and not lost else None,
         variant=seen[0].variant if len(ids) == 1 else None,
-        replaced_by=sorted({str(host.environment) for host in seen} - {scene.environment.name, "None"}),
+        replaced_by=sorted({str(host.environment) for host in seen} - {deployment.environment.name, "None"}),
         since=first.since if first else None,
         by=first.by if first else None,
         healthy=sum(one.state == "running" and one.health in ("", "healthy") for one in services),

@@ -10,7 +10,8 @@ from typing import Any
 
 from canaryctl.deploy import stages
 from canaryctl.deploy.backuphost import host_of
-from canaryctl.deploy.context import Work
+from canaryctl.deploy.context import RunContext
+from canaryctl.deploy.state import Migration
 from canaryctl.errors import HostError
 from canaryctl.facts.answers import read_answer
 from canaryctl.facts.names import migration_record, plain_name
@@ -51,7 +52,7 @@ class Schema:
     backward_compatible: bool
 
 
-def find(work: Work, release_id: str) -> Backup | None:
+def find(ctx: RunContext, release_id: str) -> Backup | None:
     """The backup to go back to a release with: the newest that was made when it was left, here in this environment.
 
     After a migration that failed half way, later ones hold what that left: those with the release's own revision win.
@@ -59,7 +60,7 @@ def find(work: Work, release_id: str) -> Backup | None:
     Raises:
         HostError: the host with the backups does not answer.
     """
-    return choose(_listed(work), release_id, schema_of(work, release_id).then)
+    return choose(_listed(ctx), release_id, schema_of(ctx, release_id).then)
 
 
 def choose(found: Iterable[Backup], release_id: str, revision: str | None) -> Backup | None:
@@ -71,24 +72,24 @@ def choose(found: Iterable[Backup], release_id: str, revision: str | None) -> Ba
     return next(iter(fitting or known or left), None)
 
 
-def schema_of(work: Work, release_id: str) -> Schema:
+def schema_of(ctx: RunContext, release_id: str) -> Schema:
     """How the database stands to a release, from what migrations left on their host and what this run has read.
 
     Raises:
         HostError: the host with the record does not answer.
     """
-    migrations, host = work.scene.stack.migrations, migration_host(work.scene.stack, work.scene.placed)
-    if not migrations or host is None or host not in work.facts:
+    migrations, host = ctx.deployment.stack.migrations, migration_host(ctx.deployment.stack, ctx.deployment.placed)
+    if not migrations or host is None or host not in ctx.facts:
         return Schema(None, None, moved=False, backward_compatible=True)
-    state = work.facts[host].state
-    lines = _lines(work, host, f"tail -n 500 {_root(work, host)}/revisions.jsonl 2>/dev/null || true")
+    state = ctx.facts[host].state
+    lines = _lines(ctx, host, f"tail -n 500 {_root(ctx, host)}/revisions.jsonl 2>/dev/null || true")
     records = in_order([line for line in lines if migration_record(line)], state.migrated)
-    records = [record for record in records if record.get("project") == work.scene.compose_project]
+    records = [record for record in records if record.get("project") == ctx.deployment.compose_project]
     release = next(
         (known.release for name, known in state.releases.items() if name.startswith(release_id) and known.release), {}
     )
     image = image_of(release, migrations.service)
-    return schema_from(records, release_id, image, work.run.document["migrations"].get("after"))
+    return schema_from(records, release_id, image, ctx.state.migration.after if ctx.state.migration else None)
 
 
 def in_order(lines: list[dict[str, Any]], marker: Mapping[str, Any] | None) -> list[dict[str, Any]]:
@@ -133,7 +134,7 @@ def schema_from(records: list[dict[str, Any]], release_id: str, image: str | Non
     )
 
 
-def restore(work: Work, backup: Backup) -> dict[str, Any]:
+def restore(ctx: RunContext, backup: Backup) -> dict[str, Any]:
     """Put a backup in the database's place: writers stop, the present state is dumped, then the databases change.
 
     Returns:
@@ -143,48 +144,46 @@ def restore(work: Work, backup: Backup) -> dict[str, Any]:
     Raises:
         ApplyError: it was not restored; the database is as it was.
     """
-    migrations, running = work.scene.stack.migrations, work.scene.compose_project
+    migrations, running = ctx.deployment.stack.migrations, ctx.deployment.compose_project
     hosts = [
         host
-        for host, facts in work.facts.items()
+        for host, facts in ctx.facts.items()
         if host == backup.host or any(container.project == running for container in facts.containers)
     ]
-    own = migration_host(work.scene.stack, work.scene.placed)
+    own = migration_host(ctx.deployment.stack, ctx.deployment.placed)
     wanted = {
         "service": migrations.backup if migrations else "",
         "host": backup.host,
-        "environment": work.scene.environment.name,
+        "environment": ctx.deployment.environment.name,
         "name": backup.name,
         "user": migrations.backup_user if migrations else "",
         "markers": [host for host in hosts if host in (backup.host, own)],
     }
-    found = stages.restore(work, hosts, wanted)
+    found = stages.restore(ctx, hosts, wanted)
     before = found.get("before")
-    told = {
+    restored = {
         "from": backup.path,
         "window": {"from": backup.taken, "until": str(found.get("until") or "")},
         "before": str(before.get("path") or "") if isinstance(before, Mapping) else "",
     }
-    before = work.run.document["migrations"].get("after")
-    work.run.set(
-        "migrations",
-        {**work.run.document["migrations"], "before": before, "after": backup.revision, "restored": told},
-    )
-    return told
+    revision = ctx.state.migration.after if ctx.state.migration else None
+    ctx.state.migration = Migration(revision, backup.revision)
+    ctx.run.set("migrations", {"before": revision, "after": backup.revision, "restored": restored})
+    return restored
 
 
-def _listed(work: Work) -> list[Backup]:
-    host = host_of(work)
-    if host is None or host not in work.facts:
+def _listed(ctx: RunContext) -> list[Backup]:
+    host = host_of(ctx)
+    if host is None or host not in ctx.facts:
         return []
-    folder = f"{_root(work, host)}/backups"
+    folder = f"{_root(ctx, host)}/backups"
     script = f'for f in {folder}/*.json; do [ -e "${{f%.json}}.dump" ] && cat "$f"; done; true'
-    environment = work.scene.environment.name
-    documents = [line for line in _lines(work, host, script) if line.get("environment") == environment]
+    environment = ctx.deployment.environment.name
+    documents = [line for line in _lines(ctx, host, script) if line.get("environment") == environment]
     known = [(document, backup_of(document, host)) for document in documents]
     for document in (document for document, backup in known if backup is None):
         name = printable(document.get("name"))
-        work.run.warn(f"the document of backup '{name}' cannot be right, and counts for nothing", host, f"see {folder}")
+        ctx.run.warn(f"the document of backup '{name}' cannot be right, and counts for nothing", host, f"see {folder}")
     return [backup for _, backup in known if backup]
 
 
@@ -197,13 +196,13 @@ def backup_of(document: Mapping[str, Any], host: str) -> Backup | None:
     return found if plain_name(found.name) and found.name.endswith(".dump") else None
 
 
-def _root(work: Work, host: str) -> str:
-    return shlex.quote(f"{work.scene.environment.hosts[host].root}/{work.scene.stack.stack}")
+def _root(ctx: RunContext, host: str) -> str:
+    return shlex.quote(f"{ctx.deployment.environment.hosts[host].root}/{ctx.deployment.stack.stack}")
 
 
-def _lines(work: Work, host: str, script: str) -> list[dict[str, Any]]:
-    command = as_root(f"sh -c {shlex.quote(script)}", work.facts[host].sudo)
-    done = work.connections.get(host).run(command, timeout=60)
+def _lines(ctx: RunContext, host: str, script: str) -> list[dict[str, Any]]:
+    command = as_root(f"sh -c {shlex.quote(script)}", ctx.facts[host].sudo)
+    done = ctx.fleet.get(host).run(command, timeout=60)
     if done.code:
         raise HostError(f"its backups could not be read: {done.complaint.strip()[-300:]}", host, "see the message")
     found = []

@@ -11,13 +11,15 @@ from dataclasses import replace
 from typing import Any
 
 from canaryctl.config.yamlfile import shown
-from canaryctl.deploy.context import Work
+from canaryctl.deploy.command import DEPLOY
+from canaryctl.deploy.context import RunContext
 from canaryctl.deploy.lifecycle import recorded
+from canaryctl.deploy.release import known_names, settle_platform, with_own_release
 from canaryctl.deploy.sequence import Document, deploy_release, require_agreement, require_possible
 from canaryctl.errors import ConfigError
 from canaryctl.evidence.compare import compare
 from canaryctl.evidence.run import Listener
-from canaryctl.plan.deployment import Request, Scene
+from canaryctl.plan.deployment import Deployment, Request, load_deployment
 from canaryctl.plan.plan import Change, Plan, make_plan
 
 # Asked once, with the changes of both under what they are for.
@@ -35,46 +37,48 @@ def deploy(
     Raises:
         ConfigError: a fault found before there is an environment to keep a record for.
     """
-    candidate = Scene(request)
-    with recorded("deploy", replace(request, variant=variant, images={}), listeners, "baseline") as work:
+    candidate = load_deployment(request)
+    with recorded(replace(DEPLOY, role="baseline"), replace(request, variant=variant, images={}), listeners) as ctx:
         _demand_disposable(candidate)
-        candidate.check_all()
-        deploy_release(work, lambda plan: require_agreement(plan, lambda _: confirm(_both(work, plan, candidate))))
-    baseline, before = work.run.document, work.before
+        candidate = with_own_release(candidate, ctx.registries)
+        candidate.check()
+        deploy_release(ctx, lambda plan: require_agreement(plan, lambda _: confirm(_both(ctx, plan, candidate))))
+    baseline, before = ctx.run.document, ctx.before
     if not _came_to_run(baseline):
         return baseline, None
-    with recorded("deploy", request, listeners, "candidate") as work:
-        work.baseline = baseline
-        work.before_baseline = before  # a baseline is never rolled back to
-        work.run.set("baseline", baseline["id"])
+    with recorded(replace(DEPLOY, role="candidate"), request, listeners) as ctx:
+        ctx.state.yardstick = baseline
+        ctx.state.before_baseline = before  # a baseline is never rolled back to
+        ctx.run.set("baseline", baseline["id"])
         if baseline["verdict"] != "passed":
-            work.run.warn(f"the baseline {baseline['variant']} itself {_fared(baseline)}", hint=baseline["directory"])
-        work.run.at_end(lambda document: {"comparison": compare(baseline, document)})
-        deploy_release(work, lambda plan: None)
-    return baseline, work.run.document
+            ctx.run.warn(f"the baseline {baseline['variant']} itself {_fared(baseline)}", hint=baseline["directory"])
+        ctx.run.at_end(lambda document: {"comparison": compare(baseline, document)})
+        deploy_release(ctx, lambda plan: None)
+    return baseline, ctx.run.document
 
 
-def _demand_disposable(scene: Scene) -> None:
-    where = shown(scene.environment.directory)
-    if kept := [host for host, policy in scene.policies.items() if not policy.disposable]:
+def _demand_disposable(deployment: Deployment) -> None:
+    where = shown(deployment.environment.directory)
+    if kept := [host for host, policy in deployment.policies.items() if not policy.disposable]:
         raise ConfigError(
-            f"a baseline migrates the database and replaces what runs, which {scene.environment.name} does not allow "
-            f"({', '.join(kept)})",
+            f"a baseline migrates the database and replaces what runs, which {deployment.environment.name} does not "
+            f"allow ({', '.join(kept)})",
             where,
             "where all of its data may be lost, write canary_disposable: true; else deploy without --baseline",
         )
 
 
-def _both(work: Work, plan: Plan, candidate: Scene) -> dict[str, Sequence[Change]]:
+def _both(ctx: RunContext, plan: Plan, candidate: Deployment) -> dict[str, Sequence[Change]]:
     """The changes of both. Those of the candidate are planned from the hosts as they are, then put in words."""
-    candidate.settle_platform({facts.arch for facts in work.facts.values() if facts.arch})
+    architectures = {facts.arch for facts in ctx.facts.values() if facts.arch}
+    candidate = settle_platform(candidate, architectures, ctx.registries)
     then = make_plan(
         candidate.stack,
         candidate.release,
-        candidate.targets(work.facts, work.nonce),
-        work.facts,
+        candidate.targets(ctx.facts, ctx.nonce),
+        ctx.facts,
         candidate.policies,
-        candidate.known,
+        known_names(candidate),
         leave_data=candidate.request.leave_data,
     )
     require_possible(then.problems)
@@ -83,10 +87,10 @@ def _both(work: Work, plan: Plan, candidate: Scene) -> dict[str, Sequence[Change
     start = [
         Change(host, "start", f"the services of {candidate.variant}", "they take the place of the baseline's")
         for host in candidate.placed
-        if host in work.facts
+        if host in ctx.facts
     ]
     return {
-        f"baseline {work.scene.variant}": plan.changes,
+        f"baseline {ctx.deployment.variant}": plan.changes,
         f"then candidate {candidate.variant}": [*before, *start],
     }
 

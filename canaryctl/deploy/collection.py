@@ -11,8 +11,9 @@ from typing import Any
 
 from canaryctl.config.scrub import Scrubber
 from canaryctl.deploy import locking, signing
-from canaryctl.deploy.context import Work
+from canaryctl.deploy.context import RunContext
 from canaryctl.deploy.proof import proof
+from canaryctl.deploy.state import Downtime, Migration
 from canaryctl.errors import CanaryError, HostError
 from canaryctl.evidence.excerpts import excerpt
 from canaryctl.evidence.files import safe_name
@@ -23,103 +24,103 @@ from canaryctl.hosts.sudo import as_root
 from canaryctl.plan.plan import migration_host
 
 
-def collect(work: Work) -> None:
+def collect(ctx: RunContext) -> None:
     """Bring logs, container state and facts home. What cannot be had is noted: nothing that a host answers raises."""
-    work.collected = True
-    work.run.event("stage.started", stage="collect", hosts=list(work.facts))
+    ctx.state.collected = True
+    ctx.run.event("stage.started", stage="collect", hosts=list(ctx.facts))
     try:
-        work.observe(again=True)
+        ctx.observe(again=True)
     except Exception as fault:
-        _note_fault(work, "the hosts could not be observed again", fault)
+        _note_fault(ctx, "the hosts could not be observed again", fault)
     logs: dict[str, Any] = {}
     containers: dict[str, Any] = {}
 
     def one(connection: Connection) -> None:
         host, began = connection.host, time.monotonic()
         try:
-            logs[host], containers[host] = _collect_from(work, connection)
+            logs[host], containers[host] = _collect_from(ctx, connection)
         except Exception as fault:
             message = fault.what if isinstance(fault, CanaryError) else f"{type(fault).__name__}: {fault}"
-            work.run.stage("collect", host, "failed", time.monotonic() - began, message=message)
+            ctx.run.stage("collect", host, "failed", time.monotonic() - began, message=message)
         else:
-            work.run.stage("collect", host, "ok", time.monotonic() - began)
+            ctx.run.stage("collect", host, "ok", time.monotonic() - began)
 
-    _, lost = work.connections.each(list(work.facts), one)
+    _, lost = ctx.fleet.each(list(ctx.facts), one)
     for host, error in lost.items():
-        work.run.stage("collect", host, "failed", 0.0, message=error.what)
-    work.run.set("logs", {host: logs[host] for host in work.facts if host in logs})
-    work.run.set("containers", [row for host in work.facts for row in containers.get(host, ())])
+        ctx.run.stage("collect", host, "failed", 0.0, message=error.what)
+    ctx.run.set("logs", {host: logs[host] for host in ctx.facts if host in logs})
+    ctx.run.set("containers", [row for host in ctx.facts for row in containers.get(host, ())])
 
 
-def _collect_from(work: Work, connection: Connection) -> tuple[dict[str, Any], list[dict[str, Any]]]:
+def _collect_from(ctx: RunContext, connection: Connection) -> tuple[dict[str, Any], list[dict[str, Any]]]:
     """Excerpts of one host's logs by service, and its containers; the whole of both is kept as files."""
     host = connection.host
     found = collect_from(
         connection,
-        work.scene.environment.hosts[host],
-        work.scene.compose_project,
-        stack=work.scene.stack.stack,
-        become_password=work.scene.request.become_password,
+        ctx.deployment.environment.hosts[host],
+        ctx.deployment.compose_project,
+        stack=ctx.deployment.stack.stack,
+        become_password=ctx.deployment.request.become_password,
     )
     for service, text in found["logs"].items():
-        _keep(work, host, f"logs/{safe_name(service)}.log", text)
-    _keep(work, host, "containers.json", without_secrets(found["containers"], work.scene.stack.secrets))
+        _keep(ctx, host, f"logs/{safe_name(service)}.log", text)
+    _keep(ctx, host, "containers.json", without_secrets(found["containers"], ctx.deployment.stack.secrets))
     if found["compose"]:
-        _keep(work, host, "compose.yml", found["compose"])
+        _keep(ctx, host, "compose.yml", found["compose"])
     # Scrubbed first: a pattern of a line hides no secret any more, it only spells it differently.
-    logs = {service: excerpt(work.run.scrub(text)) for service, text in found["logs"].items()}
+    logs = {service: excerpt(ctx.run.scrub(text)) for service, text in found["logs"].items()}
     return logs, describe_containers(host, found["containers"], found["memory"], found["became_healthy"])
 
 
-def _keep(work: Work, host: str, relative: str, content: Any) -> None:
+def _keep(ctx: RunContext, host: str, relative: str, content: Any) -> None:
     try:
-        work.run.host_file(host, relative, content)
+        ctx.run.host_file(host, relative, content)
     except Exception as fault:
-        _note_fault(work, f"{relative} is not in the evidence", fault, host)
+        _note_fault(ctx, f"{relative} is not in the evidence", fault, host)
 
 
-def _note_fault(work: Work, what: str, fault: Exception, where: str = "") -> None:
+def _note_fault(ctx: RunContext, what: str, fault: Exception, where: str = "") -> None:
     if isinstance(fault, CanaryError):
-        work.run.warn(f"{what}: {fault.what}", where or fault.where, fault.hint)
+        ctx.run.warn(f"{what}: {fault.what}", where or fault.where, fault.hint)
     else:
-        work.run.warn(f"{what}: {type(fault).__name__}: {fault}", where)
+        ctx.run.warn(f"{what}: {type(fault).__name__}: {fault}", where)
 
 
 def remember(
-    work: Work, what: str, verdict: str | None = None, more: Mapping[str, Mapping[str, Any]] | None = None
+    ctx: RunContext, what: str, verdict: str | None = None, more: Mapping[str, Mapping[str, Any]] | None = None
 ) -> None:
     """Append a line to the history of each host; a host that refuses is a warning, not a failure.
 
     Hosts that a failed wave spared serve what they served, so this release has no history there. `more` is what the
     lines of some hosts have besides.
     """
-    reached = [host for host in work.facts if host not in work.held_back]
-    for error in _append(work, work.connections, reached, what, verdict, more).values():
-        work.run.warn(error.what, error.where, error.hint)
+    reached = [host for host in ctx.facts if host not in ctx.state.held_back]
+    for error in _append(ctx, ctx.fleet, reached, what, verdict, more).values():
+        ctx.run.warn(error.what, error.where, error.hint)
 
 
-def remember_interrupted(work: Work, verdict: str, seconds: float) -> None:
+def remember_interrupted(ctx: RunContext, verdict: str, seconds: float) -> None:
     """Append a line to the history of the hosts that an interrupted run has touched, in `seconds` at most.
 
     Over connections of its own: an interruption closes the run's.
     """
-    hosts = [work.scene.environment.hosts[host] for host in work.touched if host in work.facts]
+    hosts = [ctx.deployment.environment.hosts[host] for host in ctx.state.touched if host in ctx.facts]
     waiting = {host.name for host in hosts}
 
     def tell() -> None:
-        with Connections(hosts, work.scene.request.become_password) as anew, contextlib.suppress(CanaryError):
+        with Connections(hosts, ctx.deployment.request.become_password) as anew, contextlib.suppress(CanaryError):
             names = [host.name for host in hosts]
-            waiting.intersection_update(_append(work, anew, names, work.run.document["command"], verdict))
+            waiting.intersection_update(_append(ctx, anew, names, ctx.command.name, verdict))
 
     teller = threading.Thread(target=tell, name="history", daemon=True)
     teller.start()
     teller.join(seconds)
     if waiting:
-        work.run.warn("the interruption is not in the history of every host", ", ".join(sorted(waiting)))
+        ctx.run.warn("the interruption is not in the history of every host", ", ".join(sorted(waiting)))
 
 
 def _append(
-    work: Work,
+    ctx: RunContext,
     connections: Connections,
     hosts: Sequence[str],
     what: str,
@@ -129,68 +130,68 @@ def _append(
     """Append a line to the history of each of `hosts`; those that refused, with why."""
 
     told = history.history_line(
-        who=work.run.document["operator"],
-        environment=work.scene.environment.name,
+        who=ctx.run.operator,
+        environment=ctx.deployment.environment.name,
         what=what,
         before=None,
-        after=work.run.document["release"]["id"],
+        after=ctx.state.release.id,
         verdict=verdict,
-        run=work.run.id,
-        role=work.run.document["role"],
-        extra=proof(work, what),
+        run=ctx.run.id,
+        role=ctx.command.role,
+        extra=proof(ctx, what),
     )
-    signature = signing.signature(work, told)  # once, for all hosts
+    signature = signing.signature(ctx, told)  # once, for all hosts
 
     def append(connection: Connection) -> None:
         host = connection.host
-        line = {**told, "from": work.served_before(host), **signature, **(more or {}).get(host, {})}
+        line = {**told, "from": ctx.served_before(host), **signature, **(more or {}).get(host, {})}
         history.append(
             connection,
-            work.scene.environment.hosts[host],
-            work.scene.stack.stack,
+            ctx.deployment.environment.hosts[host],
+            ctx.deployment.stack.stack,
             line,
-            become_password=work.scene.request.become_password,
-            locks=locking.held_on(work, host),
+            become_password=ctx.deployment.request.become_password,
+            locks=locking.held_on(ctx, host),
         )
 
     return connections.each(hosts, append)[1]
 
 
-def know_secrets(work: Work, *, needed: bool = True) -> None:
+def know_secrets(ctx: RunContext, *, needed: bool = True) -> None:
     """Make the record scrub the stack's secrets; where they are not needed, a missing one is only a warning."""
-    scene = work.scene
+    configuration = ctx.deployment.configuration
     try:
-        webhook = scene.webhook.secrets if scene.webhook else {}
-        work.run.scrub = Scrubber({**scene.passwords, **scene.secrets, **scene.registries.secrets, **webhook})
+        webhook = configuration.webhook.secrets if configuration.webhook else {}
+        known = {**ctx.deployment.passwords, **configuration.secrets, **ctx.registries.secrets, **webhook}
+        ctx.run.scrub = Scrubber(known)
     except CanaryError as error:
         if needed:
             raise
-        work.run.warn(f"{error.what}; their values cannot be hidden in what is collected", error.where, error.hint)
+        ctx.run.warn(f"{error.what}; their values cannot be hidden in what is collected", error.where, error.hint)
 
 
-def serving(work: Work) -> str:
+def serving(ctx: RunContext) -> str:
     """What the hosts serve now, in words, from the last observation."""
     said = []
-    for host, facts in work.facts.items():
+    for host, facts in ctx.facts.items():
         running = sorted(
-            c.service for c in facts.containers if c.project == work.scene.compose_project and c.state == "running"
+            c.service for c in facts.containers if c.project == ctx.deployment.compose_project and c.state == "running"
         )
         release = facts.state.current[:12] if facts.state.current else "no release"
         said.append(f"{host}: {release}, running {', '.join(running) or 'nothing'}")
     return "; ".join(said)
 
 
-def record_gaps(work: Work, host: str, gaps: Mapping[str, Mapping[str, float | None]]) -> None:
+def record_downtime(ctx: RunContext, host: str, gaps: Mapping[str, Mapping[str, float | None]]) -> None:
     """Add to the record which services did not serve for how long while a release started."""
     for service, gap in gaps.items():
-        began, until = work.gone.get((host, service)) or gap["from"], gap["until"]
+        began, until = ctx.state.stopped.get((host, service)) or gap["from"], gap["until"]
         if began is not None:
-            seconds = None if until is None else round(until - began, 2)
-            entry = {"host": host, "service": service, "from": began, "until": until, "seconds": seconds}
-            work.run.document["gaps"].append(entry)
+            ctx.state.downtime.append(Downtime(host, service, began, until))
+    ctx.run.set("gaps", [entry.as_dict() for entry in ctx.state.downtime])
 
 
-def record_migration(work: Work, stats: Any) -> None:
+def record_migration(ctx: RunContext, stats: Any) -> None:
     """Record what the migration's playbook reports: the words of the hosts that it ran on."""
     if not isinstance(stats, Mapping) or not stats:
         return
@@ -199,31 +200,31 @@ def record_migration(work: Work, stats: Any) -> None:
     if isinstance(stats.get("backup"), Mapping) and stats["backup"]:
         found["backup"] = dict(stats["backup"])
     if texts.get("backup_note"):
-        work.run.note(texts["backup_note"])
-    work.run.set("migrations", found)
-    work.run.document["release"]["migration"] = found["after"]
+        ctx.run.note(texts["backup_note"])
+    ctx.state.migration = Migration(found["before"], found["after"])
+    ctx.run.migration(found)
 
 
-def read_migration(work: Work) -> None:
+def read_migration(ctx: RunContext) -> None:
     """Record the database's revision where nothing was migrated: before is after."""
-    migrations = work.scene.stack.migrations
-    if not migrations or work.run.document["migrations"]["after"] is not None:
+    migrations = ctx.deployment.stack.migrations
+    if not migrations or (ctx.state.migration and ctx.state.migration.after is not None):
         return
-    host = migration_host(work.scene.stack, work.scene.placed)
-    if host is None or host not in work.facts:
+    host = migration_host(ctx.deployment.stack, ctx.deployment.placed)
+    if host is None or host not in ctx.facts:
         return
-    project = shlex.quote(work.scene.compose_project)
+    project = shlex.quote(ctx.deployment.compose_project)
     labels = f"-f label=com.docker.compose.project={project} -f label=com.docker.compose.service={migrations.service}"
     container = f"$(docker ps -q {labels} -f label=com.docker.compose.oneoff=False | head -n 1)"
     script = f"docker exec {container} sh -c {shlex.quote(migrations.current)}"
-    command = as_root(f"sh -c {shlex.quote(script)}", work.facts[host].sudo)  # once, for all of it
-    done = work.connections.get(host).run(command, timeout=60)
+    command = as_root(f"sh -c {shlex.quote(script)}", ctx.facts[host].sudo)  # once, for all of it
+    done = ctx.fleet.get(host).run(command, timeout=60)
     lines = [line for line in done.text.splitlines() if line.strip()]
     if done.code == 0:
         revision = lines[-1].split()[0] if lines else ""
-        record_migration(work, {"before": revision, "after": revision})
+        record_migration(ctx, {"before": revision, "after": revision})
     else:
-        work.run.warn(f"the database's revision could not be read: {done.complaint.strip()[-300:]}", host)
+        ctx.run.warn(f"the database's revision could not be read: {done.complaint.strip()[-300:]}", host)
 
 
 def without_secrets(containers: Any, names: Sequence[str]) -> Any:

@@ -1,4 +1,4 @@
-"""One command at work on one environment: connections, what was observed, what was done, and the record of it.
+"""One command at work on one environment: its hosts, what was observed, what has become of it, and the record of it.
 
 `sequence.py` tells the story; the steps are the modules beside it.
 """
@@ -7,87 +7,103 @@ from __future__ import annotations
 
 import secrets
 import time
-from collections.abc import Mapping, Sequence
-from contextlib import ExitStack
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from canaryctl import ansible
 from canaryctl.ansible.scratch import make_scratch, remove_scratch
-from canaryctl.errors import CanaryError, HostError
+from canaryctl.deploy.command import Command
+from canaryctl.deploy.release import known_names, registries_of, settle_platform, with_own_release
+from canaryctl.deploy.state import RunState, Served
+from canaryctl.errors import HostError
 from canaryctl.evidence.run import Listener, Run
 from canaryctl.facts import HostFacts
 from canaryctl.hosts import Connections, observe
-from canaryctl.plan.deployment import Scene
+from canaryctl.images.registry import Registries
+from canaryctl.plan.deployment import Deployment
 from canaryctl.plan.mounts import asked
 from canaryctl.plan.plan import Plan, Target, make_plan
 
 if TYPE_CHECKING:
     from canaryctl.deploy.locking import RunLock
+    from canaryctl.evidence.signatures import PublicKey
 
 
-class Work:
-    """What the steps of one run share. Use it as a context manager: it closes connections and removes its files."""
+class RunContext:
+    """What the steps of one run share. Use it as a context manager: it closes connections and removes its files.
 
-    def __init__(self, scene: Scene, run: Run) -> None:
-        self.scene, self.run = scene, run
-        self.verdict = "passed"
-        self.signs = True  # whether what it says of the release is known, and not only told by a host
-        self.judged = False  # whether the verdict stands in the hosts' history
-        self.collected = False
-        self.policy_acted = False
-        self.touched: dict[str, set[str]] = {}  # stages that have begun to change what a host serves, by host
-        self.baseline: Mapping[str, Any] | None = None  # run.json of the run this one is measured by
+    Attributes:
+        command: what is being done.
+        deployment: what it is about; replaced as a whole where the release turns out to be another.
+        fleet: the hosts.
+        run: the record. Written, never read to decide.
+        state: what has become of the run so far.
+        facts: what was observed last, by host; `before` is how hosts were when nobody else changed them any more.
+        targets: what hosts with services should be, as the last plan has it.
+        names: what templates see, of the release that the run is about.
+    """
+
+    def __init__(self, deployment: Deployment, run: Run, command: Command, listeners: Sequence[Listener] = ()) -> None:
+        self.deployment, self.run, self.command, self.listeners = deployment, run, command, listeners
+        self.state = RunState()
         self.facts: dict[str, HostFacts] = {}
-        self.before: dict[str, HostFacts] = {}  # as first observed, nobody else changing them any more
-        self.before_baseline: Mapping[str, HostFacts] = {}  # of a candidate: as they were before its baseline
-        self.listeners: Sequence[Listener] = ()
-        # When services stopped serving for a release that then failed: (host, service) to an epoch by the host's clock.
-        self.gone: dict[tuple[str, str], float] = {}
+        self.before: dict[str, HostFacts] = {}
         self.targets: dict[str, Target] = {}
         self.names: dict[str, Any] = {}
-        self.failures: dict[str, HostError] = {}
-        self.start_failures: dict[str, CanaryError] = {}  # hosts that the deploy went on without
-        self.crossing: dict[tuple[str, str], Any] = {}  # operations begun before the deploy, by probe and host
-        self.other_release: CanaryError | None = None  # what runs is not what was judged: see judging.require_running
-        self.held_back: tuple[str, ...] = ()  # hosts whose wave has not come
         self.lock: RunLock | None = None  # see locking.py
-        self.connections = Connections(scene.hosts, scene.request.become_password)
+        self.fleet = Connections(deployment.hosts, deployment.request.become_password)
+        self.registries: Registries = registries_of(deployment.environment)
         self.nonce = secrets.token_hex(16)
         memory = Path("/dev/shm")  # noqa: S108  private below; secrets stay off the disk
         self.scratch = make_scratch(str(memory) if memory.is_dir() else None)
 
-    def __enter__(self) -> Work:
+    def __enter__(self) -> RunContext:
         return self
 
     def __exit__(self, *_: object) -> None:
         with ExitStack() as leaving:  # each of these, whatever comes of the others; in reverse
             leaving.callback(remove_scratch, self.scratch)
             leaving.callback(ansible.close)
-            leaving.callback(self.connections.close)
-            if self.lock and self.lock.work is self:  # a rollback works under the failed run's
+            leaving.callback(self.fleet.close)
+            if self.lock and self.lock.ctx is self:  # a rollback works under the failed run's
                 leaving.callback(self.lock.release)
+
+    @cached_property
+    def signer(self) -> Path | PublicKey | None:
+        """The key that this run signs its verdict with; None where nobody signs."""
+        from canaryctl.evidence.signatures import find_signer
+
+        return find_signer(self.deployment.configuration.signing)
+
+    @contextmanager
+    def changing(self) -> Iterator[None]:
+        """What is done meanwhile changes hosts."""
+        with self.run.changing():
+            self.state.changed = True
+            yield
 
     # observe
 
     def observe(self, *, again: bool = False) -> None:
-        """Read every host once, in parallel. Unreachable ones are noted in `failures`."""
-        scene = self.scene
+        """Read every host once, in parallel. Unreachable ones are noted in `state.failures`."""
+        deployment, state = self.deployment, self.state
         began = time.monotonic()
-        self.run.event("stage.started", stage="observe", hosts=[host.name for host in scene.hosts])
+        self.run.event("stage.started", stage="observe", hosts=[host.name for host in deployment.hosts])
         seen = observe(
-            self.connections,
-            [host for host in scene.hosts if host.name not in self.failures],
-            stack=scene.stack.stack,
+            self.fleet,
+            [host for host in deployment.hosts if host.name not in state.failures],
+            stack=deployment.stack.stack,
             releases=self._release_directories(),
             nonce=self.nonce,
-            become_password=scene.request.become_password,
-            mounts=asked(scene.stack.mounts),
+            become_password=deployment.request.become_password,
+            mounts=asked(deployment.stack.mounts),
         )
         seconds = time.monotonic() - began
         self.facts = dict(seen.facts)
-        scene.settle_platform({facts.arch for facts in self.facts.values() if facts.arch})
-        self.failures |= seen.failures
+        state.failures |= seen.failures
         for host, facts in seen.facts.items():
             if again or host not in self.before:
                 self.run.host_file(host, "facts.after.json" if again else "facts.before.json", without_mac(facts.raw))
@@ -96,11 +112,12 @@ class Work:
         for host, failure in seen.failures.items():
             self.run.stage("observe", host, "failed", seconds, message=str(failure.what))
         if any(facts.gpu_simulated for facts in seen.facts.values()):
+            state.simulated = True
             self.run.set("simulated", True)
 
     def forget_before(self) -> None:
         """Take what is observed next for how the hosts were before this run: somebody has changed them meanwhile."""
-        self.before, self.before_baseline = {}, {}
+        self.before = {}
 
     def served_before(self, host: str) -> str | None:
         """Id of the release that a host served before this run."""
@@ -109,11 +126,10 @@ class Work:
 
     def _release_directories(self) -> list[str]:
         """Directories whose files the plan compares; empty for commands that have no release."""
-        if "release" not in self.scene.__dict__:
+        if self.deployment.made is None:
             return []
-        return [
-            self.scene.rendering(host.name).directory for host in self.scene.hosts if host.name in self.scene.placed
-        ]
+        deployment = self.deployment
+        return [deployment.rendering(h.name).directory for h in deployment.hosts if h.name in deployment.placed]
 
     def require_all_hosts(self) -> None:
         """Stop before any change when a host cannot be reached.
@@ -121,73 +137,87 @@ class Work:
         Raises:
             HostError: names the host, or all of them.
         """
-        if not self.failures:
+        failures = self.state.failures
+        if not failures:
             return
-        names = ", ".join(self.failures)
-        first = next(iter(self.failures.values()))
+        names = ", ".join(failures)
+        first = next(iter(failures.values()))
         hint = first.hint.rstrip(". ")
-        if len(self.failures) == 1:
+        if len(failures) == 1:
             raise HostError(first.what, first.where or names, f"{hint}; or leave it out: --limit 'all:!{names}'")
         raise HostError(
-            "; ".join(f"{host}: {failure.what}" for host, failure in self.failures.items()),
+            "; ".join(f"{host}: {failure.what}" for host, failure in failures.items()),
             names,
             f"{hint}; or leave them out with --limit",
         )
 
     # plan
 
+    def check(self, *, probes: bool = True) -> None:
+        """Find every fault that can be found without a host: images, secrets, probes, templates of all hosts."""
+        self.deployment = with_own_release(self.deployment, self.registries)
+        self.deployment.check(probes=probes)
+
     def plan(self) -> Plan:
-        """The changes the observed hosts need."""
-        self.targets = self.scene.targets(self.facts, self.nonce)
-        scene = self.scene
+        """The changes the observed hosts need, for a release of their platform."""
+        architectures = {facts.arch for facts in self.facts.values() if facts.arch}
+        self.deployment = deployment = settle_platform(self.deployment, architectures, self.registries)
+        self.targets = deployment.targets(self.facts, self.nonce)
         return make_plan(
-            scene.stack,
-            scene.release,
+            deployment.stack,
+            deployment.release,
             self.targets,
             self.facts,
-            scene.policies,
-            scene.known,
-            leave_data=scene.request.leave_data,
+            deployment.policies,
+            known_names(deployment),
+            leave_data=deployment.request.leave_data,
         )
 
-    def record_plan(self, plan: Plan, *, earlier: bool = False) -> None:
-        """Put the plan and what it leads to into the record; `earlier` keeps the changes made so far."""
-        done = [c for c in self.run.document["plan"]["changes"] if c["stage"] == "provision"] if earlier else []
-        changes = done + [change.as_dict() for change in plan.changes]
+    # record
+
+    def record_plan(self, plan: Plan, *, done: Plan | None = None) -> None:
+        """Put the plan and what it leads to into the record; `done` is what was made of an earlier one."""
+        changes = [change.as_dict() for made in (done, plan) if made for change in made.changes]
         self.run.set("plan", {"changes": changes})
         self.run.event("plan", changes=changes)
-        if "release" in self.scene.__dict__:
-            self.names = self.scene.names
-            self.run.set("release", {**self.scene.release.as_dict(), "migration": None})
+        release = self.deployment.made
+        if release is not None:
+            known = release.as_dict()
+            self.names = self.deployment.names
+            self.state.release = Served(release.id, release.variant, known["images"], known["services"])
+            self.run.set("release", {**known, "migration": None})
         self.run.set("left_alone", list(plan.left_alone))
         for note in plan.notes:
-            if note not in self.run.document["notes"]:
-                self.run.note(note)
+            self.note_once(note)
+
+    def record_release(self, release: Served, named: str | None) -> None:
+        """Make a release that hosts have what the run is about; `named` is the id that templates see."""
+        self.state.release = release
+        self.names = self.deployment.names_of(named or "", release.variant or "", release.tags)
+        self.run.set("variant", release.variant)
+        self.run.set("release", release.as_dict())
 
     def record_served(self) -> None:
-        """Put the release that the hosts serve into the record; hosts that differ are a warning."""
+        """Make the release that the hosts serve what the run is about; hosts that differ are a warning."""
         served = {host: facts.state.current_release or {} for host, facts in self.facts.items()}
         ids = {str(release["id"]) for release in served.values() if release.get("id")}
         if len(ids) > 1:
             self.run.warn(
                 "the hosts serve different releases", hint="canaryctl status shows them; deploy to make them one"
             )
-        release = next((release for release in served.values() if release.get("id")), {})
-        tags = {
-            service: (release["images"].get(image) or {}).get("tag", "")
-            for service, image in (release.get("services") or {}).items()
-        }
-        self.names = self.scene.names_of(str(release.get("id", "")), str(release.get("variant", "")), tags)
-        self.run.set("variant", release.get("variant"))
-        self.run.set(
-            "release",
-            {
-                "id": next(iter(ids)) if len(ids) == 1 else None,
-                "images": release.get("images", {}),
-                "services": release.get("services", {}),
-                "migration": None,
-            },
-        )
+        first = next((release for release in served.values() if release.get("id")), {})
+        self.record_release(served_of(first, next(iter(ids)) if len(ids) == 1 else None), first.get("id"))
+
+    def note_once(self, text: str) -> None:
+        """Note something that other steps may have noted."""
+        if text not in self.run.document["notes"]:
+            self.run.note(text)
+
+
+def served_of(release: Mapping[str, Any], identity: str | None) -> Served:
+    """A release.json of a host as what a run is about."""
+    variant = release.get("variant")
+    return Served(identity, variant, release.get("images") or {}, release.get("services") or {})
 
 
 def without_mac(document: Mapping[str, Any]) -> dict[str, Any]:

@@ -14,7 +14,7 @@ from typing import Any
 
 from canaryctl.agent.read.processes import end_group
 from canaryctl.config.yamlfile import shown
-from canaryctl.deploy.context import Work
+from canaryctl.deploy.context import RunContext
 from canaryctl.errors import ConfigError
 from canaryctl.evidence.document import error_object
 from canaryctl.evidence.files import to_json
@@ -34,88 +34,88 @@ class Ended:
     output: bytes
 
 
-def before_deploy(work: Work) -> None:
+def before_deploy(ctx: RunContext) -> None:
     """Run `pre-deploy`, before anything is changed.
 
     Raises:
         ConfigError: it failed or was late, or a hook cannot be executed.
     """
-    require_executable(work)
-    ended = _run(work, "pre-deploy", {"verdict": None})
+    require_executable(ctx)
+    ended = _run(ctx, "pre-deploy", {"verdict": None})
     if ended is not None and ended.code != 0:
         raise ConfigError(
-            f"the hook pre-deploy refused: {_how(work, ended)}; nothing was changed",
-            _where(work, "pre-deploy"),
-            f"its output is in {work.run.directory}/hooks/pre-deploy.log",
+            f"the hook pre-deploy refused: {_how(ctx, ended)}; nothing was changed",
+            _where(ctx, "pre-deploy"),
+            f"its output is in {ctx.run.directory}/hooks/pre-deploy.log",
         )
 
 
-def after_deploy(work: Work) -> None:
+def after_deploy(ctx: RunContext) -> None:
     """Run what follows a verdict: `post-deploy` a pass, then `on-promote` a promotion's; `on-failure` a failure.
 
     Hooks that fail here are warnings. The baseline of two deploys has none: the candidate takes its place.
     """
-    if work.run.document["role"] == "baseline":
+    if ctx.command.is_baseline:
         return
-    if work.verdict == "passed":
-        _run_leniently(work, "post-deploy", {"verdict": "passed"})
-        if work.run.document.get("promotion"):
-            _run_leniently(work, "on-promote", {"verdict": "passed"})
-    elif work.verdict == "failed" and work.run.document["changed_from"]:
-        _run_leniently(work, "on-failure", {"verdict": "failed"})
+    if ctx.state.verdict == "passed":
+        _run_leniently(ctx, "post-deploy", {"verdict": "passed"})
+        if ctx.run.document.get("promotion"):
+            _run_leniently(ctx, "on-promote", {"verdict": "passed"})
+    elif ctx.state.verdict == "failed" and ctx.state.changed:
+        _run_leniently(ctx, "on-failure", {"verdict": "failed"})
 
 
-def after_error(work: Work, error: Exception, verdict: str) -> None:
+def after_error(ctx: RunContext, error: Exception, verdict: str) -> None:
     """Run `on-failure` where an error stopped what had already changed hosts."""
-    if work.run.document["changed_from"] and work.run.document["role"] != "baseline":
-        _run_leniently(work, "on-failure", {"verdict": verdict, "error": error_object(error)})
+    if ctx.state.changed and not ctx.command.is_baseline:
+        _run_leniently(ctx, "on-failure", {"verdict": verdict, "error": error_object(error)})
 
 
-def require_executable(work: Work) -> None:
+def require_executable(ctx: RunContext) -> None:
     """Stop where a hook cannot be executed; warn of a program there that is no hook (`pre-deploy.sh`, say)."""
-    folder = work.scene.project.hooks
+    folder = ctx.deployment.project.hooks
     for path in sorted(folder.iterdir()) if folder and folder.is_dir() else ():
         executable = path.is_file() and os.access(path, os.X_OK)
         if path.name in NAMES and not executable:
             raise ConfigError(f"the hook {path.name} is not executable", shown(path), f"run: chmod +x {shown(path)}")
         if path.name not in NAMES and executable:
-            work.run.warn(f"{path.name} is no hook and is not run", shown(path), f"hooks: {', '.join(NAMES)}")
+            ctx.run.warn(f"{path.name} is no hook and is not run", shown(path), f"hooks: {', '.join(NAMES)}")
 
 
-def _run_leniently(work: Work, name: str, facts: Mapping[str, Any]) -> None:
-    where = _where(work, name)
+def _run_leniently(ctx: RunContext, name: str, facts: Mapping[str, Any]) -> None:
+    where = _where(ctx, name)
     try:
-        ended = _run(work, name, facts)
+        ended = _run(ctx, name, facts)
     except ConfigError as error:
-        work.run.warn(error.what, error.where, error.hint)
+        ctx.run.warn(error.what, error.where, error.hint)
         return
     if ended is not None and ended.code != 0:
-        work.run.warn(f"the hook {name} failed: {_how(work, ended)}", where, "its output is in hooks/ of the run")
+        ctx.run.warn(f"the hook {name} failed: {_how(ctx, ended)}", where, "its output is in hooks/ of the run")
 
 
-def _run(work: Work, name: str, facts: Mapping[str, Any]) -> Ended | None:
+def _run(ctx: RunContext, name: str, facts: Mapping[str, Any]) -> Ended | None:
     """Run a hook where there is one, and record how it ended."""
-    folder = work.scene.project.hooks
-    if work.scene.request.check or folder is None or not (folder / name).exists():
+    folder = ctx.deployment.project.hooks
+    if ctx.deployment.request.check or folder is None or not (folder / name).exists():
         return None
     path = folder / name
-    work.run.event("hook.started", name=name)
+    ctx.run.event("hook.started", name=name)
     ended = execute(
         path,
-        to_json({**work.run.published(), **work.run.scrub(facts)}),
-        folder=work.scene.project.root,
+        to_json({**ctx.run.published(), **ctx.run.scrub(facts)}),
+        folder=ctx.deployment.project.root,
         variables={
-            "CANARYCTL_ENVIRONMENT": work.scene.environment.name,
-            "CANARYCTL_RUN": work.run.id,
-            "CANARYCTL_RUN_DIRECTORY": str(work.run.path),
+            "CANARYCTL_ENVIRONMENT": ctx.deployment.environment.name,
+            "CANARYCTL_RUN": ctx.run.id,
+            "CANARYCTL_RUN_DIRECTORY": str(ctx.run.path),
         },
-        timeout=work.scene.policy.hook_timeout,
+        timeout=ctx.deployment.policy.hook_timeout,
     )
-    output = work.run.scrub(ended.output.decode("utf-8", "replace"))
-    work.run.keep(f"hooks/{name}.log", output)
+    output = ctx.run.scrub(ended.output.decode("utf-8", "replace"))
+    ctx.run.keep(f"hooks/{name}.log", output)
     row = {"name": name, "code": ended.code, "seconds": round(ended.seconds, 3), "output_tail": output[-_TAIL:]}
-    work.run.set("hooks", [*work.run.document["hooks"], row])
-    work.run.event("hook.finished", name=name, code=ended.code, seconds=row["seconds"])
+    ctx.run.set("hooks", [*ctx.run.document["hooks"], row])
+    ctx.run.event("hook.finished", name=name, code=ended.code, seconds=row["seconds"])
     return ended
 
 
@@ -173,12 +173,12 @@ def _read(child: subprocess.Popen[bytes], output: bytearray) -> None:
             del output[:-MOST_OUTPUT]
 
 
-def _where(work: Work, name: str) -> str:
-    return shown((work.scene.project.hooks or Path("hooks")) / name)
+def _where(ctx: RunContext, name: str) -> str:
+    return shown((ctx.deployment.project.hooks or Path("hooks")) / name)
 
 
-def _how(work: Work, ended: Ended) -> str:
+def _how(ctx: RunContext, ended: Ended) -> str:
     if ended.code is None:
-        return f"it did not end within {work.scene.policy.hook_timeout:g} s (canary_hook_timeout)"
-    words = work.run.scrub(ended.output.decode("utf-8", "replace")).strip().splitlines()
+        return f"it did not end within {ctx.deployment.policy.hook_timeout:g} s (canary_hook_timeout)"
+    words = ctx.run.scrub(ended.output.decode("utf-8", "replace")).strip().splitlines()
     return f"exit code {ended.code}" + (f": {words[-1][:300]}" if words else "")

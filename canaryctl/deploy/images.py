@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 from canaryctl.deploy import locking
-from canaryctl.deploy.context import Work
+from canaryctl.deploy.context import RunContext
 from canaryctl.errors import CanaryError, HostError
 from canaryctl.hosts import Connection, unbelievable
 from canaryctl.images.layers import Layers
@@ -19,40 +19,40 @@ from canaryctl.plan.plan import is_pulled, needed_images
 from canaryctl.plan.release import ImageFact, Release
 
 
-def push(work: Work, hosts: Sequence[str], release: Release | None = None) -> None:
+def push(ctx: RunContext, hosts: Sequence[str], release: Release | None = None) -> None:
     """Bring the images that hosts lack, or have hosts pull them, all hosts in parallel.
 
     Args:
         release: whose images, where it is not the one that is deployed.
     """
-    locking.require_held(work)
-    wanted = release or work.scene.release
+    locking.require_held(ctx)
+    wanted = release or ctx.deployment.release
     layers = _layers(wanted)
 
     def one(host: str) -> None:
         began = time.monotonic()
-        pulled, pushed = _needed(work, host, wanted)
+        pulled, pushed = _needed(ctx, host, wanted)
         try:
             if pulled:
-                _pull(work, host, pulled)
+                _pull(ctx, host, pulled)
             sent = Delivery()
             if pushed:
                 sent = push_images(
-                    work.connections.get(host),
-                    work.scene.environment.hosts[host],
-                    work.facts[host],
-                    work.scene.stack.stack,
+                    ctx.fleet.get(host),
+                    ctx.deployment.environment.hosts[host],
+                    ctx.facts[host],
+                    ctx.deployment.stack.stack,
                     pushed,
                     layers,
-                    limiter=Limiter(work.scene.request.bandwidth),
-                    progress=_push_progress(work, host),
-                    become_password=work.scene.request.become_password,
-                    locks=locking.held_on(work, host),
+                    limiter=Limiter(ctx.deployment.request.bandwidth),
+                    progress=_push_progress(ctx, host),
+                    become_password=ctx.deployment.request.become_password,
+                    locks=locking.held_on(ctx, host),
                 )
         except CanaryError as error:
-            work.run.stage("push", host, "failed", time.monotonic() - began, message=error.what)
+            ctx.run.stage("push", host, "failed", time.monotonic() - began, message=error.what)
             raise
-        work.run.stage(
+        ctx.run.stage(
             "push",
             host,
             "changed",
@@ -67,30 +67,30 @@ def push(work: Work, hosts: Sequence[str], release: Release | None = None) -> No
         )
 
     try:
-        _in_parallel(work, "push", hosts, one)
+        _in_parallel(ctx, "push", hosts, one)
     finally:
         layers.close()
 
 
-def bytes_to_push(work: Work) -> dict[str, dict[str, Any]]:
+def bytes_to_push(ctx: RunContext) -> dict[str, dict[str, Any]]:
     """What a push would send to each host: compressed bytes, the layers they are, and what the host would pull."""
-    layers = _layers(work.scene.release)
+    layers = _layers(ctx.deployment.release)
 
     def one(connection: Connection) -> dict[str, Any]:
-        host, facts = work.scene.environment.hosts[connection.host], work.facts[connection.host]
-        pulled, images = _needed(work, host.name, work.scene.release)
+        host, facts = ctx.deployment.environment.hosts[connection.host], ctx.facts[connection.host]
+        pulled, images = _needed(ctx, host.name, ctx.deployment.release)
         found = {}
         if images:
-            stack, password = work.scene.stack.stack, work.scene.request.become_password
+            stack, password = ctx.deployment.stack.stack, ctx.deployment.request.become_password
             found = missing_bytes(connection, host, facts, stack, images, layers, become_password=password)
         sent = {"bytes": sum(found.values()), "images": [image.name for image in images], "layers": list(found)}
         return sent | ({"pulled": [image.source for image in pulled]} if pulled else {})
 
     try:
-        found, lost = work.connections.each([host for host in work.targets if host in work.facts], one)
+        found, lost = ctx.fleet.each([host for host in ctx.targets if host in ctx.facts], one)
     finally:
         layers.close()
-    work.failures |= lost
+    ctx.state.failures |= lost
     return found
 
 
@@ -99,56 +99,56 @@ def _layers(release: Release) -> Layers:
     return Layers(image for image in release.images.values() if image.local)
 
 
-def _needed(work: Work, host: str, release: Release) -> tuple[list[ImageFact], list[ImageFact]]:
+def _needed(ctx: RunContext, host: str, release: Release) -> tuple[list[ImageFact], list[ImageFact]]:
     """Images that a host lacks: those it pulls, and those it is sent."""
-    needed = needed_images(release, work.targets[host], work.facts[host])
-    pulled = [image for image in needed if is_pulled(image, work.scene.policies[host])]
+    needed = needed_images(release, ctx.targets[host], ctx.facts[host])
+    pulled = [image for image in needed if is_pulled(image, ctx.deployment.policies[host])]
     return pulled, [image for image in needed if image not in pulled]
 
 
-def _pull(work: Work, host: str, images: Sequence[ImageFact]) -> None:
+def _pull(ctx: RunContext, host: str, images: Sequence[ImageFact]) -> None:
     def progress(image: str, got: int, total: int) -> None:
-        work.run.event("push.progress", stage="push", host=host, image=image, bytes=got, total=total, pulled=True)
+        ctx.run.event("push.progress", stage="push", host=host, image=image, bytes=got, total=total, pulled=True)
 
     pull_images(
-        work.connections.get(host),
-        work.scene.environment.hosts[host],
-        work.scene.stack.stack,
+        ctx.fleet.get(host),
+        ctx.deployment.environment.hosts[host],
+        ctx.deployment.stack.stack,
         images,
-        work.scene.registries.credential,
-        become_password=work.scene.request.become_password,
+        ctx.registries.credential,
+        become_password=ctx.deployment.request.become_password,
         progress=progress,
-        locks=locking.held_on(work, host),
+        locks=locking.held_on(ctx, host),
     )
 
 
-def prune(work: Work) -> None:
+def prune(ctx: RunContext) -> None:
     """Remove images and releases that nothing needs any more. What cannot be removed is a warning."""
 
     def one(connection: Connection) -> None:
         began = time.monotonic()
-        host = work.scene.environment.hosts[connection.host]
-        password = work.scene.request.become_password
-        locks = locking.held_on(work, host.name)
-        gone = prune_host(connection, host, work.scene.stack.stack, become_password=password, locks=locks)
+        host = ctx.deployment.environment.hosts[connection.host]
+        password = ctx.deployment.request.become_password
+        locks = locking.held_on(ctx, host.name)
+        gone = prune_host(connection, host, ctx.deployment.stack.stack, become_password=password, locks=locks)
         if gone.images or gone.releases:
             seconds, releases = time.monotonic() - began, list(gone.releases)
-            work.run.stage("prune", host.name, "changed", seconds, images=list(gone.images), releases=releases)
-            work.run.note(
+            ctx.run.stage("prune", host.name, "changed", seconds, images=list(gone.images), releases=releases)
+            ctx.run.note(
                 f"{host.name}: removed what earlier releases left: {len(gone.images)} images "
                 f"({', '.join(gone.images) or 'none'}), {len(releases)} release folders"
             )
         for name, paths in gone.kept.items():
-            work.run.note(f"{host.name}: release {name[:12]} stays, since somebody wrote into it: {', '.join(paths)}")
+            ctx.run.note(f"{host.name}: release {name[:12]} stays, since somebody wrote into it: {', '.join(paths)}")
         for what, why in gone.faults.items():
-            work.run.warn(f"{what} could not be removed: {why}", host.name, "it does no harm but takes room")
+            ctx.run.warn(f"{what} could not be removed: {why}", host.name, "it does no harm but takes room")
 
-    _, lost = work.connections.each([host for host in work.targets if host in work.facts], one)
+    _, lost = ctx.fleet.each([host for host in ctx.targets if host in ctx.facts], one)
     for error in lost.values():
-        work.run.warn(f"old images were not removed: {error.what}", error.where, error.hint)
+        ctx.run.warn(f"old images were not removed: {error.what}", error.where, error.hint)
 
 
-def _push_progress(work: Work, host: str) -> Progress:
+def _push_progress(ctx: RunContext, host: str) -> Progress:
     """Makes events of what a transfer reports; the record takes as many as are good for it."""
     began = time.monotonic()
 
@@ -156,17 +156,17 @@ def _push_progress(work: Work, host: str) -> Progress:
         far = {key: value for key, value in vars(sending).items() if key != "arrived"}
         rate = sending.bytes / (time.monotonic() - began) or 1
         if sending.arrived:
-            work.run.event("push.arrived", stage="push", host=host, rate=round(rate), **far)
+            ctx.run.event("push.arrived", stage="push", host=host, rate=round(rate), **far)
         else:
             eta = round((sending.total - sending.bytes) / rate, 1)
-            work.run.event("push.progress", stage="push", host=host, rate=round(rate), eta=eta, **far)
+            ctx.run.event("push.progress", stage="push", host=host, rate=round(rate), eta=eta, **far)
 
     return report
 
 
-def _in_parallel(work: Work, stage: str, hosts: Sequence[str], one: Callable[[str], Any]) -> None:
+def _in_parallel(ctx: RunContext, stage: str, hosts: Sequence[str], one: Callable[[str], Any]) -> None:
     """Do `one` on every host; the others go on when one fails, and the worst error is raised at the end."""
-    work.run.event("stage.started", stage=stage, hosts=list(hosts))
+    ctx.run.event("stage.started", stage=stage, hosts=list(hosts))
     errors: list[CanaryError] = []
     with ThreadPoolExecutor(max_workers=max(len(hosts), 1)) as pool:
         for host, future in [(host, pool.submit(one, host)) for host in hosts]:
@@ -177,7 +177,7 @@ def _in_parallel(work: Work, stage: str, hosts: Sequence[str], one: Callable[[st
             except Exception as error:
                 errors.append(unbelievable(host, error))
             except KeyboardInterrupt:
-                work.connections.close()
+                ctx.fleet.close()
                 raise
     if errors:
         raise next((error for error in errors if isinstance(error, HostError)), errors[0])

@@ -10,7 +10,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from canaryctl.deploy import verification
-from canaryctl.deploy.context import Work
+from canaryctl.deploy.context import RunContext
 from canaryctl.errors import CanaryError
 
 if TYPE_CHECKING:  # the probes bring an HTTP client along, which most commands do without
@@ -23,89 +23,89 @@ class Operations(dict[tuple[str, str], tuple["Lifecycle", "Scope"]]):
 
 
 @contextmanager
-def under_way(work: Work) -> Iterator[None]:
+def under_way(ctx: RunContext) -> Iterator[None]:
     """Have an operation of each `across: deploy` probe going in this block, begun on the release that serves.
 
-    They are in `work.crossing` afterwards, for the probes to follow. Where the block fails they are cancelled. Only a
-    deploy probes afterwards, so other commands begin none.
+    They are in `ctx.state.in_flight` afterwards, for the probes to follow. Where the block fails they are cancelled.
+    Only a deploy probes afterwards, so other commands begin none.
     """
-    probes = _across(work) if work.run.document["command"] == "deploy" and not work.scene.request.check else []
+    probes = _across(ctx) if ctx.command.carries_operations and not ctx.deployment.request.check else []
     if not probes:
         yield
         return
-    operations, before = Operations(), _containers(work)
+    operations, before = Operations(), _containers(ctx)
     try:
-        _begin(work, probes, operations)
+        _begin(ctx, probes, operations)
         yield
     except BaseException:
-        work.crossing = {}
+        ctx.state.in_flight = {}
         for (name, host), (probe, scope) in operations.items():
-            work.run.note(f"'{name}' was under way on {host}: {_cancel(probe, scope)}")
+            ctx.run.note(f"'{name}' was under way on {host}: {_cancel(probe, scope)}")
         raise
     if operations:
-        _see_after(work, operations, before)
+        _see_after(ctx, operations, before)
 
 
-def _begin(work: Work, probes: list[Lifecycle], operations: Operations) -> None:
+def _begin(ctx: RunContext, probes: list[Lifecycle], operations: Operations) -> None:
     """Start the operations where the hosts serve something; one that does not start is judged like any other."""
     from canaryctl.probe.context import Begun
     from canaryctl.probe.lifecycle import begin
 
-    context = verification.probe_context(work)
+    context = verification.probe_context(ctx)
     for probe in probes:
         for host in context.hosts_of(probe.on):
-            if not work.served_before(host):
+            if not ctx.served_before(host):
                 continue
-            scope = _scope(work, probe, host)
+            scope = _scope(ctx, probe, host)
             outcome = begin(probe, scope)
             if outcome is not None:
                 why = context.scrub(outcome.reason)
-                work.run.warn(
+                ctx.run.warn(
                     f"'{probe.name}' could not be begun before the deploy, and is judged after it: {why}", host
                 )
                 continue
             operations[probe.name, host] = (probe, scope)
-            work.crossing[probe.name, host] = Begun(dict(scope.saved), tuple(scope.exchanges), scope.began)
-            work.run.note(f"'{probe.name}' is under way on {host} while services restart")
+            ctx.state.in_flight[probe.name, host] = Begun(dict(scope.saved), tuple(scope.exchanges), scope.began)
+            ctx.run.note(f"'{probe.name}' is under way on {host} while services restart")
 
 
-def _across(work: Work) -> list[Lifecycle]:
+def _across(ctx: RunContext) -> list[Lifecycle]:
     from canaryctl.config.probes.lifecycle import Lifecycle
 
-    return [probe for probe in work.scene.selection.probes if isinstance(probe, Lifecycle) and probe.across]
+    return [probe for probe in ctx.deployment.selection.probes if isinstance(probe, Lifecycle) and probe.across]
 
 
-def _scope(work: Work, probe: Lifecycle, host: str) -> Scope:
+def _scope(ctx: RunContext, probe: Lifecycle, host: str) -> Scope:
     from canaryctl.probe.names import own_names
     from canaryctl.probe.scope import Scope
 
-    context = verification.probe_context(work)
+    context = verification.probe_context(ctx)
     names = {**context.names_on(host), **own_names(probe, context, host), **probe.vars}
-    deadline = time.monotonic() + work.scene.policy.probe_deadline
+    deadline = time.monotonic() + ctx.deployment.policy.probe_deadline
     return Scope(context, host, names, deadline, threading.Event())
 
 
-def _see_after(work: Work, operations: Operations, before: set[tuple[str, float | None]]) -> None:
+def _see_after(ctx: RunContext, operations: Operations, before: set[tuple[str, float | None]]) -> None:
     """Note whether each operation outlasted the restarts, and how many there were."""
     from canaryctl.probe.lifecycle import goes_on
 
     outlasted = {}
     for key, (probe, scope) in operations.items():
-        scope.deadline = time.monotonic() + work.scene.policy.probe_deadline
+        scope.deadline = time.monotonic() + ctx.deployment.policy.probe_deadline
         outlasted[key] = goes_on(probe, scope)
-    work.observe(again=True)
-    restarts = len(_containers(work) - before)
+    ctx.observe(again=True)
+    restarts = len(_containers(ctx) - before)
     for key, still in outlasted.items():
-        work.crossing[key] = replace(work.crossing[key], outlasted=still, restarts=restarts)
+        ctx.state.in_flight[key] = replace(ctx.state.in_flight[key], outlasted=still, restarts=restarts)
 
 
-def _containers(work: Work) -> set[tuple[str, float | None]]:
+def _containers(ctx: RunContext) -> set[tuple[str, float | None]]:
     """Every running container of the environment, by id and start."""
     return {
         (container.id, container.started)
-        for facts in work.facts.values()
+        for facts in ctx.facts.values()
         for container in facts.containers
-        if container.project == work.scene.compose_project and container.state == "running"
+        if container.project == ctx.deployment.compose_project and container.state == "running"
     }
 
 

@@ -15,7 +15,8 @@ from canaryctl.config.evidencegroup import evidence_group
 from canaryctl.config.scrub import Scrubber
 from canaryctl.deploy import collection, hooks, notify, promotion, rollback, signing, stages, verification, waves
 from canaryctl.deploy.backups import Backup
-from canaryctl.deploy.context import Work
+from canaryctl.deploy.command import PLAN, ROLLBACK, Command
+from canaryctl.deploy.context import RunContext
 from canaryctl.deploy.outcome import Ended, outcome
 from canaryctl.deploy.watching import Watching, watch
 from canaryctl.errors import (
@@ -29,71 +30,73 @@ from canaryctl.errors import (
 )
 from canaryctl.evidence.document import RunIdentity, error_object
 from canaryctl.evidence.run import Listener, Run
-from canaryctl.plan.deployment import Request, Scene
+from canaryctl.plan.deployment import Deployment, Request, load_deployment
 from canaryctl.plan.rollback import RollbackPlan
 
 _INTERRUPTED_WAITS = 5.0  # seconds for all hosts together
 
 
 @contextmanager
-def unrecorded(request: Request, *, fetch: bool = False) -> Iterator[Work]:
+def unrecorded(request: Request, *, fetch: bool = False) -> Iterator[RunContext]:
     """An observed environment for commands that only look: the run they leave is thrown away.
 
     `fetch` as for `promotion.promote`.
     """
-    scene = Scene(request)
+    deployment = load_deployment(request)
     with (
         tempfile.TemporaryDirectory(prefix="canaryctl-") as thrown_away,
-        Work(scene, _open(scene, "plan", (), Path(thrown_away))) as work,
+        RunContext(deployment, _open(deployment, PLAN, (), Path(thrown_away)), PLAN) as ctx,
     ):
-        promotion.promote(work, fetch=fetch)
-        scene.check_all()
-        work.observe()
-        yield work
+        promotion.promote(ctx, fetch=fetch)
+        ctx.check()
+        ctx.observe()
+        yield ctx
 
 
 @contextmanager
-def recorded(command: str, request: Request, listeners: Sequence[Listener], role: str | None = None) -> Iterator[Work]:
+def recorded(command: Command, request: Request, listeners: Sequence[Listener]) -> Iterator[RunContext]:
     """Everything a command does on an environment, recorded whatever comes of it."""
-    with _recorded(Scene(request), command, listeners, role) as work:
-        yield work
+    with _recorded(load_deployment(request), command, listeners) as ctx:
+        yield ctx
 
 
 @contextmanager
 def _recorded(
-    scene: Scene, command: str, listeners: Sequence[Listener], role: str | None = None, spare: Path | None = None
-) -> Iterator[Work]:
-    """As `recorded`, for a scene. `spare` is where the record goes if it cannot be kept where it belongs."""
-    request = scene.request
+    deployment: Deployment, command: Command, listeners: Sequence[Listener], spare: Path | None = None
+) -> Iterator[RunContext]:
+    """As `recorded`, for a deployment. `spare` is where the record goes if it cannot be kept where it belongs."""
+    request = deployment.request
     with ExitStack() as leaving:
-        runs = scene.project.runs
+        runs = deployment.project.runs
         if request.check:  # changes nothing, so leaves no run
             runs = Path(leaving.enter_context(tempfile.TemporaryDirectory(prefix="canaryctl-")))
         try:
-            run = _open(scene, command, listeners, runs, role)
+            run = _open(deployment, command, listeners, runs)
         except ConfigError as full:
             if spare is None:
                 raise
-            run = _open(scene, command, listeners, spare, role)
+            run = _open(deployment, command, listeners, spare)
             run.warn(f"this run's evidence is thrown away: {full.what}", full.where, full.hint)
-        leaving.callback(notify.tell, scene, run, listeners)
-        work = leaving.enter_context(Work(scene, run))
-        work.listeners = listeners
+        if command.notifies:
+            leaving.callback(notify.tell, deployment, run, listeners)
+        ctx = leaving.enter_context(RunContext(deployment, run, command, listeners))
         try:
             try:
-                yield work
-                ended = outcome(ended_by(work))
-                unreachable = next(iter(work.failures.values()), None)
-                run.finish(ended.verdict, ended.exit_code, unreachable or waves.error_of(work) or work.other_release)
+                yield ctx
+                ended = outcome(ended_by(ctx))
+                unreachable = next(iter(ctx.state.failures.values()), None)
+                run.finish(
+                    ended.verdict, ended.exit_code, unreachable or waves.error_of(ctx) or ctx.state.other_release
+                )
             except Exception as error:
-                _after_error(work, error)
-                ended = outcome(ended_by(work, error))
+                _after_error(ctx, error)
+                ended = outcome(ended_by(ctx, error))
                 run.finish(ended.verdict, ended.exit_code, error)
                 if not isinstance(error, CanaryError):
                     raise
         except KeyboardInterrupt as interrupt:
-            _after_interrupt(work, interrupt)
-            run.finish("interrupted", 130, Interrupted("interrupted by the operator", "", interrupted_hint(work)))
+            _after_interrupt(ctx, interrupt)
+            run.finish("interrupted", 130, Interrupted("interrupted by the operator", "", interrupted_hint(ctx)))
         except BaseException as error:
             run.finish("error", 1, error)
             raise
@@ -101,190 +104,193 @@ def _recorded(
         run.document["directory"] = ""
 
 
-def ended_by(work: Work, error: BaseException | None = None) -> Ended:
+def ended_by(ctx: RunContext, error: BaseException | None = None) -> Ended:
     """How a run came to its end, as `outcome` wants to know it."""
-    document = work.run.document
     return Ended(
-        command=document["command"],
-        role=document["role"],
+        follows_policy=ctx.command.follows_policy,
+        baseline=ctx.command.is_baseline,
         error=error,
-        verdict=work.verdict,
-        judged=work.judged,
-        changed=bool(document["changed_from"]),
-        touched=bool(work.touched),
-        lost=bool(work.failures),
-        left_behind=bool(work.start_failures),
-        on_failure=work.scene.policy.on_failure,
+        verdict=ctx.state.verdict,
+        judged=ctx.state.judged,
+        changed=ctx.state.changed,
+        touched=bool(ctx.state.touched),
+        lost=bool(ctx.state.failures),
+        left_behind=bool(ctx.state.start_failures),
+        on_failure=ctx.deployment.policy.on_failure,
     )
 
 
-def _open(scene: Scene, command: str, listeners: Sequence[Listener], runs: Path, role: str | None = None) -> Run:
+def _open(deployment: Deployment, command: Command, listeners: Sequence[Listener], runs: Path) -> Run:
     return Run.start(
         runs,
-        RunIdentity(command, scene.environment.name, scene.stack.stack, scene.variant, role),
-        project_root=scene.project.root,
-        scrub=Scrubber(scene.passwords),
+        RunIdentity(
+            command.name, deployment.environment.name, deployment.stack.stack, deployment.variant, command.role
+        ),
+        project_root=deployment.project.root,
+        scrub=Scrubber(deployment.passwords),
         listeners=listeners,
-        group=evidence_group(scene.environment),
+        group=evidence_group(deployment.environment),
     )
 
 
-def _after_error(work: Work, error: Exception) -> None:
+def _after_error(ctx: RunContext, error: Exception) -> None:
     """Evidence first, then history, policy and hooks. A second fault on the way hides neither the first nor these."""
-    if not work.facts and not work.run.document["changed_from"]:
+    if not ctx.facts and not ctx.state.changed:
         return
-    ended = outcome(ended_by(work, error))
+    ended = outcome(ended_by(ctx, error))
     try:
-        if ended.collect and not work.collected:
-            with _whatever_comes(work):
-                collection.collect(work)
+        if ended.collect and not ctx.state.collected:
+            with _whatever_comes(ctx):
+                collection.collect(ctx)
         if ended.remember:
-            with _whatever_comes(work):
-                collection.remember(work, work.run.document["command"], ended.remember)
-        for host in rollback.unreachable(work):
+            with _whatever_comes(ctx):
+                collection.remember(ctx, ctx.command.name, ended.remember)
+        for host in rollback.unreachable(ctx):
             hint = "see that it is up, then deploy again: that goes on from what it finds"
-            work.run.warn(f"{host} could not be reached, it may serve nothing", host, hint)
-        after_failure(work, ended.policy)
+            ctx.run.warn(f"{host} could not be reached, it may serve nothing", host, hint)
+        after_failure(ctx, ended.policy)
         if isinstance(error, CanaryError):
-            with _whatever_comes(work):
-                _say_what_serves(work, error)
+            with _whatever_comes(ctx):
+                _say_what_serves(ctx, error)
         if ended.hook:
-            with _whatever_comes(work):
-                hooks.after_error(work, error, ended.verdict)
+            with _whatever_comes(ctx):
+                hooks.after_error(ctx, error, ended.verdict)
     except KeyboardInterrupt:
         what, where, hint = (error_object(error) or {}).values()
-        work.run.warn(f"before the interruption: {what}", where, hint)
+        ctx.run.warn(f"before the interruption: {what}", where, hint)
         raise
 
 
 @contextmanager
-def _whatever_comes(work: Work) -> Iterator[None]:
+def _whatever_comes(ctx: RunContext) -> Iterator[None]:
     """A fault of one step of the aftermath is a warning, and the next step follows."""
     try:
         yield
     except CanaryError as second:
-        work.run.warn(f"after the failure: {second.what}", second.where, second.hint)
+        ctx.run.warn(f"after the failure: {second.what}", second.where, second.hint)
     except Exception as fault:
         told = error_object(fault) or {}
-        work.run.warn(f"after the failure: {told['what']}", hint=told["hint"])
+        ctx.run.warn(f"after the failure: {told['what']}", hint=told["hint"])
 
 
-def _say_what_serves(work: Work, error: CanaryError) -> None:
-    changed = bool(work.run.document["changed_from"])
+def _say_what_serves(ctx: RunContext, error: CanaryError) -> None:
+    changed = ctx.state.changed
     if isinstance(error, LockedError) and not changed:
         return
     if changed or isinstance(error, (ApplyError, ContractError, UnjudgedError)):
         now = "The hosts serve now" if changed else "Nothing was changed; the hosts serve"
-        error.hint = f"{error.hint.rstrip('. ')}. {now}: {collection.serving(work)}".lstrip(". ")
+        error.hint = f"{error.hint.rstrip('. ')}. {now}: {collection.serving(ctx)}".lstrip(". ")
 
 
-def _after_interrupt(work: Work, interrupt: KeyboardInterrupt) -> None:
+def _after_interrupt(ctx: RunContext, interrupt: KeyboardInterrupt) -> None:
     """Leave a line in the hosts' history where a release was on its way; who interrupts waits for seconds at most."""
-    remember = outcome(ended_by(work, interrupt)).remember
-    if remember is None or work.scene.request.check:
+    remember = outcome(ended_by(ctx, interrupt)).remember
+    if remember is None or ctx.deployment.request.check:
         return
     try:
-        collection.remember_interrupted(work, remember, seconds=_INTERRUPTED_WAITS)
+        collection.remember_interrupted(ctx, remember, seconds=_INTERRUPTED_WAITS)
     except (Exception, KeyboardInterrupt) as fault:
-        work.run.warn(f"the interruption may not be in the hosts' history: {fault or 'interrupted again'}")
+        ctx.run.warn(f"the interruption may not be in the hosts' history: {fault or 'interrupted again'}")
 
 
-def interrupted_hint(work: Work) -> str:
+def interrupted_hint(ctx: RunContext) -> str:
     """What an interrupted command left."""
-    if work.run.document["changed_from"]:
+    if ctx.state.changed:
         return "hosts may be half changed: run the same command again, it goes on from what it finds"
     return "nothing was changed"
 
 
-def verify(work: Work, watching: Watching | None = None) -> None:
+def verify(ctx: RunContext, watching: Watching | None = None) -> None:
     """Probe, and bring the evidence home."""
-    collection.read_migration(work)
-    work.verdict = watch(work, watching) if watching else verification.probe(work)
-    collection.collect(work)
-    verification.require_running(work)
+    collection.read_migration(ctx)
+    ctx.state.verdict = watch(ctx, watching) if watching else verification.probe(ctx)
+    collection.collect(ctx)
+    verification.require_running(ctx)
 
 
-def after_failure(work: Work, policy: str) -> None:
+def after_failure(ctx: RunContext, policy: str) -> None:
     """Do once what the environment's policy wants after a release has failed on it. Evidence has been collected by now.
 
     Raises nothing but KeyboardInterrupt: what goes wrong is a warning beside the failure that led here.
     """
-    if not policy or work.policy_acted:
+    if not policy or ctx.state.policy_acted:
         return
-    work.policy_acted = True
-    with _whatever_comes(work):
+    ctx.state.policy_acted = True
+    with _whatever_comes(ctx):
         if policy == "down":
-            work.run.note("canary_on_failure is down: the services are stopped, their data stays")
-            stages.down(work, volumes=False)
+            ctx.run.note("canary_on_failure is down: the services are stopped, their data stays")
+            stages.down(ctx, volumes=False)
         elif policy == "rollback":
-            roll_back(work)
+            roll_back(ctx)
         else:
-            work.run.note("canary_on_failure is keep: the hosts keep what they have")
+            ctx.run.note("canary_on_failure is keep: the hosts keep what they have")
             return
-    with _whatever_comes(work):
-        work.observe(again=True)
+    with _whatever_comes(ctx):
+        ctx.observe(again=True)
 
 
-def roll_back(work: Work) -> None:
+def roll_back(ctx: RunContext) -> None:
     """Take the hosts back to what they served before this run, in a run of its own that judges what serves then."""
-    back = rollback.way_back(work)
+    back = rollback.way_back(ctx)
     if back.left:
-        work.run.warn(
+        ctx.run.warn(
             "nothing to go back to: no other release has passed there, and the services are left as they are",
             ", ".join(back.left),
             "fix the release and deploy again, or name one to go back to: canaryctl rollback ENV --to RELEASE",
         )
     if not back.steps:
-        if not back.left and not rollback.unreachable(work):
-            work.run.note("nothing was rolled back: the run touched nothing that serves")
+        if not back.left and not rollback.unreachable(ctx):
+            ctx.run.note("nothing was rolled back: the run touched nothing that serves")
         return
-    revisions, backup = work.run.document["migrations"], None
-    moved = (revisions["before"], revisions["after"]) if revisions["before"] != revisions["after"] else None
-    if moved or work.run.document["role"] == "candidate":  # whose baseline may have moved it
+    backup, moved = None, ctx.state.migration if ctx.state.migration and ctx.state.migration.moved else None
+    if moved or ctx.state.before_baseline:  # the baseline may have moved it
         try:
-            backup = rollback.settle_database(work, back, moved)
+            backup = rollback.settle_database(ctx, back, moved)
         except CanaryError as stop:
-            work.run.warn(f"not rolled back: {stop.what}", stop.where, stop.hint)
+            ctx.run.warn(f"not rolled back: {stop.what}", stop.where, stop.hint)
             return
-    request = replace(work.scene.request, only=(), skip=(), images={}, variant=None, contracts=True, force_reason=None)
+    request = replace(
+        ctx.deployment.request, only=(), skip=(), images={}, variant=None, contracts=True, force_reason=None
+    )
     # Where the disk is full, what serves is more than what is known of it.
-    with _recorded(work.scene.again(request), "rollback", work.listeners, spare=work.scratch) as again:
-        again.lock = work.lock
-        again.gone = {(gap["host"], gap["service"]): gap["from"] for gap in work.run.document["gaps"]}
+    with _recorded(ctx.deployment.for_request(request), ROLLBACK, ctx.listeners, spare=ctx.scratch) as again:
+        again.lock = ctx.lock
+        again.registries = ctx.registries
+        again.state.stopped = {(gap.host, gap.service): gap.began for gap in ctx.state.downtime}
         collection.know_secrets(again, needed=False)
         again.observe()
         back = rollback.reachable(back, again)
         rollback.enter(again, back)
-        again.run.note(f"follows the failed {work.run.document['command']} {work.run.id}")
+        again.run.note(f"follows the failed {ctx.command.name} {ctx.run.id}")
         return_to(again, back, backup, leave=True)
     done = again.run.document
     if done["verdict"] == "interrupted":
         raise KeyboardInterrupt
-    work.run.set("rollback", rollback.summary(done))
+    ctx.run.set("rollback", rollback.summary(done))
     if done["verdict"] == "passed":
-        work.run.note(f"rolled back to {(back.id or 'nothing')[:12]}: {rollback.gap_words(done['gaps'])}")
+        ctx.run.note(f"rolled back to {(back.id or 'nothing')[:12]}: {rollback.gap_words(done['gaps'])}")
     else:
         said = done["error"] or {"what": "its probes did not pass", "hint": ""}
-        work.run.warn(f"the rollback ended {done['verdict']}: {said['what']}", done["directory"], said["hint"])
+        ctx.run.warn(f"the rollback ended {done['verdict']}: {said['what']}", done["directory"], said["hint"])
 
 
-def return_to(work: Work, back: RollbackPlan, backup: Backup | None, *, leave: bool = False) -> None:
+def return_to(ctx: RunContext, back: RollbackPlan, backup: Backup | None, *, leave: bool = False) -> None:
     """Make an earlier release serve again, and judge it where it is this environment's.
 
     Args:
         leave: where a host cannot have its images back, the others go back without it.
     """
-    with work.run.changing():
-        rollback.go(work, back, backup, leave=leave)
-    if back.release.get("environment") != work.scene.environment.name:
-        work.run.note(
+    with ctx.changing():
+        rollback.go(ctx, back, backup, leave=leave)
+    if back.release.get("environment") != ctx.deployment.environment.name:
+        ctx.run.note(
             f"{back.release['environment']} serves again; its probes are its own"
             if back.release
             else "nothing served before: what the run had made was removed, images apart, which the next try needs"
         )
-        collection.collect(work)
-        collection.remember(work, "rollback")
+        collection.collect(ctx)
+        collection.remember(ctx, "rollback")
         return
-    verify(work)
-    signing.settle_rollback(work, back.release)
-    collection.remember(work, "rollback", verification.proven(work, serves=back.id))
+    verify(ctx)
+    signing.settle_rollback(ctx, back.release)
+    collection.remember(ctx, "rollback", verification.proven(ctx, serves=back.id))

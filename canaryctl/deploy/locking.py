@@ -22,7 +22,7 @@ from canaryctl.hosts import lock as remote
 from canaryctl.hosts.lock import Attempt, Claim
 
 if TYPE_CHECKING:
-    from canaryctl.deploy.context import Work
+    from canaryctl.deploy.context import RunContext
 
 TTL = 60.0  # seconds that a lock outlives its last renewal
 _RENEW_EVERY = TTL / 3
@@ -39,17 +39,16 @@ T = TypeVar("T")
 class RunLock:
     """The locks of one run, by host; safe to use from several threads."""
 
-    def __init__(self, work: Work) -> None:
-        self.work = work
-        document = work.run.document
+    def __init__(self, ctx: RunContext) -> None:
+        self.ctx = ctx
         self.claim = Claim(
             token=secrets.token_hex(16),
-            holder=document["operator"],
-            environment=work.scene.environment.name,
-            command=document["command"],
+            holder=ctx.run.operator,
+            environment=ctx.deployment.environment.name,
+            command=ctx.command.name,
             message="",
-            run=work.run.id,
-            directory=str(work.run.path),
+            run=ctx.run.id,
+            directory=str(ctx.run.path),
             ttl=TTL,
             held=False,
         )
@@ -98,8 +97,8 @@ class RunLock:
         self._over.set()
         if self._renewer.is_alive():
             self._renewer.join(_LOOK_EVERY)
-        hosts = self.work.scene.environment.hosts
-        stack = self.work.scene.stack.stack
+        hosts = self.ctx.deployment.environment.hosts
+        stack = self.ctx.deployment.stack.stack
         wanted = {name: (remote.stack_lock(hosts[name], stack), remote.host_lock(hosts[name])) for name in self._wanted}
 
         with contextlib.suppress(Exception):  # a host's odd answer keeps no lock on the others, and hides no error
@@ -113,13 +112,13 @@ class RunLock:
 
     @property
     def _become(self) -> dict[str, Any]:
-        return {"become_password": self.work.scene.request.become_password}
+        return {"become_password": self.ctx.deployment.request.become_password}
 
     def _each(
         self, paths: Mapping[str, Sequence[str]], do: Callable[[Connection, tuple[Any, Sequence[str]]], T]
     ) -> tuple[dict[str, T], dict[str, HostError]]:
-        hosts = self.work.scene.environment.hosts
-        return self.work.connections.each(
+        hosts = self.ctx.deployment.environment.hosts
+        return self.ctx.fleet.each(
             list(paths), lambda connection: do(connection, (hosts[connection.host], paths[connection.host]))
         )
 
@@ -140,44 +139,44 @@ class RunLock:
                 self._lost = self._lost or lock_lost(host, holder)
 
 
-def take(work: Work, *, host_too: bool = False) -> None:
+def take(ctx: RunContext, *, host_too: bool = False) -> None:
     """Take the stack's lock on every observed host, with `host_too` that of the whole host besides.
 
-    What the run holds already is left as it is. A host that is lost on the way is noted in `work.failures`. Hosts that
-    may have changed since they were observed are observed again.
+    What the run holds already is left as it is. A host that is lost on the way is noted in `ctx.state.failures`. Hosts
+    that may have changed since they were observed are observed again.
 
     Raises:
         LockedError: somebody else holds it (and went on to hold it, with --wait).
         ApplyError: a host cannot keep a lock.
     """
-    request = work.scene.request
-    if _take(work, host_too, wait=_WAIT_AT_MOST if request.wait else 0, break_lock=request.break_lock):
-        work.forget_before()
-        work.observe()
+    request = ctx.deployment.request
+    if _take(ctx, host_too, wait=_WAIT_AT_MOST if request.wait else 0, break_lock=request.break_lock):
+        ctx.forget_before()
+        ctx.observe()
 
 
-def _take(work: Work, host_too: bool, *, wait: float, break_lock: bool) -> bool:
+def _take(ctx: RunContext, host_too: bool, *, wait: float, break_lock: bool) -> bool:
     """Take what `take` says; whether the hosts may have changed since they were observed."""
-    wanted = _wanted(work, host_too)
-    if work.scene.request.check or not wanted:
+    wanted = _wanted(ctx, host_too)
+    if ctx.deployment.request.check or not wanted:
         return False
-    first = work.lock is None
-    work.lock = lock = work.lock or RunLock(work)
+    first = ctx.lock is None
+    ctx.lock = lock = ctx.lock or RunLock(ctx)
     displace: set[str] = set()
     displaced: dict[str, LockFacts] = {}
-    waited = _Waiting(work, wait)
+    waited = _Waiting(ctx, wait)
     while True:
         found, lost = lock.acquire(wanted, displace)
         for seen in (seen for attempt in found.values() for seen in attempt.displaced):
             if displaced.setdefault(seen.mark, seen) is seen:
-                _tell_displaced(work, seen, seen.mark in displace)
-        _forget(work, lost)
+                _tell_displaced(ctx, seen, seen.mark in displace)
+        _forget(ctx, lost)
         wanted = {host: paths for host, paths in wanted.items() if host not in lost}
         refused = {host: attempt.refused for host, attempt in found.items() if attempt.refused}
         if not refused:
-            stale = {host for host, attempt in found.items() if attempt.touched > work.facts[host].time - _CLOCK_STEP}
+            stale = {host for host, attempt in found.items() if attempt.touched > ctx.facts[host].time - _CLOCK_STEP}
             return first and bool(waited.told or displaced or stale)
-        more = {seen.mark for seen in refused.values() if break_lock or _is_dead(work, seen)} - displace
+        more = {seen.mark for seen in refused.values() if break_lock or _is_dead(ctx, seen)} - displace
         displace |= more
         if not more:
             waited.go_on(refused)
@@ -188,25 +187,25 @@ def let_others_go_first() -> None:
     time.sleep(_COURTESY)
 
 
-def take_to_prune(work: Work) -> bool:
+def take_to_prune(ctx: RunContext) -> bool:
     """Take the lock of the whole hosts if it is free; False, and a note, where it is not: pruning is not urgent."""
     try:
-        _take(work, host_too=True, wait=0, break_lock=False)
+        _take(ctx, host_too=True, wait=0, break_lock=False)
     except (LockedError, ApplyError) as error:
-        work.run.note(f"nothing was pruned: {error}")
+        ctx.run.note(f"nothing was pruned: {error}")
         return False
     return True
 
 
-def require_held(work: Work) -> None:
+def require_held(ctx: RunContext) -> None:
     """Before a stage: stop unless the run still holds the lock that it has taken. Raises LockedError."""
-    if work.lock:
-        work.lock.require_held()
+    if ctx.lock:
+        ctx.lock.require_held()
 
 
-def held_on(work: Work, host: str) -> list[dict[str, str]]:
+def held_on(ctx: RunContext, host: str) -> list[dict[str, str]]:
     """For whatever changes a host: the locks (`path`, `owner`) to find there first; none where none was taken."""
-    return work.lock.held_on(host) if work.lock else []
+    return ctx.lock.held_on(host) if ctx.lock else []
 
 
 def locked(environment: str, host: str, seen: LockFacts) -> LockedError:
@@ -223,8 +222,8 @@ def locked(environment: str, host: str, seen: LockFacts) -> LockedError:
 class _Waiting:
     """Patience with other holders, as long as the operator has it."""
 
-    def __init__(self, work: Work, seconds: float) -> None:
-        self._work = work
+    def __init__(self, ctx: RunContext, seconds: float) -> None:
+        self._ctx = ctx
         self._began = time.monotonic()
         self._seconds = seconds
         self.told = ""
@@ -233,47 +232,47 @@ class _Waiting:
         """Sleep until the next try. Raises LockedError where there is no time left."""
         (host, seen), *_ = refused.items()
         # Images beside what runs are in nobody's way: of two pushes both are to succeed, one after the other.
-        pushes = {self._work.run.document["command"], *(holder.command for holder in refused.values())} == {"push"}
+        pushes = self._ctx.command.adds_only and {h.command for h in refused.values()} == {self._ctx.command.name}
         if time.monotonic() - self._began >= (_WAIT_AT_MOST if pushes else self._seconds):
-            raise locked(self._work.scene.environment.name, ", ".join(refused), seen)
+            raise locked(self._ctx.deployment.environment.name, ", ".join(refused), seen)
         if seen.mark != self.told:
             self.told = seen.mark
-            self._work.run.event("lock.waiting", host=host, lock=seen.as_dict(), text=seen.words())
+            self._ctx.run.event("lock.waiting", host=host, lock=seen.as_dict(), text=seen.words())
         time.sleep(_LOOK_EVERY)
 
 
-def _wanted(work: Work, host_too: bool) -> dict[str, tuple[str, ...]]:
+def _wanted(ctx: RunContext, host_too: bool) -> dict[str, tuple[str, ...]]:
     """The locks that are still to be taken. Where sudo is refused nothing can be changed, as the plan will say."""
     wanted = {}
-    for name, facts in work.facts.items():
-        host = work.scene.environment.hosts[name]
-        paths = (remote.stack_lock(host, work.scene.stack.stack), *((remote.host_lock(host),) if host_too else ()))
-        ours = work.lock.paths.get(name, ()) if work.lock else ()
+    for name, facts in ctx.facts.items():
+        host = ctx.deployment.environment.hosts[name]
+        paths = (remote.stack_lock(host, ctx.deployment.stack.stack), *((remote.host_lock(host),) if host_too else ()))
+        ours = ctx.lock.paths.get(name, ()) if ctx.lock else ()
         if facts.become != "refused" and (missing := tuple(path for path in paths if path not in ours)):
             wanted[name] = missing
     return wanted
 
 
-def _forget(work: Work, lost: Mapping[str, HostError]) -> None:
-    work.failures |= lost
+def _forget(ctx: RunContext, lost: Mapping[str, HostError]) -> None:
+    ctx.state.failures |= lost
     for host in lost:
-        work.facts.pop(host, None)
+        ctx.facts.pop(host, None)
 
 
-def _is_dead(work: Work, seen: LockFacts) -> bool:
+def _is_dead(ctx: RunContext, seen: LockFacts) -> bool:
     """Whether the lock is of a run of this machine that has ended: it was killed, or lost the host that keeps it."""
     return (
         bool(seen.run)
-        and seen.holder == work.run.document["operator"]
+        and seen.holder == ctx.run.operator
         and Path(seen.directory).name == seen.run
         and has_ended(Path(seen.directory))
     )
 
 
-def _tell_displaced(work: Work, seen: LockFacts, on_purpose: bool) -> None:
+def _tell_displaced(ctx: RunContext, seen: LockFacts, on_purpose: bool) -> None:
     if not on_purpose:
-        work.run.note(f"the lock of {seen.words()} had expired at {seen.expires}")
-    elif _is_dead(work, seen):
-        work.run.note(f"the run {seen.run} has ended and left its lock, which this run took over")
+        ctx.run.note(f"the lock of {seen.words()} had expired at {seen.expires}")
+    elif _is_dead(ctx, seen):
+        ctx.run.note(f"the run {seen.run} has ended and left its lock, which this run took over")
     else:
-        work.run.note(f"--break-lock displaced the lock of {seen.words()}")
+        ctx.run.note(f"--break-lock displaced the lock of {seen.words()}")

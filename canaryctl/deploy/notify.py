@@ -11,24 +11,23 @@ from canaryctl.evidence.files import now
 
 if TYPE_CHECKING:
     from canaryctl.evidence.run import Listener, Run
-    from canaryctl.plan.deployment import Scene
+    from canaryctl.plan.deployment import Deployment
 
-COMMANDS = ("deploy", "rollback")
 DEADLINE = 10.0  # seconds for both tries together
 _TRY = 5.0  # seconds of silence after which a try is given up
 _MARKS = {"passed": "✅", "failed": "❌", "error": "❌"}
 
 
-def tell(scene: Scene, run: Run, listeners: Sequence[Listener]) -> None:
+def tell(deployment: Deployment, run: Run, listeners: Sequence[Listener]) -> None:
     """Post a finished deploy or rollback where the environment's `canary_webhook` says. Raises nothing.
 
     What goes wrong is a warning to `listeners` and in the document that is printed; run.json is closed.
     """
     document = run.document
-    if scene.request.check or document["command"] not in COMMANDS or not document["finished"]:
+    if deployment.request.check or not document["finished"]:
         return
     try:
-        webhook = scene.webhook
+        webhook = deployment.configuration.webhook
         if webhook is None or document["verdict"] not in webhook.on:
             return
         trouble = send(webhook, payload_of(document, webhook.format))

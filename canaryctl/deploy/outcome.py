@@ -28,8 +28,8 @@ class Ended:
     """How a command came to its end, before anything is done about it.
 
     Attributes:
-        command: deploy, start, rollback, ...
-        role: of two deploys that are compared: baseline or candidate.
+        follows_policy: whether the command brings a release, which canary_on_failure may take back.
+        baseline: whether a candidate takes its place, whatever becomes of it.
         error: what stopped it; None where all of its steps were taken.
         verdict: of the probes; passed where none ran.
         judged: whether the verdict stands in the hosts' history already.
@@ -40,8 +40,8 @@ class Ended:
         on_failure: the environment's policy: rollback, keep or down.
     """
 
-    command: str
-    role: str | None = None
+    follows_policy: bool = True
+    baseline: bool = False
     error: BaseException | None = None
     verdict: str = "passed"
     judged: bool = False
@@ -88,7 +88,7 @@ def outcome(ended: Ended) -> Outcome:
     collect = not _says_nothing_of_hosts(ended)
     if not ended.changed:
         return Outcome(verdict, code, collect)
-    hook = ended.role != "baseline"
+    hook = not ended.baseline
     if ended.judged and ended.verdict != "failed":  # what serves is proven, whatever went wrong afterwards
         return Outcome(verdict, code, collect, hook=hook)
     return Outcome(verdict, code, collect, _line_of(ended), _policy(ended), hook)
@@ -135,4 +135,4 @@ def _policy(ended: Ended) -> str:
 
 def _after(ended: Ended) -> str:
     """What brings no release has none to take back; a baseline's place is taken by its candidate."""
-    return "" if ended.command in ("rollback", "down") or ended.role == "baseline" else ended.on_failure
+    return ended.on_failure if ended.follows_policy and not ended.baseline else ""

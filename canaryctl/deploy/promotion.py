@@ -11,16 +11,18 @@ from canaryctl.config.environment import Environment, load_environment
 from canaryctl.config.signing import Signing, load_signing
 from canaryctl.config.yamlfile import shown
 from canaryctl.deploy import signing
-from canaryctl.deploy.context import Work
+from canaryctl.deploy.context import RunContext
 from canaryctl.deploy.proof import placed_images
+from canaryctl.deploy.state import Forced
 from canaryctl.errors import ConfigError, HostError
 from canaryctl.facts import HostFacts
 from canaryctl.hosts import Connections, observe
 from canaryctl.hosts.observation import Observation
 from canaryctl.images.docker import images_by_id, local_images
 from canaryctl.images.fetch import fetch_image
+from canaryctl.images.registry import Registries
 from canaryctl.images.resolve import recorded_images
-from canaryctl.plan.deployment import Scene
+from canaryctl.plan.deployment import Deployment
 from canaryctl.plan.promotion import Choice, Proof, Rules, Wanted, choose, require_chain
 from canaryctl.plan.release import ImageFact, Release, content_tag, make_release, recorded_image
 from canaryctl.plan.rendering import place_services
@@ -38,8 +40,8 @@ class _Source:
     seen: Observation
 
 
-def promote(work: Work, *, fetch: bool = True) -> None:
-    """Where the environment promotes from another, have the scene use what passed there. Changes no host.
+def promote(ctx: RunContext, *, fetch: bool = True) -> None:
+    """Where the environment promotes from another, have the deployment use what passed there. Changes no host.
 
     Args:
         fetch: bring images that this machine lacks from the hosts that have them; without, they are only described.
@@ -48,56 +50,56 @@ def promote(work: Work, *, fetch: bool = True) -> None:
         ConfigError: the promotion is refused, or the chain is faulty.
         HostError: no host of the other environment that could be asked knows of a release that passed.
     """
-    scene, reason = work.scene, work.scene.request.force_reason
+    deployment, reason = ctx.deployment, ctx.deployment.request.force_reason
     if reason is not None:
-        _record_forced(work, reason, ())
-    if not _source_name(scene):
+        _record_forced(ctx, reason, ())
+    if not _source_name(deployment):
         return
-    source = _load_source(scene)
-    _demand_no_baseline(work, source.name)
+    source = _load_source(deployment)
+    _demand_no_baseline(ctx, source.name)
     signers = load_signing(source)
     # The password that was asked for is of this environment's hosts, and goes to no others.
     with Connections(source.hosts) as connections:
-        seen = observe(connections, list(source.hosts.values()), stack=scene.stack.stack, nonce="")
-        found = _choose(scene, source, signers, seen)
-        signing.say_doubts(work, found.doubts)
+        seen = observe(connections, list(source.hosts.values()), stack=deployment.stack.stack, nonce="")
+        found = _choose(deployment, source, signers, seen)
+        signing.say_doubts(ctx, found.doubts)
         if reason is not None and (found.refusals or (found.proof is None and seen.failures)):
-            _record_forced(work, reason, found.refusals or (str(next(iter(seen.failures.values()))),))
+            _record_forced(ctx, reason, found.refusals or (str(next(iter(seen.failures.values()))),))
             return
-        proof = _demand(scene, found, seen)
-        signing.say_unsigned(work, source.name, signers)
-        release, origins = _release(work, proof, _Source(source, connections, seen), fetch=fetch)
-    scene.use(release)
+        proof = _demand(deployment, found, seen)
+        signing.say_unsigned(ctx, source.name, signers)
+        release, origins = _release(ctx, proof, _Source(source, connections, seen), fetch=fetch)
+    ctx.deployment = deployment.with_release(release, given=True)
     told = proof.as_dict()
     told["images"] = {name: {"id": image.id, "from": origins.get(name)} for name, image in release.images.items()}
-    work.run.set("variant", release.variant)
-    work.run.set("promotion", told)
-    work.run.event("promotion", **told)
+    ctx.run.set("variant", release.variant)
+    ctx.run.set("promotion", told)
+    ctx.run.event("promotion", **told)
 
 
-def _demand_no_baseline(work: Work, source: str) -> None:
-    if work.run.document["role"] == "baseline":
+def _demand_no_baseline(ctx: RunContext, source: str) -> None:
+    if ctx.command.is_baseline:
         raise ConfigError(
-            f"{work.scene.environment.name} takes what passed on {source}, so no baseline is deployed on it",
+            f"{ctx.deployment.environment.name} takes what passed on {source}, so no baseline is deployed on it",
             "--baseline",
             f"compare where releases enter: canaryctl deploy {source} --baseline VARIANT",
         )
 
 
-def _source_name(scene: Scene) -> str:
+def _source_name(deployment: Deployment) -> str:
     """The environment it promotes from; empty where releases enter here."""
-    return scene.policy.promotes_from
+    return deployment.policy.promotes_from
 
 
-def _load_source(scene: Scene) -> Environment:
+def _load_source(deployment: Deployment) -> Environment:
     """The environment it promotes from. Raises ConfigError where there is none, or the chain goes round."""
-    project, vault = scene.project, scene.request.vault_password_file
+    project, vault = deployment.project, deployment.request.vault_password_file
     known = project.environments()
-    loaded: dict[str, Environment] = {scene.environment.name: scene.environment}
+    loaded: dict[str, Environment] = {deployment.environment.name: deployment.environment}
 
     def before(name: str) -> str:
-        own = name == scene.environment.name  # whose hosts without services may say nothing of it
-        given = _source_name(scene) if own else str(loaded[name].vars.get("canary_promotes_from") or "")
+        own = name == deployment.environment.name  # whose hosts without services may say nothing of it
+        given = _source_name(deployment) if own else str(loaded[name].vars.get("canary_promotes_from") or "")
         if given and given not in known:
             raise ConfigError(
                 f"canary_promotes_from of {name} names '{given}', which is no environment",
@@ -108,21 +110,21 @@ def _load_source(scene: Scene) -> Environment:
             loaded[given] = load_environment(project, given, vault_password_file=vault)
         return given
 
-    require_chain(scene.environment.name, before)
-    return loaded[before(scene.environment.name)]
+    require_chain(deployment.environment.name, before)
+    return loaded[before(deployment.environment.name)]
 
 
-def _choose(scene: Scene, source: Environment, signers: Signing, seen: Observation) -> Choice:
-    request, policy = scene.request, scene.policy
-    overrides = local_images(scene.stack, list(request.images), request.images) if request.images else {}
+def _choose(deployment: Deployment, source: Environment, signers: Signing, seen: Observation) -> Choice:
+    request, policy = deployment.request, deployment.policy
+    overrides = local_images(deployment.stack, list(request.images), request.images) if request.images else {}
     wanted = Wanted(
-        environment=scene.environment.name,
-        stack=scene.stack,
-        files=scene.files.all,
+        environment=deployment.environment.name,
+        stack=deployment.stack,
+        files=deployment.configuration.files.all,
         variant=request.variant,
         images={name: image.id for name, image in overrides.items()},
         references=request.images,
-        placed={variant: placed_images(scene, variant) for variant in scene.stack.variants},
+        placed={variant: placed_images(deployment, variant) for variant in deployment.stack.variants},
     )
     witnesses = [
         Witness(
@@ -134,8 +136,8 @@ def _choose(scene: Scene, source: Environment, signers: Signing, seen: Observati
         )
         for host, facts in seen.facts.items()
     ]
-    trust = signing.trust_of(source.name, signers, scene.stack.stack, scene.project.runs)
-    placed = place_services(scene.stack, source, shown(scene.stack.file))
+    trust = signing.trust_of(source.name, signers, deployment.stack.stack, deployment.project.runs)
+    placed = place_services(deployment.stack, source, shown(deployment.stack.file))
     rules = Rules(policy.max_age, policy.simulated)
     return choose(source.name, witnesses, wanted, rules, replace(trust, voters=frozenset(placed)))
 
@@ -149,89 +151,92 @@ def left_out(facts: HostFacts) -> list[str]:
     ]
 
 
-def _demand(scene: Scene, found: Choice, seen: Observation) -> Proof:
+def _demand(deployment: Deployment, found: Choice, seen: Observation) -> Proof:
     if found.proof is None and seen.failures:
         lost = next(iter(seen.failures.values()))
-        why = f"{scene.environment.name} takes what passed on {_source_name(scene)}, which cannot be asked: {lost.what}"
+        own, source = deployment.environment.name, _source_name(deployment)
+        why = f"{own} takes what passed on {source}, which cannot be asked: {lost.what}"
         raise HostError(why, lost.where, lost.hint, reason=lost.reason)
     if found.proof is None:
-        _demand_privilege(scene, seen)
+        _demand_privilege(deployment, seen)
     if found.proof is None or found.refusals:
         raise ConfigError(
             f"not promoted: {'; '.join(found.refusals)}",
-            f"{scene.environment.name}, which takes what passed on {_source_name(scene)}",
-            f"deploy it on {_source_name(scene)} until it passes there; or override this with --force --reason TEXT, "
-            "which every report will show",
+            f"{deployment.environment.name}, which takes what passed on {_source_name(deployment)}",
+            f"deploy it on {_source_name(deployment)} until it passes there; or override this with --force --reason "
+            "TEXT, which every report will show",
         )
     return found.proof
 
 
-def _demand_privilege(scene: Scene, seen: Observation) -> None:
+def _demand_privilege(deployment: Deployment, seen: Observation) -> None:
     """Where nothing is known because sudo was refused, say that, and whose password it takes."""
     for host, facts in seen.facts.items():
         if facts.become == "refused" and not facts.state.history:
-            source = _source_name(scene)
+            source = _source_name(deployment)
             raise HostError(
                 f"the history of {source} cannot be read: sudo wants a password on {host}; the one that "
-                f"--ask-become-pass asks for is of {scene.environment.name} and is sent to its hosts alone",
+                f"--ask-become-pass asks for is of {deployment.environment.name} and is sent to its hosts alone",
                 host,
                 f"give {source} its own ansible_become_password in its inventory (vaulted), or sudo without one",
                 reason="sudo",
             )
 
 
-def _record_forced(work: Work, reason: str, overrides: tuple[str, ...]) -> None:
-    work.run.set("forced", {"reason": reason, "overrides": list(overrides)})
+def _record_forced(ctx: RunContext, reason: str, overrides: tuple[str, ...]) -> None:
+    ctx.state.forced = Forced(reason, overrides)
+    ctx.run.set("forced", {"reason": reason, "overrides": list(overrides)})
     if overrides:
-        work.run.note(f"forced: {reason} (overrides: {'; '.join(overrides)})")
+        ctx.run.note(f"forced: {reason} (overrides: {'; '.join(overrides)})")
 
 
-def _release(work: Work, proof: Proof, source: _Source, *, fetch: bool) -> tuple[Release, dict[str, str]]:
+def _release(ctx: RunContext, proof: Proof, source: _Source, *, fetch: bool) -> tuple[Release, dict[str, str]]:
     """The release as it was recorded, and where each of its images is: here, a host, or a registry.
 
     Raises:
         ConfigError: an image is to be had nowhere.
     """
-    scene, variant = work.scene, str(proof.document["variant"])
-    found = _published(scene, proof)
+    deployment, variant = ctx.deployment, str(proof.document["variant"])
+    found = _published(deployment, ctx.registries, proof)
     origins = {name: image.source for name, image in found.items()}
-    local = _here(scene, proof, [name for name in proof.images if name not in found])
+    local = _here(deployment, proof, [name for name in proof.images if name not in found])
     origins |= dict.fromkeys(local, _HERE)
     found |= local
-    placed = placed_images(scene, variant)
+    placed = placed_images(deployment, variant)
     for name in proof.images:
         if name not in found and name in placed:
-            origins[name], found[name] = _from_host(work, proof, name, source, fetch=fetch)
+            origins[name], found[name] = _from_host(ctx, proof, name, source, fetch=fetch)
         elif name not in found:  # it runs nowhere here: the release's id is all that it is for
             found[name] = replace(recorded_image(name, proof.document["images"][name]), local=False)
-    return make_release(scene.stack, variant, found, scene.files.all), origins
+    return make_release(deployment.stack, variant, found, deployment.configuration.files.all), origins
 
 
-def _published(scene: Scene, proof: Proof) -> dict[str, ImageFact]:
+def _published(deployment: Deployment, registries: Registries, proof: Proof) -> dict[str, ImageFact]:
     """Images that hosts pull, as they were published when they passed."""
     images = proof.document["images"]
     recorded = {name: {**images[name], "id": identity} for name, identity in proof.images.items() if name in images}
-    deliveries = {scene.policies[host].delivery for host in scene.placed}
+    deliveries = {deployment.policies[host].delivery for host in deployment.placed}
     return recorded_images(
-        scene.stack,
+        deployment.stack,
         recorded,
-        allowed=scene.policy.registries,
+        allowed=deployment.policy.registries,
         deliveries=deliveries,
-        registries=scene.registries,
+        registries=registries,
     )
 
 
-def _here(scene: Scene, proof: Proof, names: list[str]) -> dict[str, ImageFact]:
+def _here(deployment: Deployment, proof: Proof, names: list[str]) -> dict[str, ImageFact]:
     """Those that this machine has, whatever its tags say by now."""
     images = proof.document["images"]
     wanted = {
-        name: (proof.images[name], (_tag(scene, proof, name), scene.stack.images[name].reference)) for name in names
+        name: (proof.images[name], (_tag(deployment, proof, name), deployment.stack.images[name].reference))
+        for name in names
     }
     found = images_by_id(wanted)
     return {name: replace(image, source=images[name].get("source", "")) for name, image in found.items()}
 
 
-def _from_host(work: Work, proof: Proof, name: str, source: _Source, *, fetch: bool) -> tuple[str, ImageFact]:
+def _from_host(ctx: RunContext, proof: Proof, name: str, source: _Source, *, fetch: bool) -> tuple[str, ImageFact]:
     """An image that this machine lacks: the host it comes from, and the image."""
     identity = proof.images[name]
     hosts = [host for host, facts in source.seen.facts.items() if facts.has_image(identity)]
@@ -244,22 +249,22 @@ def _from_host(work: Work, proof: Proof, name: str, source: _Source, *, fetch: b
         )
     for host in hosts[:-1] if fetch else ():
         try:
-            return _fetched(work, proof, name, source, host)
+            return _fetched(ctx, proof, name, source, host)
         except HostError as error:  # another host may have what this one only claims to have
-            work.run.warn(error.what, error.where, error.hint)
+            ctx.run.warn(error.what, error.where, error.hint)
     if not fetch:
         return hosts[0], _on_host(proof, name, source.seen.facts[hosts[0]])
-    return _fetched(work, proof, name, source, hosts[-1])
+    return _fetched(ctx, proof, name, source, hosts[-1])
 
 
-def _fetched(work: Work, proof: Proof, name: str, source: _Source, host: str) -> tuple[str, ImageFact]:
+def _fetched(ctx: RunContext, proof: Proof, name: str, source: _Source, host: str) -> tuple[str, ImageFact]:
     """An image, brought from one host. Raises HostError where it gives another or none."""
     identity, seen = proof.images[name], source.seen
     described = _on_host(proof, name, seen.facts[host])
-    work.run.event("stage.started", stage="fetch", hosts=[host])
+    ctx.run.event("stage.started", stage="fetch", hosts=[host])
     connection, sudo = source.connections.get(host), seen.facts[host].sudo
-    fetch_image(connection, _tag(work.scene, proof, name), identity, described.size, sudo=sudo)
-    image = _here(work.scene, proof, [name]).get(name)
+    fetch_image(connection, _tag(ctx.deployment, proof, name), identity, described.size, sudo=sudo)
+    image = _here(ctx.deployment, proof, [name]).get(name)
     if image is None or (described.layers and image.layers != described.layers):
         raise HostError(
             f"image {name} came from {host} as another than the one that passed ({identity})",
@@ -267,14 +272,14 @@ def _fetched(work: Work, proof: Proof, name: str, source: _Source, host: str) ->
             f"deploy on {source.environment.name} again: it verifies its images",
             reason="agent",
         )
-    work.run.note(f"image {name} was not on this machine: it was fetched from {host} of {source.environment.name}")
+    ctx.run.note(f"image {name} was not on this machine: it was fetched from {host} of {source.environment.name}")
     return host, image
 
 
-def _tag(scene: Scene, proof: Proof, name: str) -> str:
+def _tag(deployment: Deployment, proof: Proof, name: str) -> str:
     """The tag that an image of the proven release has on hosts, whatever their records say of it."""
     return content_tag(
-        scene.stack.stack, replace(recorded_image(name, proof.document["images"][name]), id=proof.images[name])
+        deployment.stack.stack, replace(recorded_image(name, proof.document["images"][name]), id=proof.images[name])
     )
 
 

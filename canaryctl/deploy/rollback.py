@@ -11,7 +11,8 @@ from typing import Any
 from canaryctl.deploy import backups, signing, stages
 from canaryctl.deploy import images as push_steps
 from canaryctl.deploy.backups import Backup, Schema
-from canaryctl.deploy.context import Work
+from canaryctl.deploy.context import RunContext, served_of
+from canaryctl.deploy.state import Migration
 from canaryctl.errors import ApplyError, CanaryError, ConfigError, LockedError
 from canaryctl.evidence.store import stored_runs
 from canaryctl.images.docker import images_by_id
@@ -30,73 +31,69 @@ _FROM_HERE = ("deploy", "push", "render", "migrate", "start")
 _SERVING = {"migrate", "start", "rollback", "restore", "down"}  # stages after which a host may serve something else
 
 
-def way_back(work: Work) -> RollbackPlan:
+def way_back(ctx: RunContext) -> RollbackPlan:
     """What takes the hosts that a failed run touched back to what they served before it; no steps where there are none.
 
     A host where it has only rendered serves what it did: there, what a first deploy left behind is all that goes.
     """
-    before = {**work.before, **work.before_baseline}
-    hosts = [host for host in work.facts if host in work.touched and host in before]
-    chosen = [h for h in hosts if work.touched[h] & _SERVING or before[h].state.current_release is None]
-    scene, failed = work.scene, work.run.document["release"]["id"]
+    before = {**ctx.before, **ctx.state.before_baseline}
+    hosts = [host for host in ctx.facts if host in ctx.state.touched and host in before]
+    chosen = [h for h in hosts if ctx.state.touched[h] & _SERVING or before[h].state.current_release is None]
+    deployment, failed = ctx.deployment, ctx.state.release.id
     return back_from(
-        before, work.facts, chosen, scene.environment.name, scene.stack.stack, signing.own_trust(work), failed
+        before, ctx.facts, chosen, deployment.environment.name, deployment.stack.stack, signing.own_trust(ctx), failed
     )
 
 
-def unreachable(work: Work) -> list[str]:
+def unreachable(ctx: RunContext) -> list[str]:
     """Hosts that were lost after something had begun that takes services away for a while."""
-    return [host for host, stages in work.touched.items() if stages & _SERVING and host not in work.facts]
+    return [host for host, stages in ctx.state.touched.items() if stages & _SERVING and host not in ctx.facts]
 
 
-def reachable(back: RollbackPlan, work: Work) -> RollbackPlan:
+def reachable(back: RollbackPlan, ctx: RunContext) -> RollbackPlan:
     """The way back on the hosts that answer."""
-    return RollbackPlan(back.release, {host: step for host, step in back.steps.items() if host in work.facts})
+    return RollbackPlan(back.release, {host: step for host, step in back.steps.items() if host in ctx.facts})
 
 
-def enter(work: Work, back: RollbackPlan) -> Plan:
+def enter(ctx: RunContext, back: RollbackPlan) -> Plan:
     """Make the release that will serve again the one that this run is about; the plan that leads there."""
     release = dict(back.release)
-    images, services = release.get("images") or {}, release.get("services") or {}
-    tags = {service: (images.get(name) or {}).get("tag", "") for service, name in services.items()}
-    work.names = work.scene.names_of(str(release.get("id") or ""), str(release.get("variant") or ""), tags)
-    work.run.set("variant", release.get("variant"))
-    work.run.set("release", {"id": back.id, "images": images, "services": services, "migration": None})
-    current = {host: facts.state.current for host, facts in work.facts.items()}
+    ctx.record_release(served_of(release, back.id), release.get("id"))
+    current = {host: facts.state.current for host, facts in ctx.facts.items()}
     plan = Plan(tuple(back.changes(current)))
-    work.record_plan(plan)
+    ctx.record_plan(plan)
     return plan
 
 
-def find_images(work: Work, back: RollbackPlan) -> None:
+def find_images(ctx: RunContext, back: RollbackPlan) -> None:
     """See that the images that hosts lack are to be had.
 
     Raises:
         ApplyError: an image is neither on its host nor to be had: names it and the host.
     """
-    for hosts in _lacking(work, back):
-        _found(work, back, hosts)
+    for hosts in _lacking(ctx, back):
+        _found(ctx, back, hosts)
 
 
-def _lacking(work: Work, back: RollbackPlan) -> list[list[str]]:
+def _lacking(ctx: RunContext, back: RollbackPlan) -> list[list[str]]:
     """Hosts that lack images, those together whose release.json name the same ones."""
     alike: dict[bytes, list[str]] = {}
     for host, step in back.steps.items():
-        if step.missing(work.facts[host]):
+        if step.missing(ctx.facts[host]):
             parts = {key: step.release.get(key) for key in ("id", "variant", "images", "services")}
             alike.setdefault(canonical(parts), []).append(host)
     return list(alike.values())
 
 
-def _found(work: Work, back: RollbackPlan, hosts: Sequence[str]) -> Release:
+def _found(ctx: RunContext, back: RollbackPlan, hosts: Sequence[str]) -> Release:
     """The release of hosts that lack images, with those of its images that this machine has. Raises ApplyError."""
-    lacking = {host: back.steps[host].missing(work.facts[host]) for host in hosts}
+    lacking = {host: back.steps[host].missing(ctx.facts[host]) for host in hosts}
     document = back.steps[hosts[0]].release
     recorded = document["images"]
     wanted = sorted({name for names in lacking.values() for name in names})
     here = images_by_id({name: (recorded[name]["id"], (recorded[name]["tag"],)) for name in wanted})
-    here = _deployed_from_here(work.scene.project.runs, work.scene.stack.stack, here)
-    published = _published(work, {name: recorded[name] for name in wanted if name not in here}, list(lacking))
+    here = _deployed_from_here(ctx.deployment.project.runs, ctx.deployment.stack.stack, here)
+    published = _published(ctx, {name: recorded[name] for name in wanted if name not in here}, list(lacking))
     for host, names in lacking.items():
         if gone := [name for name in names if name not in here and name not in published]:
             raise ApplyError(
@@ -111,7 +108,7 @@ def _found(work: Work, back: RollbackPlan, hosts: Sequence[str]) -> Release:
         for name, image in recorded.items()
     }
     services = {service: found[name] for service, name in document["services"].items()}
-    return Release(str(document["id"]), work.scene.stack.stack, str(document["variant"]), services, {})
+    return Release(str(document["id"]), ctx.deployment.stack.stack, str(document["variant"]), services, {})
 
 
 def _deployed_from_here(runs: Path, stack: str, images: Mapping[str, ImageFact]) -> dict[str, ImageFact]:
@@ -131,17 +128,17 @@ def _deployed_from_here(runs: Path, stack: str, images: Mapping[str, ImageFact])
     return {name: image for name, image in images.items() if image.id in known}
 
 
-def _published(work: Work, images: Mapping[str, Mapping[str, Any]], hosts: Sequence[str]) -> dict[str, ImageFact]:
+def _published(ctx: RunContext, images: Mapping[str, Mapping[str, Any]], hosts: Sequence[str]) -> dict[str, ImageFact]:
     """Those that hosts can pull, as this machine finds them in their registries: a host's word is not enough."""
-    scene = work.scene
-    deliveries = {scene.policies[host].delivery for host in hosts}
+    deployment = ctx.deployment
+    deliveries = {deployment.policies[host].delivery for host in hosts}
     try:
         return recorded_images(
-            scene.stack,
+            deployment.stack,
             images,
-            allowed=scene.policy.registries,
+            allowed=deployment.policy.registries,
             deliveries=deliveries,
-            registries=scene.registries,
+            registries=ctx.registries,
         )
     except ConfigError as error:
         raise ApplyError(
@@ -149,64 +146,64 @@ def _published(work: Work, images: Mapping[str, Mapping[str, Any]], hosts: Seque
         ) from None
 
 
-def bring_images(work: Work, back: RollbackPlan, *, leave: bool = False) -> RollbackPlan:
+def bring_images(ctx: RunContext, back: RollbackPlan, *, leave: bool = False) -> RollbackPlan:
     """Send hosts the images that somebody removed there, or have them pull those; the way back that is left.
 
     Args:
         leave: hosts that cannot have theirs stay as they are, and are named, as long as others can go back.
     """
-    for alike in _lacking(work, back):
+    for alike in _lacking(ctx, back):
         hosts = [host for host in alike if host in back.steps]
         try:
-            _bring(work, back, hosts, _found(work, back, hosts))
+            _bring(ctx, back, hosts, _found(ctx, back, hosts))
         except LockedError:
             raise
         except CanaryError as error:
             if not leave:
                 raise
-            work.observe()
-            lacking = {host for host in hosts if host in work.facts and back.steps[host].missing(work.facts[host])}
-            lost = [host for host in back.steps if host in lacking or host not in work.facts]
+            ctx.observe()
+            lacking = {host for host in hosts if host in ctx.facts and back.steps[host].missing(ctx.facts[host])}
+            lost = [host for host in back.steps if host in lacking or host not in ctx.facts]
             back = replace(back, steps={host: step for host, step in back.steps.items() if host not in lost})
             if not back.steps:
                 raise
             for host in lost:
-                why = error if host in lacking else work.failures.get(host, error)
-                work.run.warn(f"not rolled back, it is left as it is: {why.what}", host, why.hint)
+                why = error if host in lacking else ctx.state.failures.get(host, error)
+                ctx.run.warn(f"not rolled back, it is left as it is: {why.what}", host, why.hint)
     return back
 
 
-def _bring(work: Work, back: RollbackPlan, hosts: Sequence[str], release: Release) -> None:
-    work.targets = {
+def _bring(ctx: RunContext, back: RollbackPlan, hosts: Sequence[str], release: Release) -> None:
+    ctx.targets = {
         host: Target(Rendering(host, str(step.directory), step.services, {}, ()), step.project, None)
         for host, step in back.steps.items()
     }
     try:
-        push_steps.push(work, hosts, release)
+        push_steps.push(ctx, hosts, release)
     finally:
-        work.targets = {}
+        ctx.targets = {}
 
 
-def settle_database(work: Work, back: RollbackPlan, moved: tuple[str, str] | None = None) -> Backup | None:
+def settle_database(ctx: RunContext, back: RollbackPlan, moved: Migration | None = None) -> Backup | None:
     """The backup to restore on the way, None where the code goes back alone.
 
     Args:
-        moved: the revision that the release before ran on, and that this run has brought it to, where it has moved it.
+        moved: what this run has done to the database, where it has moved it.
 
     Raises:
         ApplyError: the schema has moved, and nothing says that the earlier release can work with it.
     """
-    if back.id is None or back.release.get("environment") != work.scene.environment.name:
+    if back.id is None or back.release.get("environment") != ctx.deployment.environment.name:
         return None
-    migrations = work.scene.stack.migrations
+    migrations = ctx.deployment.stack.migrations
     if moved and migrations:
-        schema = Schema(moved[1], moved[0], moved=True, backward_compatible=migrations.backward_compatible)
+        schema = Schema(moved.after, moved.before, moved=True, backward_compatible=migrations.backward_compatible)
     else:
-        schema = backups.schema_of(work, back.id)
+        schema = backups.schema_of(ctx, back.id)
     if not schema.moved or schema.backward_compatible:
         return None
-    where = work.scene.environment.name
-    if not work.scene.request.restore_database:
+    where = ctx.deployment.environment.name
+    if not ctx.deployment.request.restore_database:
         was, has = (revision or "a revision that is not known" for revision in (schema.then, schema.now))
         raise ApplyError(
             f"the database's schema moved from {was} to {has}, and the stack does not say that the release before can "
@@ -215,7 +212,7 @@ def settle_database(work: Work, back: RollbackPlan, moved: tuple[str, str] | Non
             HOW_ON,
             stage="rollback",
         )
-    found = backups.find(work, back.id)
+    found = backups.find(ctx, back.id)
     if found is None:
         raise ApplyError(
             f"there is no backup of the database from when release {back.id[:12]} was left",
@@ -226,7 +223,7 @@ def settle_database(work: Work, back: RollbackPlan, moved: tuple[str, str] | Non
     return found
 
 
-def go(work: Work, back: RollbackPlan, backup: Backup | None, *, leave: bool = False) -> None:
+def go(ctx: RunContext, back: RollbackPlan, backup: Backup | None, *, leave: bool = False) -> None:
     """Bring the images that hosts lack, restore the backup, if any, and make the change on all hosts at once.
 
     Args:
@@ -235,17 +232,17 @@ def go(work: Work, back: RollbackPlan, backup: Backup | None, *, leave: bool = F
     Raises:
         ApplyError: what came back is not healthy, or something cannot be removed.
     """
-    back = bring_images(work, back, leave=leave)
+    back = bring_images(ctx, back, leave=leave)
     if backup:
-        told = backups.restore(work, backup)
+        told = backups.restore(ctx, backup)
         lost = told["window"]
-        work.run.note(
+        ctx.run.note(
             f"the database is as it was at {lost['from']}: what was written until {lost['until']} is only in "
             f"{told['before']} on {backup.host}"
         )
     entries: dict[str, Any] = {}
     for host, step in back.steps.items():
-        entry: dict[str, Any] = {"become": work.facts[host].sudo, "project": step.project}
+        entry: dict[str, Any] = {"become": ctx.facts[host].sudo, "project": step.project}
         if step.directory is None:
             entry["created"] = {
                 "containers": list(step.created.containers),
@@ -256,10 +253,10 @@ def go(work: Work, back: RollbackPlan, backup: Backup | None, *, leave: bool = F
             entry |= {
                 "release": step.directory,
                 "replaces": list(step.replaces),
-                "wait_timeout": work.scene.stack.start_timeout,
+                "wait_timeout": ctx.deployment.stack.start_timeout,
             }
         entries[host] = entry
-    stages.rollback(work, entries)
+    stages.rollback(ctx, entries)
 
 
 def gap_words(gaps: Sequence[Mapping[str, Any]]) -> str:

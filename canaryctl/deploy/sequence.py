@@ -27,7 +27,8 @@ from canaryctl.deploy import (
 )
 from canaryctl.deploy import rollback as rolling
 from canaryctl.deploy import volumes as volume_steps
-from canaryctl.deploy.context import Work
+from canaryctl.deploy.command import COLLECT, DEPLOY, DOWN, PROBE, PROVISION, ROLLBACK, STAGES
+from canaryctl.deploy.context import RunContext
 from canaryctl.deploy.lifecycle import after_failure, ended_by, recorded, return_to, unrecorded, verify
 from canaryctl.deploy.outcome import outcome
 from canaryctl.deploy.watching import Watching
@@ -51,226 +52,230 @@ _EARLIER = {
 
 def deploy(request: Request, listeners: Sequence[Listener], confirm: Confirm) -> Document:
     """Bring an environment to the release that this machine's images and files make, and judge it."""
-    with recorded("deploy", request, listeners) as work:
-        deploy_release(work, lambda plan: require_agreement(plan, confirm) if plan.changes else None)
-    return work.run.document
+    with recorded(DEPLOY, request, listeners) as ctx:
+        deploy_release(ctx, lambda plan: require_agreement(plan, confirm) if plan.changes else None)
+    return ctx.run.document
 
 
 def provision(request: Request, listeners: Sequence[Listener]) -> Document:
     """Install what hosts lack to run containers. Needs no image and no secret."""
-    with recorded("provision", request, listeners) as work:
-        work.observe()
-        locking.take(work, host_too=True)
-        plan = plan_provision(work.facts, work.scene.policies, {host: work.scene.wants(host) for host in work.facts})
-        work.record_plan(plan)
+    with recorded(PROVISION, request, listeners) as ctx:
+        ctx.observe()
+        locking.take(ctx, host_too=True)
+        plan = plan_provision(
+            ctx.facts, ctx.deployment.policies, {host: ctx.deployment.wants(host) for host in ctx.facts}
+        )
+        ctx.record_plan(plan)
         require_possible(plan.problems)
         if hosts := plan.hosts("provision"):
-            with work.run.changing():
-                stages.provision(work, hosts)
-        collection.collect(work)
-    return work.run.document
+            with ctx.changing():
+                stages.provision(ctx, hosts)
+        collection.collect(ctx)
+    return ctx.run.document
 
 
 def stage(name: str, request: Request, listeners: Sequence[Listener]) -> Document:
     """One stage alone: push, render, migrate or start. Earlier stages must have been done."""
-    with recorded(name, request, listeners) as work:
-        promotion.promote(work)
-        work.scene.check_all(probes=False)
-        collection.know_secrets(work)
-        work.observe()
-        locking.take(work)
+    with recorded(STAGES[name], request, listeners) as ctx:
+        promotion.promote(ctx)
+        ctx.check(probes=False)
+        collection.know_secrets(ctx)
+        ctx.observe()
+        locking.take(ctx)
         if name in ("migrate", "start"):
-            work.require_all_hosts()
-        plan = work.plan()
-        record_plan(work, plan.only(name))
+            ctx.require_all_hosts()
+        plan = ctx.plan()
+        record_plan(ctx, plan.only(name))
         require_possible(plan.problems_before_end_of(name))
         require_earlier(plan, name)
         if name == "push":
-            contracts.check_here(work)
-        apply(work, plan.only(name))
-        waves.end(work)
+            contracts.check_here(ctx)
+        apply(ctx, plan.only(name), lambda plan: None)
+        waves.end(ctx)
         if name != "push":  # images alone change nothing that could be collected
-            collection.read_migration(work)
-            collection.collect(work)
-    return work.run.document
+            collection.read_migration(ctx)
+            collection.collect(ctx)
+    return ctx.run.document
 
 
 def probe(request: Request, listeners: Sequence[Listener], watching: Watching | None = None) -> Document:
     """Judge what an environment serves now, once or until interrupted; nothing is changed."""
-    with recorded("probe", request, listeners) as work:
-        _ = work.scene.selection
-        collection.know_secrets(work, needed=False)
-        work.observe()
-        work.require_all_hosts()
-        work.record_served()
-        verification.check_probes(work)
-        verify(work, watching)
-    return work.run.document
+    with recorded(PROBE, request, listeners) as ctx:
+        _ = ctx.deployment.selection
+        collection.know_secrets(ctx, needed=False)
+        ctx.observe()
+        ctx.require_all_hosts()
+        ctx.record_served()
+        verification.check_probes(ctx)
+        verify(ctx, watching)
+    return ctx.run.document
 
 
 def collect(request: Request, listeners: Sequence[Listener]) -> Document:
     """Bring logs, container state and facts home."""
-    with recorded("collect", request, listeners) as work:
-        collection.know_secrets(work, needed=False)
-        work.observe()
-        work.record_served()
-        collection.collect(work)
-    return work.run.document
+    with recorded(COLLECT, request, listeners) as ctx:
+        collection.know_secrets(ctx, needed=False)
+        ctx.observe()
+        ctx.record_served()
+        collection.collect(ctx)
+    return ctx.run.document
 
 
 def down(request: Request, listeners: Sequence[Listener], *, volumes: bool) -> Document:
     """Stop an environment's services; its data stays unless `volumes`. The last logs are kept first."""
-    with recorded("down", request, listeners) as work:
-        collection.know_secrets(work, needed=False)
-        work.observe()
-        locking.take(work)
-        work.record_served()
-        collection.collect(work)
-        with work.run.changing():
-            removed = volume_steps.down(work, volumes=volumes)
-        collection.remember(work, "down", more={host: {"volumes": names} for host, names in removed.items()})
-    return work.run.document
+    with recorded(DOWN, request, listeners) as ctx:
+        collection.know_secrets(ctx, needed=False)
+        ctx.observe()
+        locking.take(ctx)
+        ctx.record_served()
+        collection.collect(ctx)
+        with ctx.changing():
+            removed = volume_steps.down(ctx, volumes=volumes)
+        collection.remember(ctx, "down", more={host: {"volumes": names} for host, names in removed.items()})
+    return ctx.run.document
 
 
 def rollback(request: Request, to: str | None, listeners: Sequence[Listener], confirm: Confirm) -> Document:
     """Bring back the newest other release that passed here, or the one whose id begins with `to`, and judge it."""
-    with recorded("rollback", request, listeners) as work:
-        collection.know_secrets(work, needed=False)
-        work.observe()
-        work.require_all_hosts()
-        locking.take(work)
-        work.require_all_hosts()
-        environment, stack = work.scene.environment.name, work.scene.stack.stack
-        chosen = choose_release(work.facts, environment, to, signing.own_trust(work))
-        signing.say_doubts(work, chosen.doubts)
+    with recorded(ROLLBACK, request, listeners) as ctx:
+        collection.know_secrets(ctx, needed=False)
+        ctx.observe()
+        ctx.require_all_hosts()
+        locking.take(ctx)
+        ctx.require_all_hosts()
+        environment, stack = ctx.deployment.environment.name, ctx.deployment.stack.stack
+        chosen = choose_release(ctx.facts, environment, to, signing.own_trust(ctx))
+        signing.say_doubts(ctx, chosen.doubts)
         if chosen.proof:
-            signing.say_unsigned(work, environment, work.scene.signing)
-        signing.announce(work)
-        back = back_to(chosen.release, work.facts, environment, stack)
-        collection.read_migration(work)
-        plan = rolling.enter(work, back)
-        rolling.find_images(work, back)
-        backup = rolling.settle_database(work, back)
-        verification.check_probes(work)
+            signing.say_unsigned(ctx, environment, ctx.deployment.configuration.signing)
+        signing.announce(ctx)
+        back = back_to(chosen.release, ctx.facts, environment, stack)
+        collection.read_migration(ctx)
+        plan = rolling.enter(ctx, back)
+        rolling.find_images(ctx, back)
+        backup = rolling.settle_database(ctx, back)
+        verification.check_probes(ctx)
         require_agreement(plan, confirm)
-        return_to(work, back, backup)
-    return work.run.document
+        return_to(ctx, back, backup)
+    return ctx.run.document
 
 
 def show_plan(request: Request, only: str | None = None) -> Document:
     """What a deploy, or one stage of it, would change: `plan`, `release`, `notes` and `diffs`. Leaves no run."""
-    with unrecorded(request) as work:
-        work.require_all_hosts()
-        plan = work.plan()
+    with unrecorded(request) as ctx:
+        ctx.require_all_hosts()
+        plan = ctx.plan()
         require_possible(plan.problems if only is None else plan.problems_before_end_of(only))
         plan = plan if only is None else plan.only(only)
         return {
-            "environment": work.scene.environment.name,
-            "variant": work.scene.variant,
-            "release": work.scene.release.as_dict(),
-            "promotion": work.run.document["promotion"],
-            "forced": work.run.document["forced"],
+            "environment": ctx.deployment.environment.name,
+            "variant": ctx.deployment.variant,
+            "release": ctx.deployment.release.as_dict(),
+            "promotion": ctx.run.document["promotion"],
+            "forced": ctx.run.document["forced"],
             "plan": {"changes": [change.as_dict() for change in plan.changes]},
-            "notes": [*_said(work), *plan.notes, *waves.foretold(work, plan)],
-            "diffs": [stages.diff_release(work, host) for host in plan.hosts("render")] if request.diff else [],
+            "notes": [*_said(ctx), *plan.notes, *waves.foretold(ctx, plan)],
+            "diffs": [stages.diff_release(ctx, host) for host in plan.hosts("render")] if request.diff else [],
         }
 
 
-def _said(work: Work) -> list[str]:
+def _said(ctx: RunContext) -> list[str]:
     """What a deploy would note and warn of before it plans: lines of a history that prove nothing, for example."""
-    told = work.run.document
+    told = ctx.run.document
     return [*told["notes"], *(f"warning: {warning['what']}" for warning in told["warnings"])]
 
 
 def bytes_to_push(request: Request) -> tuple[dict[str, dict[str, Any]], list[HostError]]:
     """What a push would send: compressed bytes, images and layers by host; and the hosts that could not be asked."""
-    with unrecorded(request, fetch=True) as work:
-        plan = work.plan()
+    with unrecorded(request, fetch=True) as ctx:
+        plan = ctx.plan()
         require_possible(plan.problems_before_end_of("push"))
         require_earlier(plan, "push")
-        return images.bytes_to_push(work), list(work.failures.values())
+        return images.bytes_to_push(ctx), list(ctx.state.failures.values())
 
 
 # the steps they share
 
 
-def deploy_release(work: Work, agree: Callable[[Plan], None]) -> None:
+def deploy_release(ctx: RunContext, agree: Callable[[Plan], None]) -> None:
     """All of a deploy: what it needs is checked before anything is changed, then it is planned, applied and judged.
 
     `agree` raises where the operator does not want the plan.
     """
-    promotion.promote(work)
-    work.scene.check_all()
-    signing.announce(work)
-    collection.know_secrets(work)
-    work.observe()
-    work.require_all_hosts()
-    if work.scene.request.wait and not work.plan().changes:
+    promotion.promote(ctx)
+    ctx.check()
+    signing.announce(ctx)
+    collection.know_secrets(ctx)
+    ctx.observe()
+    ctx.require_all_hosts()
+    if ctx.deployment.request.wait and not ctx.plan().changes:
         locking.let_others_go_first()
-    locking.take(work)
-    work.require_all_hosts()
-    plan = gpus.wait_for_others(work, work.plan())
-    record_plan(work, plan)
+    locking.take(ctx)
+    ctx.require_all_hosts()
+    plan = gpus.wait_for_others(ctx, ctx.plan())
+    record_plan(ctx, plan)
     require_possible(plan.problems)
-    for note in waves.foretold(work, plan):
-        work.run.note(note)
-    verification.check_probes(work)
-    contracts.check_here(work)
+    for note in waves.foretold(ctx, plan):
+        ctx.run.note(note)
+    verification.check_probes(ctx)
+    contracts.check_here(ctx)
     agree(plan)
-    hooks.before_deploy(work)
-    apply(work, plan)
-    verify(work)
-    ended = outcome(ended_by(work))
-    waves.end(work)
-    collection.remember(work, "verdict", verification.proven(work))
-    work.judged = True
-    after_failure(work, ended.policy)
-    if plan.changes and work.verdict == "passed" and locking.take_to_prune(work):
-        with work.run.changing():
-            images.prune(work)
-    hooks.after_deploy(work)
+    hooks.before_deploy(ctx)
+    apply(ctx, plan, agree)
+    verify(ctx)
+    ended = outcome(ended_by(ctx))
+    waves.end(ctx)
+    collection.remember(ctx, "verdict", verification.proven(ctx))
+    ctx.state.judged = True
+    after_failure(ctx, ended.policy)
+    if plan.changes and ctx.state.verdict == "passed" and locking.take_to_prune(ctx):
+        with ctx.changing():
+            images.prune(ctx)
+    hooks.after_deploy(ctx)
 
 
-def apply(work: Work, plan: Plan) -> None:
-    """Make the changes, stage by stage."""
+def apply(ctx: RunContext, plan: Plan, agree: Callable[[Plan], None]) -> None:
+    """Make the changes, stage by stage. Where provisioning brings others to light, `agree` is asked again."""
     if not plan.changes:
         return
     if plan.hosts("provision") or plan.hosts("push"):
-        with work.run.changing():
-            plan = prepare(work, plan)
-    if work.run.document["command"] in ("deploy", "push"):
-        contracts.check_on_hosts(work, plan)
-    with work.run.changing():
+        with ctx.changing():
+            plan = prepare(ctx, plan, agree)
+    if ctx.command.checks_contracts:
+        contracts.check_on_hosts(ctx, plan)
+    with ctx.changing():
         if hosts := plan.hosts("render"):
-            stages.render(work, hosts)
+            stages.render(ctx, hosts)
         if hosts := plan.hosts("migrate"):
-            mounts.require_mounts(work, hosts[:1])
-            stages.migrate(work, hosts[0], plan)
+            mounts.require_mounts(ctx, hosts[:1])
+            stages.migrate(ctx, hosts[0], plan)
         if hosts := plan.hosts("start"):
-            mounts.require_mounts(work, hosts)
-            with in_flight.under_way(work):
-                waves.start(work, hosts, plan)
-    collection.remember(work, work.run.document["command"])
+            mounts.require_mounts(ctx, hosts)
+            with in_flight.under_way(ctx):
+                waves.start(ctx, hosts, plan)
+    collection.remember(ctx, ctx.command.name)
 
 
-def prepare(work: Work, plan: Plan) -> Plan:
-    """Have hosts ready, with the images on them. What provisioning brings to light is planned afresh."""
+def prepare(ctx: RunContext, plan: Plan, agree: Callable[[Plan], None]) -> Plan:
+    """Have hosts ready, with the images on them. What provisioning brings to light is planned afresh, and shown."""
     if hosts := plan.hosts("provision"):
-        locking.take(work, host_too=True)
-        stages.provision(work, hosts)
-        work.observe()
-        plan = work.plan()
-        record_plan(work, plan, earlier=True)
+        locking.take(ctx, host_too=True)
+        stages.provision(ctx, hosts)
+        ctx.observe()
+        agreed, plan = plan, ctx.plan()
+        record_plan(ctx, plan, done=agreed.only("provision"))
         require_possible(plan.problems)
+        if not plan.within(agreed):
+            agree(plan)
     if hosts := plan.hosts("push"):
-        images.push(work, hosts)
+        images.push(ctx, hosts)
     return plan
 
 
-def record_plan(work: Work, plan: Plan, *, earlier: bool = False) -> None:
+def record_plan(ctx: RunContext, plan: Plan, *, done: Plan | None = None) -> None:
     """Put the plan, what it leads to and what the images are made of into the record."""
-    work.record_plan(plan, earlier=earlier)
-    contracts.record_layers(work)
+    ctx.record_plan(plan, done=done)
+    contracts.record_layers(ctx)
 
 
 def require_possible(problems: Sequence[CanaryError]) -> None:

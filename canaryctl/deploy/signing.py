@@ -12,7 +12,7 @@ from typing import Any
 
 from canaryctl.config.signing import KEY_VARIABLE, Signing
 from canaryctl.config.yamlfile import shown
-from canaryctl.deploy.context import Work
+from canaryctl.deploy.context import RunContext
 from canaryctl.errors import ConfigError
 from canaryctl.evidence import signatures as openssh
 from canaryctl.plan.rollback import has_passed
@@ -35,10 +35,12 @@ def trust_of(environment: str, signing: Signing, stack: str, runs: Path) -> Trus
     )
 
 
-def own_trust(work: Work) -> Trust:
+def own_trust(ctx: RunContext) -> Trust:
     """How the lines of the environment that a run works on are believed."""
-    scene = work.scene
-    return trust_of(scene.environment.name, scene.signing, scene.stack.stack, scene.project.runs)
+    deployment = ctx.deployment
+    return trust_of(
+        deployment.environment.name, deployment.configuration.signing, deployment.stack.stack, deployment.project.runs
+    )
 
 
 def contradiction(verdict: Verdict, runs: Path) -> str:
@@ -60,31 +62,30 @@ def contradiction(verdict: Verdict, runs: Path) -> str:
     return ""
 
 
-def say_unsigned(work: Work, environment: str, signing: Signing) -> None:
+def say_unsigned(ctx: RunContext, environment: str, signing: Signing) -> None:
     """Say once that an environment's verdicts are taken without signatures, and how to sign them."""
     if signing.required:
         return
     how = "canary_require_signature is false" if signing.listed else f"sign them: canaryctl trust signers {environment}"
     note = f"verdicts of {environment} are not signed: they are believed because all its hosts say the same; {how}"
-    if note not in work.run.document["notes"]:
-        work.run.note(note)
+    ctx.note_once(note)
 
 
-def say_doubts(work: Work, doubts: tuple[str, ...], most: int = 5) -> None:
+def say_doubts(ctx: RunContext, doubts: tuple[str, ...], most: int = 5) -> None:
     """Name the lines of histories that were passed over."""
     for doubt in doubts[:most]:
-        work.run.warn(doubt, hint="look at the hosts' histories: canaryctl history ENV")
+        ctx.run.warn(doubt, hint="look at the hosts' histories: canaryctl history ENV")
     if len(doubts) > most:
-        work.run.warn(f"{len(doubts) - most} more lines were passed over")
+        ctx.run.warn(f"{len(doubts) - most} more lines were passed over")
 
 
-def announce(work: Work) -> None:
+def announce(ctx: RunContext) -> None:
     """Say before anything is changed that this run's verdict will prove nothing, where nobody allowed signs it.
 
     Raises:
         ConfigError: the settings are faulty.
     """
-    signing, signer = work.scene.signing, work.scene.signer
+    signing, signer = ctx.deployment.configuration.signing, ctx.signer
     if not signing.listed:
         return
     known = openssh.public_key(signer) if isinstance(signer, Path) else signer
@@ -92,46 +93,46 @@ def announce(work: Work) -> None:
         return
     why = "none of your keys is" if signer is None else "your key is not"
     proves = "proves nothing" if signing.required else "counts only where all hosts say the same"
-    work.run.note(
+    ctx.run.note(
         f"the verdict of this run will not be signed, and {proves}: {why} in {shown(signing.allowed)}; add it with "
-        f"canaryctl trust signers {work.scene.environment.name} --me, or name another key: {KEY_VARIABLE} or "
+        f"canaryctl trust signers {ctx.deployment.environment.name} --me, or name another key: {KEY_VARIABLE} or "
         "canary_signing_key"
     )
 
 
-def settle_rollback(work: Work, release: Mapping[str, Any]) -> None:
+def settle_rollback(ctx: RunContext, release: Mapping[str, Any]) -> None:
     """Sign the verdict of a rollback only where a signed one says that this release.json passed.
 
     What hosts go back to they tell themselves: whoever signs that would have one host choose what is promoted.
     """
-    scene = work.scene
-    listed = replace(scene.signing, required=scene.signing.listed)
-    trust = trust_of(scene.environment.name, listed, scene.stack.stack, scene.project.runs)
-    work.signs = trust.check is not None and has_passed(release, work.facts, scene.environment.name, trust)
-    if trust.check is not None and not work.signs:
-        work.run.note(
+    deployment = ctx.deployment
+    listed = replace(deployment.configuration.signing, required=deployment.configuration.signing.listed)
+    trust = trust_of(deployment.environment.name, listed, deployment.stack.stack, deployment.project.runs)
+    ctx.state.signs = trust.check is not None and has_passed(release, ctx.facts, deployment.environment.name, trust)
+    if trust.check is not None and not ctx.state.signs:
+        ctx.run.note(
             f"the verdict of this rollback is not signed, and proves nothing: no signed verdict says that release "
             f"{str(release.get('id'))[:12]} passed with these images"
         )
 
 
-def signature(work: Work, line: Mapping[str, Any]) -> dict[str, str]:
+def signature(ctx: RunContext, line: Mapping[str, Any]) -> dict[str, str]:
     """The `signature` and `signer` (fingerprint) of a verdict's line; {} where nobody signs it, which is then said."""
-    if not line["verdict"] or not work.signs:
+    if not line["verdict"] or not ctx.state.signs:
         return {}
     try:
-        signer = work.scene.signer
+        signer = ctx.signer
         if signer is None:
             return {}
-        made = openssh.sign(signer, signed_content(line, work.scene.stack.stack))
+        made = openssh.sign(signer, signed_content(line, ctx.deployment.stack.stack))
     except ConfigError as error:
-        work.run.warn(error.what, error.where, error.hint)
+        ctx.run.warn(error.what, error.where, error.hint)
         return {}
     except (OSError, RuntimeError) as fault:  # no room in /tmp, no home: what passed has passed nevertheless
-        work.run.warn(f"the verdict could not be signed: {fault}", hint="fix that, then deploy again: it signs then")
+        ctx.run.warn(f"the verdict could not be signed: {fault}", hint="fix that, then deploy again: it signs then")
         return {}
     key = openssh.signing_key(made)
     fingerprint = key.fingerprint if key else ""
-    by = openssh.principal_of(work.scene.signing.allowed, key) if key else ""
-    work.run.set("signed", {"by": by or None, "key": fingerprint})
+    by = openssh.principal_of(ctx.deployment.configuration.signing.allowed, key) if key else ""
+    ctx.run.set("signed", {"by": by or None, "key": fingerprint})
     return {"signer": fingerprint, "signature": made}

@@ -12,7 +12,7 @@ from typing import Any
 from canaryctl.ansible import AnsibleOptions, StageResult, StageRun, run_stage
 from canaryctl.config.versions import version_of
 from canaryctl.deploy import backuphost, collection, locking
-from canaryctl.deploy.context import Work
+from canaryctl.deploy.context import RunContext
 from canaryctl.errors import ApplyError, CanaryError, ConfigError, HostError
 from canaryctl.evidence.files import now
 from canaryctl.facts import lock_lost
@@ -23,180 +23,187 @@ from canaryctl.plan.plan import Plan, marker_of, migration_host
 _TOUCHING = ("render", "migrate", "start", "rollback", "restore", "down")
 
 
-def provision(work: Work, hosts: Sequence[str]) -> None:
+def provision(ctx: RunContext, hosts: Sequence[str]) -> None:
     """Install what hosts lack; those whose services require a GPU get the toolkit for it."""
-    wants = {host: [want for want in work.scene.wants(host) if want.required] for host in hosts}
+    wants = {host: [want for want in ctx.deployment.wants(host) if want.required] for host in hosts}
     cuda = [want.image.cuda for host in hosts for want in wants[host] if want.image.cuda]
     variables: dict[str, Any] = {"canary_hosts": {host: {"gpu": bool(wants[host])} for host in hosts}}
     if cuda:
         variables["canary_cuda"] = max(cuda, key=version_of)
-    if work.scene.request.allow_docker_restart:
+    if ctx.deployment.request.allow_docker_restart:
         variables["canary_allow_docker_restart"] = True
-    _ansible(work, "provision", hosts, variables)
+    _ansible(ctx, "provision", hosts, variables)
 
 
-def render(work: Work, hosts: Sequence[str]) -> None:
+def render(ctx: RunContext, hosts: Sequence[str]) -> None:
     """Write the release to hosts; a compose file that docker compose rejects is refused there."""
     for host in hosts:
-        if diff := diff_release(work, host):
-            work.run.host_file(host, "compose.diff", diff)
-            if work.scene.request.diff or work.run.document["command"] == "render":
-                work.run.event("diff", host=host, text=diff)
-    _ansible(work, "render", hosts, _stage_variables(work, hosts))
+        if diff := diff_release(ctx, host):
+            ctx.run.host_file(host, "compose.diff", diff)
+            if ctx.deployment.request.diff or ctx.command.shows_diff:
+                ctx.run.event("diff", host=host, text=diff)
+    _ansible(ctx, "render", hosts, _stage_variables(ctx, hosts))
 
 
-def migrate(work: Work, host: str, plan: Plan) -> None:
+def migrate(ctx: RunContext, host: str, plan: Plan) -> None:
     """Run the migration once, with the database up and everything else as it was."""
-    databases = work.scene.stack.migrations.databases if work.scene.stack.migrations else ()
-    backuphost.require_host(work)
-    hosts = [h for h in work.facts if h == host or set(databases) & set(work.scene.placed.get(h, ()))]
-    _ansible(work, "migrate", hosts, _stage_variables(work, hosts, plan))
+    databases = ctx.deployment.stack.migrations.databases if ctx.deployment.stack.migrations else ()
+    backuphost.require_host(ctx)
+    hosts = [h for h in ctx.facts if h == host or set(databases) & set(ctx.deployment.placed.get(h, ()))]
+    _ansible(ctx, "migrate", hosts, _stage_variables(ctx, hosts, plan))
 
 
-def start(work: Work, hosts: Sequence[str], plan: Plan) -> dict[str, CanaryError]:
+def start(ctx: RunContext, hosts: Sequence[str], plan: Plan) -> dict[str, CanaryError]:
     """Make the release current and bring its services up, healthy; what went wrong by host, lost hosts first."""
-    return _faults("start", _play(work, "start", hosts, _stage_variables(work, hosts, plan)).results)
+    return _faults("start", _play(ctx, "start", hosts, _stage_variables(ctx, hosts, plan)).results)
 
 
-def down(work: Work, *, volumes: bool) -> None:
+def down(ctx: RunContext, *, volumes: bool) -> None:
     """Stop the services and remove their containers; data stays unless `volumes`."""
-    hosts = [host for host, facts in work.facts.items() if facts.docker and facts.docker.running]
+    hosts = [host for host, facts in ctx.facts.items() if facts.docker and facts.docker.running]
     if not hosts:
         return
-    variables = _stage_variables(work, hosts) | {"canary_down_volumes": volumes}
-    _ansible(work, "down", hosts, variables)
+    variables = _stage_variables(ctx, hosts) | {"canary_down_volumes": volumes}
+    _ansible(ctx, "down", hosts, variables)
 
 
-def rollback(work: Work, entries: Mapping[str, Mapping[str, Any]]) -> None:
+def rollback(ctx: RunContext, entries: Mapping[str, Mapping[str, Any]]) -> None:
     """Bring an earlier release back, or remove what a first one made; `entries` are as rollback.yml takes them."""
-    variables = _stage_variables(work, list(entries))
+    variables = _stage_variables(ctx, list(entries))
     for host, entry in entries.items():
         variables["canary_hosts"][host] = dict(entry)
-    _ansible(work, "rollback", list(entries), variables)
+    _ansible(ctx, "rollback", list(entries), variables)
 
 
-def restore(work: Work, hosts: Sequence[str], wanted: Mapping[str, Any]) -> dict[str, Any]:
+def restore(ctx: RunContext, hosts: Sequence[str], wanted: Mapping[str, Any]) -> dict[str, Any]:
     """Stop the writers and put a backup in the database's place; what the role reports. `wanted` is canary_restore."""
-    stats = _ansible(work, "restore", hosts, _stage_variables(work, hosts) | {"canary_restore": dict(wanted)})
+    stats = _ansible(ctx, "restore", hosts, _stage_variables(ctx, hosts) | {"canary_restore": dict(wanted)})
     told = stats.get("canary_restore_result")
     return dict(told) if isinstance(told, Mapping) else {}
 
 
-def _stage_variables(work: Work, hosts: Sequence[str], plan: Plan | None = None) -> dict[str, Any]:
-    scene = work.scene
+def _stage_variables(ctx: RunContext, hosts: Sequence[str], plan: Plan | None = None) -> dict[str, Any]:
+    deployment = ctx.deployment
     entries: dict[str, Any] = {}
     for host in hosts:
-        entry: dict[str, Any] = {"become": work.facts[host].sudo}
-        if host in work.targets:
-            rendering = work.targets[host].rendering
+        entry: dict[str, Any] = {"become": ctx.facts[host].sudo}
+        if host in ctx.targets:
+            rendering = ctx.targets[host].rendering
             entry |= {
                 "release": rendering.directory,
-                "source": str(_written(work, host)),
-                "secrets_source": str(_secrets_source(work) or ""),
+                "source": str(_written(ctx, host)),
+                "secrets_source": str(_secrets_source(ctx) or ""),
                 "services": list(rendering.services),
                 "replaces": list(plan.replaces.get(host, ())) if plan else [],
-                "wait_timeout": scene.stack.start_timeout,
+                "wait_timeout": deployment.stack.start_timeout,
             }
         entries[host] = entry
     return {
-        "canary_stack": scene.stack.stack,
-        "canary_environment": scene.environment.name,
-        "canary_project": scene.compose_project,
+        "canary_stack": deployment.stack.stack,
+        "canary_environment": deployment.environment.name,
+        "canary_project": deployment.compose_project,
         "canary_hosts": entries,
-        "canary_migration": _migration_variables(work),
+        "canary_migration": _migration_variables(ctx),
     }
 
 
-def _migration_variables(work: Work) -> dict[str, Any] | None:
-    migrations = work.scene.stack.migrations
-    host = migration_host(work.scene.stack, work.scene.placed)
-    if not migrations or host is None or not work.targets:
+def _migration_variables(ctx: RunContext) -> dict[str, Any] | None:
+    migrations = ctx.deployment.stack.migrations
+    host = migration_host(ctx.deployment.stack, ctx.deployment.placed)
+    if not migrations or host is None or not ctx.targets:
         return None
     return {
         "service": migrations.service,
         "host": host,
         "database": list(migrations.databases),
-        "database_hosts": {service: work.scene.names["service_hosts"][service] for service in migrations.databases},
+        "database_hosts": {service: ctx.deployment.names["service_hosts"][service] for service in migrations.databases},
         "upgrade": migrations.upgrade,
         "current": migrations.current,
         "heads": migrations.heads or "",
         "timeout": migrations.timeout,
-        "backup": backuphost.variables(work),
+        "backup": backuphost.variables(ctx),
         # The run's id makes the file change with every migration, and with it the time that plans compare.
-        "marker": marker_of(work.scene.stack, work.scene.release, work.scene.compose_project)
-        | {"run": work.run.id, "release": work.scene.release.id, "backward_compatible": migrations.backward_compatible},
+        "marker": marker_of(ctx.deployment.stack, ctx.deployment.release, ctx.deployment.compose_project)
+        | {
+            "run": ctx.run.id,
+            "release": ctx.deployment.release.id,
+            "backward_compatible": migrations.backward_compatible,
+        },
     }
 
 
-def _written(work: Work, host: str) -> Path:
+def _written(ctx: RunContext, host: str) -> Path:
     """A local folder with the host's rendered release, for Ansible to copy."""
-    folder = work.scratch / "releases" / host
+    folder = ctx.scratch / "releases" / host
     if not folder.exists():
-        for path, content in work.targets[host].rendering.files.items():
+        for path, content in ctx.targets[host].rendering.files.items():
             target = folder / path
             target.parent.mkdir(parents=True, exist_ok=True)
             target.write_bytes(content)
     return folder
 
 
-def _secrets_source(work: Work) -> Path | None:
-    if not work.scene.secrets:
+def _secrets_source(ctx: RunContext) -> Path | None:
+    if not ctx.deployment.configuration.secrets:
         return None
-    path = work.scratch / "secrets.env"
+    path = ctx.scratch / "secrets.env"
     if not path.exists():
         path.touch(mode=0o600)
-        path.write_bytes(work.scene.secrets_file)
+        path.write_bytes(ctx.deployment.secrets_file)
     return path
 
 
-def _ansible(work: Work, stage: str, hosts: Sequence[str], variables: dict[str, Any]) -> dict[str, Any]:
+def _ansible(ctx: RunContext, stage: str, hosts: Sequence[str], variables: dict[str, Any]) -> dict[str, Any]:
     """Run a stage's playbook, record every host's result, raise for those that failed; what the playbook reports."""
-    done = _play(work, stage, hosts, variables)
+    done = _play(ctx, stage, hosts, variables)
     for fault in _faults(stage, done.results).values():
         raise fault
     return done.stats
 
 
-def _play(work: Work, stage: str, hosts: Sequence[str], variables: dict[str, Any]) -> StageRun:
+def _play(ctx: RunContext, stage: str, hosts: Sequence[str], variables: dict[str, Any]) -> StageRun:
     """Run a stage's playbook and record every host's result."""
-    locking.require_held(work)
+    locking.require_held(ctx)
     began = now()
-    work.run.event("stage.started", stage=stage, hosts=list(hosts))
-    with _touching(work, stage, hosts):
-        done = _run_stage(work, stage, hosts, variables)
+    ctx.run.event("stage.started", stage=stage, hosts=list(hosts))
+    with _touching(ctx, stage, hosts):
+        done = _run_stage(ctx, stage, hosts, variables)
     for host, result in done.results.items():
-        work.run.stage(stage, host, result.status, result.seconds, began, message=result.message, detail=result.detail)
-        collection.record_gaps(work, host, result.gaps)
+        ctx.run.stage(stage, host, result.status, result.seconds, began, message=result.message, detail=result.detail)
+        collection.record_downtime(ctx, host, result.gaps)
         if result.kept:
-            work.run.note(f"{host}: what somebody wrote into the release is kept: {', '.join(result.kept)}")
+            ctx.run.note(f"{host}: what somebody wrote into the release is kept: {', '.join(result.kept)}")
     if stage == "migrate":
-        collection.record_migration(work, done.stats.get("canary_migration_result") or {})
+        collection.record_migration(ctx, done.stats.get("canary_migration_result") or {})
     return done
 
 
 @contextmanager
-def _touching(work: Work, stage: str, hosts: Sequence[str]) -> Iterator[None]:
+def _touching(ctx: RunContext, stage: str, hosts: Sequence[str]) -> Iterator[None]:
     """Remember before a stage begins which hosts it may leave serving something else, whatever becomes of it."""
-    before = {host: set(stages) for host, stages in work.touched.items()}
-    if stage in _TOUCHING and not work.scene.request.check:
+    before = {host: set(stages) for host, stages in ctx.state.touched.items()}
+    if stage in _TOUCHING and not ctx.deployment.request.check:
         for host in hosts:
-            work.touched.setdefault(host, set()).add(stage)
+            ctx.state.touched.setdefault(host, set()).add(stage)
     try:
         yield
     except ConfigError:  # Ansible could not start
-        work.touched = before
+        ctx.state.touched = before
         raise
 
 
-def _run_stage(work: Work, stage: str, hosts: Sequence[str], variables: dict[str, Any]) -> StageRun:
-    request = work.scene.request
+def _run_stage(ctx: RunContext, stage: str, hosts: Sequence[str], variables: dict[str, Any]) -> StageRun:
+    request = ctx.deployment.request
     return run_stage(
         stage,
-        inventory=work.scene.environment.directory,
+        inventory=ctx.deployment.environment.directory,
         extravars=variables,
-        private={**work.scene.environment.pins, "canary_locks": {host: locking.held_on(work, host) for host in hosts}},
+        private={
+            **ctx.deployment.environment.pins,
+            "canary_locks": {host: locking.held_on(ctx, host) for host in hosts},
+        },
         hosts=hosts,
-        artifacts=work.run.ansible_dir(stage),
+        artifacts=ctx.run.ansible_dir(stage),
         options=AnsibleOptions(
             check=request.check,
             diff=request.diff,
@@ -205,8 +212,8 @@ def _run_stage(work: Work, stage: str, hosts: Sequence[str], variables: dict[str
             vault_password_file=request.vault_password_file,
             become_password=request.become_password,
         ),
-        on_event=lambda event: work.run.event(event["type"], **{k: v for k, v in event.items() if k != "type"}),
-        scrub=work.run.scrub,
+        on_event=lambda event: ctx.run.event(event["type"], **{k: v for k, v in event.items() if k != "type"}),
+        scrub=ctx.run.scrub,
     )
 
 
@@ -234,12 +241,12 @@ def _faults(stage: str, results: Mapping[str, StageResult]) -> dict[str, CanaryE
     return faults
 
 
-def diff_release(work: Work, host: str) -> str:
+def diff_release(ctx: RunContext, host: str) -> str:
     """Unified diff from the compose file that is current on a host to the one rendered now."""
-    facts, rendering = work.facts[host], work.targets[host].rendering
-    file = f"{work.scene.environment.hosts[host].root}/{work.scene.stack.stack}/current/compose.yml"
+    facts, rendering = ctx.facts[host], ctx.targets[host].rendering
+    file = f"{ctx.deployment.environment.hosts[host].root}/{ctx.deployment.stack.stack}/current/compose.yml"
     command = as_root(f"cat {shlex.quote(file)} 2>/dev/null || true", facts.sudo)
-    done = work.connections.get(host).run(command, timeout=30)
+    done = ctx.fleet.get(host).run(command, timeout=30)
     lines = difflib.unified_diff(
         done.text.splitlines(keepends=True),
         rendering.compose.splitlines(keepends=True),

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from canaryctl.config.durations import show_duration
 from canaryctl.deploy import verification
-from canaryctl.deploy.context import Work
+from canaryctl.deploy.context import RunContext
 
 if TYPE_CHECKING:
     from canaryctl.probe.results import ProbeResult
@@ -27,7 +27,7 @@ class Watching:
     tell: Callable[[dict[str, Any]], None]
 
 
-def watch(work: Work, watching: Watching) -> str:
+def watch(ctx: RunContext, watching: Watching) -> str:
     """Run rounds until Ctrl-C, which ends them in order. Records the last complete round and returns its verdict.
 
     A change of verdict is an event, `probe.changed`.
@@ -44,9 +44,9 @@ def watch(work: Work, watching: Watching) -> str:
 
     try:
         while True:
-            results = verification.run(work, work.run.event if last is None else tell)
+            results = verification.run(ctx, ctx.run.event if last is None else tell)
             rounds += 1
-            changes += _record_changes(work, last or (), results, rounds)
+            changes += _record_changes(ctx, last or (), results, rounds)
             last = results
             tell("watch.waiting", round=rounds, changes=changes, seconds=watching.every)
             time.sleep(watching.every)
@@ -54,23 +54,23 @@ def watch(work: Work, watching: Watching) -> str:
         if last is None:
             raise
     lasted = show_duration(time.monotonic() - began)
-    work.run.note(
+    ctx.run.note(
         f"watched for {lasted}: {rounds} round{_s(rounds)}, {changes} change{_s(changes)}; "
         "the rows are those of the last complete round"
     )
-    return verification.record(work, last)
+    return verification.record(ctx, last)
 
 
 def _s(count: int) -> str:
     return "" if count == 1 else "s"
 
 
-def _record_changes(work: Work, before: Sequence[ProbeResult], now: Sequence[ProbeResult], number: int) -> int:
+def _record_changes(ctx: RunContext, before: Sequence[ProbeResult], now: Sequence[ProbeResult], number: int) -> int:
     """An event for each row whose verdict is another than in the round before; returns how many there are."""
     verdicts = {result.name: result.verdict for result in before}
     changed = [result for result in now if result.verdict != verdicts.get(result.name, result.verdict)]
     for result in changed:
         row = result.as_dict()
         kept = {key: row[key] for key in ("name", "kind", "verdict", "reason", "blame", "attempts", "flaky", "seconds")}
-        work.run.event("probe.changed", before=verdicts[result.name], round=number, **kept)
+        ctx.run.event("probe.changed", before=verdicts[result.name], round=number, **kept)
     return len(changed)

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from canaryctl.deploy import stages, verification
-from canaryctl.deploy.context import Work
+from canaryctl.deploy.context import RunContext
 from canaryctl.errors import ApplyError, CanaryError, GateError, HostError, UnjudgedError
 from canaryctl.evidence.files import now
 from canaryctl.plan.plan import Plan
@@ -16,49 +16,49 @@ if TYPE_CHECKING:  # the probes bring an HTTP client along, which most commands 
     from canaryctl.probe.verdict import Judgement
 
 
-def start(work: Work, hosts: Sequence[str], plan: Plan) -> None:
-    """Make the release current and bring its services up, healthy, wave by wave; `work.held_back` are not reached yet.
+def start(ctx: RunContext, hosts: Sequence[str], plan: Plan) -> None:
+    """Make the release current and bring its services up, healthy, wave by wave; `state.held_back` are not reached yet.
 
-    Hosts that fail within what the policy allows are kept in `work.start_failures`, and the others go on.
+    Hosts that fail within what the policy allows are kept in `ctx.state.start_failures`, and the others go on.
 
     Raises:
         ApplyError, HostError: more hosts of a wave failed than may; later waves were not started.
         GateError, UnjudgedError: the probes failed, or could not judge, on the first wave; the others were not started.
     """
-    waves = waves_of(work, hosts)
+    waves = waves_of(ctx, hosts)
     if waves[0].gate:
-        verification.check_probes(work)  # a fault in them must not come to light on a changed host
+        verification.check_probes(ctx)  # a fault in them must not come to light on a changed host
     rows = [_row(wave) for wave in waves]
     for number, wave in enumerate(waves):
-        work.held_back = tuple(host for later in waves[number + 1 :] for host in later.hosts)
+        ctx.state.held_back = tuple(host for later in waves[number + 1 :] for host in later.hosts)
         row = rows[number]
         row["started"] = now()
         if len(waves) > 1:
-            work.run.event("wave.started", number=number + 1, of=len(waves), hosts=wave.hosts, gate=wave.gate)
+            ctx.run.event("wave.started", number=number + 1, of=len(waves), hosts=wave.hosts, gate=wave.gate)
         try:
-            _start(work, wave, plan, row)
+            _start(ctx, wave, plan, row)
             if wave.gate:
-                _judge(work, wave, row)
+                _judge(ctx, wave, row)
         finally:
             row["finished"] = now()
-            work.run.set("waves", rows)
+            ctx.run.set("waves", rows)
 
 
-def foretold(work: Work, plan: Plan) -> list[str]:
+def foretold(ctx: RunContext, plan: Plan) -> list[str]:
     """What to say of the waves before the operator agrees with the plan; nothing where all start at once."""
     hosts = plan.hosts("start")
-    waves = waves_of(work, hosts) if hosts else ()
+    waves = waves_of(ctx, hosts) if hosts else ()
     if len(waves) < 2:
         return []
     said = "; ".join(", ".join(wave.hosts) + (" (the gate)" if wave.gate else "") for wave in waves)
     return [f"starts in {len(waves)} waves: {said}"]
 
 
-def waves_of(work: Work, hosts: Sequence[str]) -> tuple[Wave, ...]:
+def waves_of(ctx: RunContext, hosts: Sequence[str]) -> tuple[Wave, ...]:
     """The waves that these hosts start in, by the environment's policy. A rehearsal (--check) starts none in turn."""
-    groups = work.scene.environment.groups
-    placement = {group: groups.get(group, ()) for group in work.scene.stack.placement}
-    return make_waves(hosts, placement, () if work.scene.request.check else work.scene.policy.serial)
+    groups = ctx.deployment.environment.groups
+    placement = {group: groups.get(group, ()) for group in ctx.deployment.stack.placement}
+    return make_waves(hosts, placement, () if ctx.deployment.request.check else ctx.deployment.policy.serial)
 
 
 def _row(wave: Wave) -> dict[str, Any]:
@@ -74,30 +74,30 @@ def _row(wave: Wave) -> dict[str, Any]:
     }
 
 
-def _start(work: Work, wave: Wave, plan: Plan, row: dict[str, Any]) -> None:
-    faults = stages.start(work, wave.hosts, plan)
+def _start(ctx: RunContext, wave: Wave, plan: Plan, row: dict[str, Any]) -> None:
+    faults = stages.start(ctx, wave.hosts, plan)
     row.update(verdict="failed" if faults else "passed", failed=list(faults))
     if not faults:
         return
-    allowed = 0.0 if wave.gate else work.scene.policy.max_fail_percentage
+    allowed = 0.0 if wave.gate else ctx.deployment.policy.max_fail_percentage
     if too_many(len(faults), len(wave.hosts), allowed):
-        raise _with_held_back(next(iter(faults.values())), work)
-    work.start_failures |= faults
-    work.failures |= {host: fault for host, fault in faults.items() if isinstance(fault, HostError)}
+        raise _with_held_back(next(iter(faults.values())), ctx)
+    ctx.state.start_failures |= faults
+    ctx.state.failures |= {host: fault for host, fault in faults.items() if isinstance(fault, HostError)}
     for host, fault in faults.items():
-        work.run.warn(f"start failed, which canary_max_fail_percentage allows: {fault.what}", host, fault.hint)
+        ctx.run.warn(f"start failed, which canary_max_fail_percentage allows: {fault.what}", host, fault.hint)
 
 
-def _judge(work: Work, wave: Wave, row: dict[str, Any]) -> None:
+def _judge(ctx: RunContext, wave: Wave, row: dict[str, Any]) -> None:
     """Probe what serves the release by now: the gate, and the hosts that had nothing to start."""
-    reached = [host for host in work.facts if host not in work.held_back]
-    found, results = verification.gate(work, reached)
+    reached = [host for host in ctx.facts if host not in ctx.state.held_back]
+    found, results = verification.gate(ctx, reached)
     row.update(verdict=found.verdict, probes=[result.name for result in results if result.verdict != "skipped"])
-    if lost := next((work.failures[host] for host in wave.hosts if host in work.failures), None):
-        raise _with_held_back(lost, work)
+    if lost := next((ctx.state.failures[host] for host in wave.hosts if host in ctx.state.failures), None):
+        raise _with_held_back(lost, ctx)
     if found.verdict != "passed":
-        raise _with_held_back(_refusal(wave, found), work)
-    work.run.note(f"the gate passed on {', '.join(wave.hosts)}: {', '.join(row['probes'])}")
+        raise _with_held_back(_refusal(wave, found), ctx)
+    ctx.run.note(f"the gate passed on {', '.join(wave.hosts)}: {', '.join(row['probes'])}")
 
 
 def _refusal(wave: Wave, found: Judgement) -> CanaryError:
@@ -107,21 +107,21 @@ def _refusal(wave: Wave, found: Judgement) -> CanaryError:
     return GateError(f"the gate did not pass: {reasons}", hosts, "fix the release, then deploy again", stage="start")
 
 
-def _with_held_back(error: CanaryError, work: Work) -> CanaryError:
+def _with_held_back(error: CanaryError, ctx: RunContext) -> CanaryError:
     """The same error, which also tells the hosts that were spared."""
-    if work.held_back:
-        spared = f"Not started, and as they were: {', '.join(work.held_back)}"
+    if ctx.state.held_back:
+        spared = f"Not started, and as they were: {', '.join(ctx.state.held_back)}"
         error.hint = f"{error.hint.rstrip('. ')}. {spared}".lstrip(". ")
     return error
 
 
-def end(work: Work) -> None:
+def end(ctx: RunContext) -> None:
     """Fail the run over hosts that were left behind, whatever the probes said of the others."""
-    if work.start_failures:
-        work.verdict = "failed"
+    if ctx.state.start_failures:
+        ctx.state.verdict = "failed"
 
 
-def error_of(work: Work) -> ApplyError | None:
+def error_of(ctx: RunContext) -> ApplyError | None:
     """What to say of hosts that were left behind; None where all started."""
-    faults = [fault for fault in work.start_failures.values() if isinstance(fault, ApplyError)]
+    faults = [fault for fault in ctx.state.start_failures.values() if isinstance(fault, ApplyError)]
     return faults[0] if faults else None

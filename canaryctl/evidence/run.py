@@ -136,6 +136,24 @@ class Run:
         with self._lock:
             self.document[key] = files.plain(value)
 
+    @property
+    def operator(self) -> str:
+        """Who runs it."""
+        return str(self.document["operator"])
+
+    def migration(self, found: Mapping[str, Any]) -> None:
+        """Record what became of the database: `before`, `after` (revisions), `backup`."""
+        with self._lock:
+            self.set("migrations", found)
+            self.document["release"]["migration"] = found["after"]
+
+    def image_layers(self, layers: Mapping[str, Any]) -> None:
+        """Record what images are made of, for reports to draw."""
+        with self._lock:
+            images = self.document["release"]["images"]
+            for name, found in layers.items():
+                images[name]["layers"] = files.plain(found)
+
     def at_end(self, make: Callable[[dict[str, Any]], Mapping[str, Any]]) -> None:
         """Add keys to run.json that are made of the whole of it, once its verdict is known."""
         self._at_end.append(make)

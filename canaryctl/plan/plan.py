@@ -87,6 +87,10 @@ class Plan:
         """Hosts that a stage changes."""
         return list(dict.fromkeys(change.host for change in self.changes if change.stage == stage))
 
+    def within(self, agreed: Plan) -> bool:
+        """Whether it makes nothing that is not in a plan that somebody has agreed with."""
+        return set(self.changes) <= set(agreed.changes)
+
     def only(self, stage: str) -> Plan:
         """The part of the plan that one stage makes."""
         return replace(self, changes=tuple(change for change in self.changes if change.stage == stage))

@@ -20,6 +20,7 @@ from canaryctl.commands.signers import Signer, Signers, add, parse_signers
 from canaryctl.config.environment import Environment, Host
 from canaryctl.config.signing import Signing, load_signing
 from canaryctl.deploy.signing import contradiction, settle_rollback, signature, trust_of
+from canaryctl.deploy.state import RunState
 from canaryctl.errors import ConfigError
 from canaryctl.evidence import signatures
 from canaryctl.evidence.document import RunIdentity
@@ -243,8 +244,10 @@ def test_no_room_for_a_signature_is_a_reason_and_no_fault(
     assert "cannot be checked here" in str(said(allowed, given))
     warned: list[str] = []
     run = SimpleNamespace(warn=lambda what, *_, **__: warned.append(what))
-    scene = SimpleNamespace(signer=key, stack=SimpleNamespace(stack="shop"))
-    assert signature(SimpleNamespace(run=run, scene=scene, signs=True), line()) == {}  # type: ignore[arg-type]
+    ctx: Any = SimpleNamespace(
+        run=run, signer=key, deployment=SimpleNamespace(stack=SimpleNamespace(stack="shop")), state=RunState()
+    )
+    assert signature(ctx, line()) == {}
     assert "could not be signed" in warned[0]
 
 
@@ -292,20 +295,21 @@ def test_a_rollback_signs_only_what_was_signed_before(tmp_path: Path, allowed: P
         }
         state = StateFacts(current="x", releases={"x": ReleaseFacts(release)}, history=tuple(history))
         run = Run.start(tmp_path / "runs", RunIdentity("rollback", "canary"))
-        work = SimpleNamespace(
+        signing = Signing(allowed if listed else tmp_path / "nobody", required=listed)
+        ctx: Any = SimpleNamespace(
             facts={"canary-1": HostFacts("canary-1", state=state)},
             run=run,
-            signs=True,
-            scene=SimpleNamespace(
+            state=RunState(),
+            signer=key,
+            deployment=SimpleNamespace(
                 environment=SimpleNamespace(name="canary"),
                 stack=SimpleNamespace(stack="shop"),
                 project=SimpleNamespace(runs=tmp_path / "runs"),
-                signing=Signing(allowed if listed else tmp_path / "nobody", required=listed),
-                signer=key,
+                configuration=SimpleNamespace(signing=signing),
             ),
         )
-        settle_rollback(work, release)  # type: ignore[arg-type]
-        made = signature(work, {**line(), "what": "rollback"})  # type: ignore[arg-type]
+        settle_rollback(ctx, release)
+        made = signature(ctx, {**line(), "what": "rollback"})
         assert bool(run.document["notes"]) == (listed and not made)
         return bool(made)
 

@@ -29,7 +29,7 @@ TABLE: dict[str, tuple[dict[str, Any], str, int, dict[str, Any]]] = {
     # all steps were taken
     "passed": ({}, "passed", 0, {}),
     "passed, changed": (SERVES, "passed", 0, {}),
-    "failed probes of what serves": ({"verdict": "failed", "command": "probe"}, "failed", 1, {}),
+    "failed probes of what serves": ({"verdict": "failed"}, "failed", 1, {}),
     "failed": (SERVES | {"verdict": "failed"}, "failed", 1, {"policy": "rollback"}),
     "failed, nothing changed": ({"verdict": "failed"}, "failed", 1, {}),
     "inconclusive": (SERVES | {"verdict": "inconclusive"}, "inconclusive", 4, {}),
@@ -93,34 +93,34 @@ TABLE: dict[str, tuple[dict[str, Any], str, int, dict[str, Any]]] = {
         ROLLED_BACK,
     ),
     # whose policy never acts
-    "a rollback failed": (SERVES | {"command": "rollback", "verdict": "failed"}, "failed", 1, {}),
+    "a rollback failed": (SERVES | {"follows_policy": False, "verdict": "failed"}, "failed", 1, {}),
     "a rollback could not be applied": (
-        SERVES | {"command": "rollback", "error": APPLY},
+        SERVES | {"follows_policy": False, "error": APPLY},
         "failed",
         6,
         {**NOTHING_BUT_HOOK, "remember": "failed"},
     ),
     "a fault of ours in a rollback": (
-        SERVES | {"command": "rollback", "error": BUG},
+        SERVES | {"follows_policy": False, "error": BUG},
         "error",
         1,
         {**NOTHING_BUT_HOOK, "remember": "failed"},
     ),
     "stopping could not be applied": (
-        SERVES | {"command": "down", "error": APPLY},
+        SERVES | {"follows_policy": False, "error": APPLY},
         "failed",
         6,
         {**NOTHING_BUT_HOOK, "remember": "failed"},
     ),
-    "a baseline failed": (SERVES | {"role": "baseline", "verdict": "failed"}, "failed", 1, {}),
+    "a baseline failed": (SERVES | {"baseline": True, "verdict": "failed"}, "failed", 1, {}),
     "a baseline could not be applied": (
-        SERVES | {"role": "baseline", "error": APPLY},
+        SERVES | {"baseline": True, "error": APPLY},
         "failed",
         6,
         {"collect": True, "remember": "failed"},
     ),
     "a candidate failed": (
-        SERVES | {"role": "candidate", "verdict": "failed"},
+        SERVES | {"verdict": "failed"},
         "failed",
         1,
         {"policy": "rollback"},
@@ -131,7 +131,7 @@ TABLE: dict[str, tuple[dict[str, Any], str, int, dict[str, Any]]] = {
 @pytest.mark.parametrize("case", TABLE)
 def test_how_it_ended_decides_what_becomes_of_it(case: str) -> None:
     given, verdict, code, done = TABLE[case]
-    ended = Ended(**{"command": "deploy", "on_failure": "rollback", **given})
+    ended = Ended(**{"on_failure": "rollback", **given})
     assert outcome(ended) == Outcome(verdict, code, **done)
 
 

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from canaryctl.deploy.state import RunState
 from canaryctl.deploy.verification import proven
 from canaryctl.errors import HostError
 from canaryctl.facts.host import HostFacts, ReleaseFacts, StateFacts
@@ -15,7 +16,7 @@ from canaryctl.facts.host import HostFacts, ReleaseFacts, StateFacts
 A, B = "a" * 64, "b" * 64
 
 
-def work(**served: tuple[str, str]) -> Any:
+def context(**served: tuple[str, str]) -> Any:
     """Two hosts have services; `served` is release and environment by host."""
     facts = {
         host: HostFacts(
@@ -25,7 +26,7 @@ def work(**served: tuple[str, str]) -> Any:
     }
     request = SimpleNamespace(only=(), skip=(), contracts=True)
     hosts = [SimpleNamespace(name=host) for host in ("h", "i")]
-    scene = SimpleNamespace(
+    deployment = SimpleNamespace(
         request=request,
         placed={"h": ("web",), "i": ("web",)},
         hosts=hosts,
@@ -33,8 +34,8 @@ def work(**served: tuple[str, str]) -> Any:
         project=SimpleNamespace(probes=None),
         stack=SimpleNamespace(probes_file=Path("probes.yml")),
     )
-    run = SimpleNamespace(document={"partial": False}, note=lambda text: None)
-    return SimpleNamespace(scene=scene, facts=facts, failures={}, verdict="passed", run=run)
+    run = SimpleNamespace(note=lambda text: None)
+    return SimpleNamespace(deployment=deployment, facts=facts, state=RunState(), run=run)
 
 
 @pytest.mark.parametrize(
@@ -48,11 +49,11 @@ def work(**served: tuple[str, str]) -> Any:
 def test_a_rollback_proves_a_release_only_where_all_hosts_serve_it(
     served: dict[str, tuple[str, str]], verdict: str
 ) -> None:
-    assert proven(work(**served), serves=A) == verdict
+    assert proven(context(**served), serves=A) == verdict
 
 
 def test_a_run_that_lost_a_host_proves_no_release() -> None:
-    lost = work(h=(A, "prod"))
+    lost = context(h=(A, "prod"))
     assert proven(lost) == "passed"
-    lost.failures = {"i": HostError("gone", "i")}
+    lost.state.failures = {"i": HostError("gone", "i")}
     assert proven(lost) == "partial"
