@@ -11,6 +11,7 @@ from canaryctl.deploy import locking
 from canaryctl.deploy.context import RunContext
 from canaryctl.errors import CanaryError, HostError
 from canaryctl.hosts import Connection, unbelievable
+from canaryctl.images.destination import Destination
 from canaryctl.images.layers import Layers
 from canaryctl.images.prune import prune as prune_host
 from canaryctl.images.pull import pull_images
@@ -38,16 +39,12 @@ def push(ctx: RunContext, hosts: Sequence[str], release: Release | None = None) 
             sent = Delivery()
             if pushed:
                 sent = push_images(
-                    ctx.fleet.get(host),
-                    ctx.deployment.environment.hosts[host],
+                    _destination(ctx, ctx.fleet.get(host)),
                     ctx.facts[host],
-                    ctx.deployment.stack.stack,
                     pushed,
                     layers,
                     limiter=Limiter(ctx.deployment.request.bandwidth),
                     progress=_push_progress(ctx, host),
-                    become_password=ctx.deployment.request.become_password,
-                    locks=locking.held_on(ctx, host),
                 )
         except CanaryError as error:
             ctx.run.stage("push", host, "failed", time.monotonic() - began, message=error.what)
@@ -77,12 +74,9 @@ def bytes_to_push(ctx: RunContext) -> dict[str, dict[str, Any]]:
     layers = _layers(ctx.deployment.release)
 
     def one(connection: Connection) -> dict[str, Any]:
-        host, facts = ctx.deployment.environment.hosts[connection.host], ctx.facts[connection.host]
-        pulled, images = _needed(ctx, host.name, ctx.deployment.release)
-        found = {}
-        if images:
-            stack, password = ctx.deployment.stack.stack, ctx.deployment.request.become_password
-            found = missing_bytes(connection, host, facts, stack, images, layers, become_password=password)
+        pulled, images = _needed(ctx, connection.host, ctx.deployment.release)
+        facts = ctx.facts[connection.host]
+        found = missing_bytes(_destination(ctx, connection), facts, images, layers) if images else {}
         sent = {"bytes": sum(found.values()), "images": [image.name for image in images], "layers": list(found)}
         return sent | ({"pulled": [image.source for image in pulled]} if pulled else {})
 
@@ -106,20 +100,21 @@ def _needed(ctx: RunContext, host: str, release: Release) -> tuple[list[ImageFac
     return pulled, [image for image in needed if image not in pulled]
 
 
+def _destination(ctx: RunContext, connection: Connection) -> Destination:
+    return Destination(
+        connection,
+        ctx.deployment.environment.hosts[connection.host],
+        ctx.deployment.stack.stack,
+        ctx.deployment.request.become_password,
+        locking.held_on(ctx, connection.host),
+    )
+
+
 def _pull(ctx: RunContext, host: str, images: Sequence[ImageFact]) -> None:
     def progress(image: str, got: int, total: int) -> None:
         ctx.run.event("push.progress", stage="push", host=host, image=image, bytes=got, total=total, pulled=True)
 
-    pull_images(
-        ctx.fleet.get(host),
-        ctx.deployment.environment.hosts[host],
-        ctx.deployment.stack.stack,
-        images,
-        ctx.registries.credential,
-        become_password=ctx.deployment.request.become_password,
-        progress=progress,
-        locks=locking.held_on(ctx, host),
-    )
+    pull_images(_destination(ctx, ctx.fleet.get(host)), images, ctx.registries.credential, progress)
 
 
 def prune(ctx: RunContext) -> None:
@@ -127,21 +122,19 @@ def prune(ctx: RunContext) -> None:
 
     def one(connection: Connection) -> None:
         began = time.monotonic()
-        host = ctx.deployment.environment.hosts[connection.host]
-        password = ctx.deployment.request.become_password
-        locks = locking.held_on(ctx, host.name)
-        gone = prune_host(connection, host, ctx.deployment.stack.stack, become_password=password, locks=locks)
+        host = connection.host
+        gone = prune_host(_destination(ctx, connection))
         if gone.images or gone.releases:
             seconds, releases = time.monotonic() - began, list(gone.releases)
-            ctx.run.stage("prune", host.name, "changed", seconds, images=list(gone.images), releases=releases)
+            ctx.run.stage("prune", host, "changed", seconds, images=list(gone.images), releases=releases)
             ctx.run.note(
-                f"{host.name}: removed what earlier releases left: {len(gone.images)} images "
+                f"{host}: removed what earlier releases left: {len(gone.images)} images "
                 f"({', '.join(gone.images) or 'none'}), {len(releases)} release folders"
             )
         for name, paths in gone.kept.items():
-            ctx.run.note(f"{host.name}: release {name[:12]} stays, since somebody wrote into it: {', '.join(paths)}")
+            ctx.run.note(f"{host}: release {name[:12]} stays, since somebody wrote into it: {', '.join(paths)}")
         for what, why in gone.faults.items():
-            ctx.run.warn(f"{what} could not be removed: {why}", host.name, "it does no harm but takes room")
+            ctx.run.warn(f"{what} could not be removed: {why}", host, "it does no harm but takes room")
 
     _, lost = ctx.fleet.each([host for host in ctx.targets if host in ctx.facts], one)
     for error in lost.values():

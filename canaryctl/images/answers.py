@@ -10,7 +10,7 @@ from canaryctl.errors import HostError
 from canaryctl.facts.jsontext import parse_json
 
 _LONGEST = 4 << 20  # bytes of a line; the longest there is names each layer once, in about 200 bytes
-_MOST_WORDS = 2000  # characters of a reason
+_LONGEST_TEXT = 2000  # characters of a reason
 
 
 @dataclass
@@ -105,19 +105,19 @@ def faults(
         HostError: it says nothing about one of them, or something else than words.
     """
     found = answer.get("images")
-    if not isinstance(found, dict) or not all(isinstance(said, str) for said in found.values()):
+    if not isinstance(found, dict) or not all(isinstance(fault, str) for fault in found.values()):
         unbelievable(host, "no list of the images' faults")
     if all_of_them and (silent := [image for image in images if image not in found]):
         unbelievable(host, f"nothing about image {silent[0][:19]}")
-    return {image: str(found[image])[:_MOST_WORDS] for image in images if image in found}
+    return {image: str(found[image])[:_LONGEST_TEXT] for image in images if image in found}
 
 
-def words(host: str, answer: Mapping[str, Any], key: str) -> str:
+def text_of(host: str, answer: Mapping[str, Any], key: str) -> str:
     """A text of an answer, '' where it has none. Raises HostError where it is none."""
-    said = answer.get(key)
-    if said is not None and not isinstance(said, str):
+    text = answer.get(key)
+    if text is not None and not isinstance(text, str):
         unbelievable(host, f"{key} that is no text")
-    return (said or "")[:_MOST_WORDS]
+    return (text or "")[:_LONGEST_TEXT]
 
 
 def counts(host: str, answer: Mapping[str, Any], *keys: str) -> tuple[int, ...]:

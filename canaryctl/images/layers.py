@@ -16,8 +16,8 @@ from typing import IO, Any
 
 from canaryctl.config.caches import cache_home
 from canaryctl.errors import ApplyError, CanaryError, ConfigError
-from canaryctl.images.packing import LayerStream, Packed
 from canaryctl.images.source import chain_ids, overlay_store, saved, unpacked
+from canaryctl.images.streams import LayerStream, Packed
 from canaryctl.plan.release import ImageFact
 
 KEPT = 20 * 10**9  # bytes of compressed layers kept for the next push
@@ -44,8 +44,8 @@ class Layers:
         """Give up what is not packed yet, and make room for later."""
         self._stop.set()
         self._pool.shutdown(wait=True, cancel_futures=True)
-        for packing in self._work.values():
-            packing.fail(KeyboardInterrupt())
+        for stream in self._work.values():
+            stream.fail(KeyboardInterrupt())
         if self._work:
             self._prune()
 
@@ -70,24 +70,24 @@ class Layers:
             if (layer, form) not in self._work:
                 if layer not in self._chains:
                     raise _unreadable(layer[:80], "no image that is to be sent has it")
-                packing = self._work[layer, form] = LayerStream(self._sizes.get(layer))
+                stream = self._work[layer, form] = LayerStream(self._sizes.get(layer))
                 if found := self._find(layer, form):
-                    packing.finish(found)
+                    stream.finish(found)
                 else:
-                    self._pool.submit(self._pack, layer, form, packing)
+                    self._pool.submit(self._pack, layer, form, stream)
             return self._work[layer, form]
 
-    def _pack(self, layer: str, form: str, packing: LayerStream) -> None:
+    def _pack(self, layer: str, form: str, stream: LayerStream) -> None:
         try:
             if self._store:
-                packing.finish(self._write(layer, form, self._store.read(self._chains[layer]), packing))
+                stream.finish(self._write(layer, form, self._store.read(self._chains[layer]), stream))
             else:
                 self._save(form)
-                packing.finish(self._find(layer, form) or _gone(layer))
+                stream.finish(self._find(layer, form) or _gone(layer))
         except (OSError, ValueError, CanaryError) as error:
-            packing.fail(error if isinstance(error, CanaryError) else _unreadable(layer, str(error)))
+            stream.fail(error if isinstance(error, CanaryError) else _unreadable(layer, str(error)))
         except BaseException as error:
-            packing.fail(error)
+            stream.fail(error)
             raise
 
     def _place(self, layer: str, form: str) -> Path:
@@ -107,7 +107,7 @@ class Layers:
         except (OSError, ValueError, KeyError):
             return None
 
-    def _write(self, layer: str, form: str, chunks: Iterator[bytes], packing: LayerStream) -> Packed:
+    def _write(self, layer: str, form: str, chunks: Iterator[bytes], stream: LayerStream) -> Packed:
         path = self._place(layer, form)
         with path.with_suffix(f".{form}.lock").open("w") as lock:
             while not _locked(lock):  # another canaryctl packs it
@@ -116,14 +116,14 @@ class Layers:
             if found := self._find(layer, form):
                 return found
             part = path.with_suffix(f".{form}.part")
-            name, packed = self._fill(part, form, chunks, packing)
+            name, packed = self._fill(part, form, chunks, stream)
             if name != layer:
                 part.unlink()
                 raise _unreadable(layer, f"its content hashes to {name[:19]}")
             return _settle(packed, path)
 
-    def _fill(self, part: Path, form: str, chunks: Iterator[bytes], packing: LayerStream | None) -> tuple[str, Packed]:
-        """Pack a tar into a file; its diff id, and what became of it. `packing` hears of it as it grows."""
+    def _fill(self, part: Path, form: str, chunks: Iterator[bytes], stream: LayerStream | None) -> tuple[str, Packed]:
+        """Pack a tar into a file; its diff id, and what became of it. `stream` hears of it as it grows."""
         plain, packed, size, read = hashlib.sha256(), hashlib.sha256(), 0, 0
 
         def hashed() -> Iterator[bytes]:
@@ -139,8 +139,8 @@ class Layers:
             for piece in compress(hashed(), form):
                 packed.update(piece)
                 size += file.write(piece)
-                if packing:
-                    packing.grow(part, size, read)
+                if stream:
+                    stream.grow(part, size, read)
         return f"sha256:{plain.hexdigest()}", Packed(part, size, packed.hexdigest(), read)
 
     def _save(self, form: str) -> None:

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-from canaryctl.config.environment import Host
 from canaryctl.facts import lock_lost
 from canaryctl.facts.programs import PruneAnswer, believed
-from canaryctl.hosts import Connection
 from canaryctl.hosts.ask import ask
+from canaryctl.images.destination import Destination
 
 
 @dataclass(frozen=True)
@@ -25,25 +23,16 @@ class Pruned:
     kept: dict[str, tuple[str, ...]] = field(default_factory=dict)
 
 
-def prune(
-    connection: Connection,
-    host: Host,
-    stack: str,
-    *,
-    become_password: str | None = None,
-    locks: Sequence[Mapping[str, str]] = (),
-) -> Pruned:
+def prune(destination: Destination) -> Pruned:
     """Remove a stack's images and release directories that no release worth keeping needs, only ever by our own tags.
-
-    Args:
-        locks: `path` and `owner` of the locks that must still be there.
 
     Raises:
         HostError: the host is lost.
         LockedError: a lock is lost.
     """
-    config = {"root": host.root, "stack": stack, "locks": list(locks)}
-    answer = ask(connection, host, "prune", config, become_password=become_password, timeout=120)
+    host = destination.host
+    order = {"root": host.root, "stack": destination.stack, "locks": list(destination.locks)}
+    answer = ask(destination.connection, host, "prune", order, become_password=destination.become_password, timeout=120)
     found = believed(host.name, PruneAnswer, answer)
     if found.lost is not None:
         raise lock_lost(host.name, next(iter(found.lost), None))

@@ -7,17 +7,16 @@ Docker's socket, and is nowhere else on the host.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from canaryctl.config.environment import Host
 from canaryctl.errors import ApplyError, HostError
 from canaryctl.facts import lock_lost
-from canaryctl.hosts import Connection
 from canaryctl.hosts.ask import call
-from canaryctl.images.answers import Lines, counts, faults, holder, unbelievable, words
+from canaryctl.images.answers import Lines, counts, faults, holder, text_of, unbelievable
 from canaryctl.images.credentials import Credential
+from canaryctl.images.destination import Destination
 from canaryctl.plan.release import ImageFact, content_tag
 
 # Called with an image's name, and its bytes that have come and those that are known to come.
@@ -64,7 +63,7 @@ _REASONS: tuple[tuple[tuple[str, ...], str, str], ...] = (
 
 
 @dataclass
-class _Talk:
+class PullAnswers:
     """What the agent says, as it says it. `names` are the images' by their identities."""
 
     host: str
@@ -80,86 +79,82 @@ class _Talk:
 
     def hear(self, data: bytes) -> None:
         """Take what came. Raises HostError where it is nothing that our agent would say."""
-        for said in self._lines.hear(data):
-            if "image" in said:
-                image, (got, total) = said["image"], counts(self.host, said, "bytes", "total")
+        for answer in self._lines.hear(data):
+            if "image" in answer:
+                image, (got, total) = answer["image"], counts(self.host, answer, "bytes", "total")
                 if not isinstance(image, str) or image not in self.names:
                     unbelievable(self.host, "progress of an image that it is not to pull")
                 self.progress(self.names[image], got, total)
             else:
-                self.over, self.error = True, words(self.host, said, "error")
-                self.lost = [holder(self.host, said)] if "lost" in said else []
-                self.faults = faults(self.host, said, self.names, all_of_them=not self.error)
+                self.over, self.error = True, text_of(self.host, answer, "error")
+                self.lost = [holder(self.host, answer)] if "lost" in answer else []
+                self.faults = faults(self.host, answer, self.names, all_of_them=not self.error)
 
 
 def pull_images(
-    connection: Connection,
-    host: Host,
-    stack: str,
+    destination: Destination,
     images: Sequence[ImageFact],
     credential: Callable[[str], Credential | None],
-    *,
-    become_password: str | None = None,
     progress: Progress = lambda *_: None,
-    locks: Sequence[Mapping[str, str]] = (),
 ) -> None:
     """Have a host pull images that it lacks; each is checked, and carries its content-addressed tag afterwards.
 
     Args:
         credential: of a registry.
-        locks: `path` and `owner` of the locks that must still be there.
 
     Raises:
         LockedError: a lock is lost.
         ApplyError: Docker there could not pull an image, or got another one.
         HostError: the connection was lost; Docker keeps the layers it has and goes on from them.
     """
+    host = destination.host
     order = {
         "root": host.root,
-        "locks": list(locks),
+        "locks": list(destination.locks),
         "images": [
             {
                 "id": image.id,
                 "source": image.source,
                 "layers": list(image.layers),
-                "tag": content_tag(stack, image),
+                "tag": content_tag(destination.stack, image),
             }
             for image in images
         ],
     }
     found = {registry: credential(registry) for registry in {_registry(image) for image in images}}
     logins = {registry: login.as_header(registry) for registry, login in found.items() if login}
-    command, prelude = call(host, "pull", order, become_password=become_password, talk=True)
-    talk = _Talk(host.name, {image.id: image.name for image in images}, progress)
-    done = connection.execute(command, (prelude, json.dumps(logins).encode() + b"\n"), talk.hear, timeout=None)
-    if not talk.over:
+    command, prelude = call(host, "pull", order, become_password=destination.become_password, talk=True)
+    answers = PullAnswers(host.name, {image.id: image.name for image in images}, progress)
+    given = (prelude, json.dumps(logins).encode() + b"\n")
+    done = destination.connection.execute(command, given, answers.hear, timeout=None)
+    if not answers.over:
         raise HostError(
             f"the pulling program failed there (exit {done.code}): {done.complaint[-300:]}",
             host.name,
             "Python 3.7 or later is needed there; push again, it goes on from what has arrived",
         )
-    if talk.lost:
-        raise lock_lost(host.name, talk.lost[0])
-    if talk.error:
+    if answers.lost:
+        raise lock_lost(host.name, answers.lost[0])
+    if answers.error:
         raise ApplyError(
-            f"the images were not pulled there: {talk.error}",
+            f"the images were not pulled there: {answers.error}",
             hint="fix Docker on the host, then push again",
             stage="push",
             host=host.name,
         )
     for image in images:
-        if said := talk.faults[image.id]:
-            raise refused(image, host.name, said)
+        if complaint := answers.faults[image.id]:
+            raise refused(image, host.name, complaint)
 
 
-def refused(image: ImageFact, host: str, said: str) -> ApplyError:
+def refused(image: ImageFact, host: str, complaint: str) -> ApplyError:
     """What it means that Docker could not pull an image, by its words."""
     what, hint = next(
-        ((what, hint) for words, what, hint in _REASONS if any(word in said.lower() for word in words)),
+        ((what, hint) for words, what, hint in _REASONS if any(word in complaint.lower() for word in words)),
         ("Docker there could not pull it", "look at the host's Docker log, then push again"),
     )
     return ApplyError(
-        f"image {image.name} was not pulled from {image.source}: {what} ({said})",
+        f"image {image.name} was not pulled from {image.source}: {what} ({complaint})",
         hint=hint.format(registry=_registry(image)),
         stage="push",
         host=host,

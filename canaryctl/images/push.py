@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import base64
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from canaryctl.config.environment import Host
 from canaryctl.errors import ApplyError, HostError
 from canaryctl.facts import HostFacts, lock_lost
-from canaryctl.hosts import Connection
 from canaryctl.hosts.ask import call
+from canaryctl.images.destination import Destination
 from canaryctl.images.layers import Layers
 from canaryctl.images.transfer import Limiter, Progress, Sending, Transfer
 from canaryctl.plan.release import ImageFact, content_tag
@@ -37,94 +36,79 @@ class Delivery:
 
 
 def missing_bytes(
-    connection: Connection,
-    host: Host,
-    facts: HostFacts,
-    stack: str,
-    images: Sequence[ImageFact],
-    layers: Layers,
-    *,
-    become_password: str | None = None,
+    destination: Destination, facts: HostFacts, images: Sequence[ImageFact], layers: Layers
 ) -> dict[str, int]:
     """Layers that a push would send, each with the packed bytes still to send. Changes nothing."""
-    order = _order(facts, host, stack, images, layers, ask=True)
-    talk = _converse(connection, host, order, layers, become_password)
-    if talk.error:
-        raise _refused(host, talk.error)
-    work = {layer: layers.ask(layer, _form(facts)) for layer in talk.missing}
+    transfer = _converse(destination, _order(destination, facts, images, layers, ask=True), layers)
+    if transfer.error:
+        raise _refused(destination, transfer.error)
+    streams = {layer: layers.ask(layer, _form(facts)) for layer in transfer.missing}
     left = {}
-    for layer, packing in work.items():
-        size, sha256 = talk.staged[layer]
-        left[layer] = packing.wait().size - (size if packing.begins_with(size, sha256) else 0)
+    for layer, stream in streams.items():
+        size, sha256 = transfer.staged[layer]
+        left[layer] = stream.wait().size - (size if stream.begins_with(size, sha256) else 0)
     return left
 
 
 def push_images(
-    connection: Connection,
-    host: Host,
+    destination: Destination,
     facts: HostFacts,
-    stack: str,
     images: Sequence[ImageFact],
     layers: Layers,
     *,
     limiter: Limiter,
     progress: Progress,
-    become_password: str | None = None,
-    locks: Sequence[Mapping[str, str]] = (),
 ) -> Delivery:
     """Bring `images` to a host so that each carries its content-addressed tag and is exactly what is here.
-
-    Args:
-        locks: `path` and `owner` of the locks that must still be there.
 
     Raises:
         LockedError: a lock is lost.
         ApplyError: no room, the host refused an image, or what arrived is not what was sent.
         HostError: the connection was lost; what arrived waits on the host for the next push.
     """
-    order = {**_order(facts, host, stack, images, layers), "locks": list(locks)}
-    talk = _converse(connection, host, order, layers, become_password, limiter, progress)
-    if whole := _wants_all(talk.error):  # what is staged by now need not be sent again
-        talk = _converse(connection, host, {**order, "whole": True}, layers, become_password, limiter, progress)
-    if talk.lost:
-        raise lock_lost(host.name, talk.lost[0])
-    if talk.error:
-        raise _refused(host, talk.error)
-    if talk.loaded is None:
-        raise HostError("the receiving program ended early", host.name, "push again: it goes on from there")
-    if faults := [f"{image.name}: {talk.loaded[image.id]}" for image in images if talk.loaded[image.id]]:
-        raise _refused(host, "; ".join(faults))
-    way = "whole archive" if whole else "layers"
-    return Delivery(tuple(i.name for i in images), talk.sent, talk.resumed, talk.skipped, tuple(talk.missing), way)
+    order = _order(destination, facts, images, layers)
+    transfer = _converse(destination, order, layers, limiter, progress)
+    if whole := transfer.wants_whole:  # what is staged by now need not be sent again
+        transfer = _converse(destination, {**order, "whole": True}, layers, limiter, progress)
+    if transfer.lost:
+        raise lock_lost(destination.host.name, transfer.lost[0])
+    if transfer.error:
+        raise _refused(destination, transfer.error)
+    if transfer.loaded is None:
+        raise HostError("the receiving program ended early", destination.host.name, "push again: it goes on from there")
+    if faults := [f"{image.name}: {transfer.loaded[image.id]}" for image in images if transfer.loaded[image.id]]:
+        raise _refused(destination, "; ".join(faults))
+    return Delivery(
+        tuple(image.name for image in images),
+        transfer.sent,
+        transfer.resumed,
+        transfer.skipped,
+        tuple(transfer.missing),
+        "whole archive" if whole else "layers",
+    )
 
 
-def _refused(host: Host, why: str) -> ApplyError:
+def _refused(destination: Destination, why: str) -> ApplyError:
     return ApplyError(
         f"the images were not taken there: {why}",
         hint="nothing of them is tagged or used; fix the host, then push again: what has arrived is not sent again",
         stage="push",
-        host=host.name,
+        host=destination.host.name,
     )
 
 
-def _wants_all(error: str) -> bool:
-    """Whether a Docker refused because the archive lacks layers that it has itself."""
-    return "no such file" in error.lower() or "not found" in error.lower()
-
-
 def _converse(
-    connection: Connection,
-    host: Host,
+    destination: Destination,
     order: dict[str, Any],
     layers: Layers,
-    become_password: str | None,
     limiter: Limiter | None = None,
     progress: Progress = lambda _: None,
 ) -> Transfer:
-    talk = Transfer(host.name, layers, order, limiter or Limiter(), progress)
-    command, prelude = call(host, "receive", order, become_password=become_password, talk=True)
+    host = destination.host
+    transfer = Transfer(host.name, layers, order, limiter or Limiter(), progress)
+    command, prelude = call(host, "receive", order, become_password=destination.become_password, talk=True)
     try:
-        done = connection.execute(command, talk.speak(prelude), talk.hear, timeout=None)
+        done = destination.connection.execute(command, transfer.speak(prelude), transfer.hear, timeout=None)
     except ApplyError as error:
         error.host, error.where = host.name, error.where or host.name
         raise
@@ -132,14 +116,14 @@ def _converse(
         why = f"a packed layer cannot be read on this machine: {error}"
         raise ApplyError(why, hint="push again: what is missing is packed anew", stage="push", host=host.name) from None
     finally:
-        talk.silence()
-    if done.code != 0 and not talk.error:
+        transfer.silence()
+    if done.code != 0 and not transfer.error:
         raise HostError(
             f"the receiving program failed there (exit {done.code}): {done.complaint[-300:]}",
             host.name,
             "Python 3.7 or later is needed there; push again, it goes on from what has arrived",
         )
-    return talk
+    return transfer
 
 
 def _form(facts: HostFacts) -> str:
@@ -149,26 +133,21 @@ def _form(facts: HostFacts) -> str:
 
 
 def _order(
-    facts: HostFacts,
-    host: Host,
-    stack: str,
-    images: Sequence[ImageFact],
-    layers: Layers,
-    *,
-    ask: bool = False,
+    destination: Destination, facts: HostFacts, images: Sequence[ImageFact], layers: Layers, *, ask: bool = False
 ) -> dict[str, Any]:
     return {
-        "root": host.root,
+        "root": destination.host.root,
         "docker_root": facts.docker.root if facts.docker else "/",
         "form": _form(facts),
         "ask": ask,
         "whole": False,
+        "locks": list(destination.locks),
         "oci": bool(facts.docker and facts.docker.containerd_store),
         "images": [
             {
                 "name": image.name,
                 "id": image.id,
-                "tag": content_tag(stack, image),
+                "tag": content_tag(destination.stack, image),
                 "config": "" if ask else base64.b64encode(layers.config(image)).decode(),
                 "layers": list(image.layers),
             }

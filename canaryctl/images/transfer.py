@@ -5,14 +5,14 @@ from __future__ import annotations
 import json
 import queue
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 from canaryctl.errors import ApplyError, HostError
-from canaryctl.images.answers import Lines, Opening, faults, holder, opening, unbelievable, words
+from canaryctl.images.answers import Lines, Opening, faults, holder, opening, text_of, unbelievable
 from canaryctl.images.layers import Layers
-from canaryctl.images.packing import LayerStream
+from canaryctl.images.streams import LayerStream
 
 _PATIENCE = 3600.0  # seconds for a host to unpack
 _SPARE = 64 << 20  # bytes that Docker needs beside the layers
@@ -65,7 +65,7 @@ class Transfer:
     ) -> None:
         self._host, self._layers, self._order = host, layers, order
         self._limiter, self._progress = limiter, progress
-        self._work: dict[str, LayerStream] = {}
+        self._streams: dict[str, LayerStream] = {}
         self._images = {layer: i["name"] for i in reversed(order["images"]) for layer in i["layers"]}
         self._lines = Lines(host, most=len(self._images) + 2)  # an opening, one a layer, a last word
         self._answers: queue.Queue[Mapping[str, Any] | None] = queue.Queue()
@@ -73,6 +73,7 @@ class Transfer:
         self.sent = self.resumed = 0
         self.loaded: dict[str, str] | None = None
         self.error = ""
+        self.wants_whole = False  # Docker there takes no archive without the layers that it has
         self.lost: list[dict[str, Any] | None] = []  # who holds the lock that this run has lost
 
     @property
@@ -101,7 +102,8 @@ class Transfer:
 
     def _note(self, answer: Mapping[str, Any]) -> None:
         # Here rather than in `speak`, whose thread may not have come so far when the conversation is over.
-        self.error = words(self._host, answer, "error") or self.error
+        self.error = text_of(self._host, answer, "error") or self.error
+        self.wants_whole = answer.get("whole") is True
         if "lost" in answer:
             self.lost = [holder(self._host, answer)]
         if "images" in answer:
@@ -133,59 +135,59 @@ class Transfer:
 
         Raises:
             ApplyError: no room there, or a layer arrived damaged.
-        HostError: an answer is not the one that is due, or none comes.
+            HostError: an answer is not the one that is due, or none comes.
         """
         yield prelude
         try:
             self._answer("missing")
             if self._order["ask"]:
                 return
-            self._work = {layer: self._layers.ask(layer, self._order["form"]) for layer in self.missing}
-            self._demand_room(self._opening.disks)
-            for layer, packing in self._work.items():
-                yield from self._layer(layer, packing)
-            for _ in self._work:
+            self._streams = {layer: self._layers.ask(layer, self._order["form"]) for layer in self.missing}
+            self._require_room(self._opening.disks)
+            for layer, stream in self._streams.items():
+                yield from self._layer(layer, stream)
+            for _ in self._streams:
                 self._check(self._answer("ok"))
-            if self._work:
-                self._tell(layer, arrived=True)
+            if self._streams:
+                self._report(layer, arrived=True)
             yield _line({"load": True})
             self._answer("images")  # our end stays open until the other has said its last word
         except _Over:
             return
 
-    def _demand_room(self, disks: Mapping[str, tuple[int, int]]) -> None:
+    def _require_room(self, disks: Mapping[str, tuple[int, int]]) -> None:
         """Refuse before any byte is sent what would fill the host's disk.
 
         Docker's folder holds each layer twice while it loads: packed, and unpacked beside it.
         """
         *_, store = disks  # where Docker keeps images, named last
-        if lack(disks, store, self._work.values(), self._there()):
-            for packing in self._work.values():
-                packing.wait()  # tight: guesses will not do
-        if words := lack(disks, store, self._work.values(), self._there()):
+        if lack(disks, store, self._streams.values(), self._staged_bytes()):
+            for stream in self._streams.values():
+                stream.wait()  # tight: guesses will not do
+        if lacking := lack(disks, store, self._streams.values(), self._staged_bytes()):
             hint = "free space there (docker system df shows what Docker holds), then run this again"
-            raise ApplyError(words, hint=hint, stage="push", host=self._host)
+            raise ApplyError(lacking, hint=hint, stage="push", host=self._host)
 
-    def _there(self) -> int:
+    def _staged_bytes(self) -> int:
         return sum(size for size, _ in self.staged.values())
 
-    def _layer(self, layer: str, packing: LayerStream) -> Iterator[bytes]:
+    def _layer(self, layer: str, stream: LayerStream) -> Iterator[bytes]:
         size, sha256 = self.staged[layer]
-        at = size if packing.begins_with(size, sha256) else 0
+        at = size if stream.begins_with(size, sha256) else 0
         self.resumed += at
         yield _line({"layer": layer, "offset": at, "size": 0})  # nothing may lie behind
-        for piece in packing.pieces(at):
+        for piece in stream.pieces(at):
             self._limiter.wait(len(piece))
             yield _line({"layer": layer, "offset": at, "size": len(piece)}) + piece
             at += len(piece)
             self.sent += len(piece)
-            self._tell(layer)
-        packed = packing.wait()
+            self._report(layer)
+        packed = stream.wait()
         yield _line({"layer": layer, "total": packed.size, "sha256": packed.sha256})
 
     def _check(self, answer: Mapping[str, Any]) -> None:
         layer = answer.get("layer")
-        if not isinstance(layer, str) or layer not in self._work:
+        if not isinstance(layer, str) or layer not in self._streams:
             unbelievable(self._host, "an answer about a layer that was not sent")
         if answer["ok"] is not True:
             raise ApplyError(
@@ -195,21 +197,21 @@ class Transfer:
                 host=self._host,
             )
 
-    def _tell(self, layer: str, *, arrived: bool = False) -> None:
-        total = sum(packing.expected for packing in self._work.values()) - self.resumed
+    def _report(self, layer: str, *, arrived: bool = False) -> None:
+        total = sum(stream.expected for stream in self._streams.values()) - self.resumed
         image = self._images[layer]
         self._progress(Sending(image, layer, self.sent, max(total, self.sent), self.resumed, self.skipped, arrived))
 
 
-def lack(disks: Mapping[str, tuple[int, int]], docker_root: str, work: Any, staged: int) -> str:
+def lack(disks: Mapping[str, tuple[int, int]], docker_root: str, streams: Collection[LayerStream], staged: int) -> str:
     """In words, the room that is missing on a host; '' where there is enough.
 
     Args:
         disks: path to [bytes free, number of its file system]: the staging folder's and Docker's.
-        work: the layers to come, as `LayerStream`.
+        streams: the layers to come.
         staged: packed bytes that are there already.
     """
-    packed, plain = sum(p.expected for p in work), sum(p.plain for p in work)
+    packed, plain = sum(s.expected for s in streams), sum(s.plain for s in streams)
     if not packed:
         return ""
     needs: dict[int, int] = {}

@@ -23,10 +23,10 @@ from canaryctl.images.archive import read_saved, write_saved
 from canaryctl.images.credentials import credential_in, parse_helper
 from canaryctl.images.distribution import parse_challenges, parse_token
 from canaryctl.images.layers import Layers
-from canaryctl.images.packing import LayerStream, Packed
-from canaryctl.images.pull import _Talk as PullTalk
+from canaryctl.images.pull import PullAnswers
 from canaryctl.images.registry import resolve
 from canaryctl.images.source import read_tar_split
+from canaryctl.images.streams import LayerStream, Packed
 from canaryctl.images.transfer import Limiter, Transfer
 from canaryctl.plan.release import recorded_image, source_allowed
 
@@ -89,12 +89,12 @@ def test_push_lines(value: bytes) -> None:
 
 @fuzzed(mutations(PULLED).map(lines))
 def test_pull_answers(value: bytes) -> None:
-    PullTalk("alpha", {"sha256:1": "web"}, lambda *_: None).hear(value)
+    PullAnswers("alpha", {"sha256:1": "web"}, lambda *_: None).hear(value)
 
 
 @fuzzed(texts(lines(PULLED).decode()).map(lambda text: text.encode("utf-8", "replace")))
 def test_pull_lines(value: bytes) -> None:
-    PullTalk("alpha", {"sha256:1": "web"}, lambda *_: None).hear(value)
+    PullAnswers("alpha", {"sha256:1": "web"}, lambda *_: None).hear(value)
 
 
 # archives of images, and Docker's own records

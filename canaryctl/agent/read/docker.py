@@ -14,7 +14,14 @@ NEWEST_API = (1, 44)  # the newest this program was written for; newer servers s
 
 
 class DockerError(Exception):
-    """Docker is there but does not answer us; the text says why."""
+    """Docker is there but does not answer us, or refuses; the text says why.
+
+    `status` is the code of its answer, 0 where there is none.
+    """
+
+    def __init__(self, text: str, status: int = 0) -> None:
+        super().__init__(text)
+        self.status = status
 
 
 class Docker:
@@ -58,10 +65,10 @@ class Docker:
         head, _, answer = b"".join(received).partition(b"\r\n\r\n")
         lines = head.decode("latin-1").split("\r\n")
         headers = {k.lower(): v.strip() for k, _, v in (line.partition(":") for line in lines[1:])}
-        status = lines[0].split(" ")[1:2]
-        if status not in (["200"], ["201"], ["204"]):
-            said = answer[:300].decode("utf-8", "replace").strip()
-            raise DockerError(f"Docker answered {' '.join(status)} to {path}: {said}")
+        code = lines[0].partition(" ")[2].partition(" ")[0]
+        if code not in ("200", "201", "204"):
+            text = answer[:300].decode("utf-8", "replace").strip()
+            raise DockerError(f"Docker answered {code} to {path}: {text}", int(code) if code.isdigit() else 0)
         return headers, answer
 
 

@@ -89,6 +89,11 @@ def load(daemon: Docker, write: Callable[[Archive], Any]) -> str:
     return ""
 
 
+def lacks_layers(complaint: str) -> bool:
+    """Whether Docker misses files of an archive that has all but the layers it has itself. It has no code for that."""
+    return "no such file" in complaint.lower() or "not found" in complaint.lower()
+
+
 def fill(archive: Archive, images: list[tuple[bytes, list[str]]], files: dict[str, IO[bytes]]) -> None:
     """The archive that `docker save` makes: layers, configurations, manifest.json naming both.
 

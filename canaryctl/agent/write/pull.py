@@ -90,7 +90,7 @@ def look_at(daemon: Docker, name: str) -> dict[str, Any] | None:
         found: dict[str, Any] = daemon.get("/images/" + name + "/json")
         return found
     except DockerError as error:
-        if "answered 404" in str(error):
+        if error.status == 404:
             return None
         raise
 

@@ -7,7 +7,8 @@ The operator's side speaks first with lines of JSON, some followed by bytes; eac
     them  {"layer": diff id, "total": n, "sha256": hex}                       the layer is whole
     us    {"layer": diff id, "ok": bool}
     them  {"load": true}
-    us    {"images": {id: ""}}, or {"error": text}, with "lost": who holds it now, where the run's lock is gone
+    us    {"images": {id: ""}}, or {"error": text}, with "lost": who holds it now, where the run's lock is gone, or
+          with "whole": true where Docker takes nothing but an archive of all layers
 
 A connection that ends in the middle ends this program; what arrived stays staged for the next time.
 Docker unpacks the first layers while others still arrive.
@@ -26,7 +27,7 @@ from urllib.parse import quote
 from canaryctl.agent.read.docker import Docker, DockerError, open_docker
 from canaryctl.agent.read.held import LockLost, require_locks
 from canaryctl.agent.write.content import Content
-from canaryctl.agent.write.load import Ahead, chain_ids, fill, fill_oci, forget_partial, oci_manifest
+from canaryctl.agent.write.load import Ahead, chain_ids, fill, fill_oci, forget_partial, lacks_layers, oci_manifest
 from canaryctl.agent.write.staging import Staging
 
 
@@ -162,7 +163,9 @@ def settle(config: dict[str, Any], ahead: Ahead, packed: dict[str, dict[str, Any
     if refusal:
         # The layers stay: what is wrong may be fixed without sending them again. Unless they are what is wrong.
         bad = staging.spoilt()
-        return {"error": "layers damaged on the disk, thrown away: " + ", ".join(bad) if bad else refusal}
+        if bad:
+            return {"error": "layers damaged on the disk, thrown away: " + ", ".join(bad)}
+        return {"error": refusal, "whole": not config["whole"] and lacks_layers(refusal)}
     require_locks(config["locks"])
     for layer in list(staging.files):
         staging.drop(layer)

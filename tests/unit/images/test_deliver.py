@@ -25,10 +25,10 @@ from canaryctl.agent.write.staging import Staging
 from canaryctl.errors import ApplyError, HostError
 from canaryctl.facts.host import DockerFacts, HostFacts
 from canaryctl.images.layers import Layers, compress
-from canaryctl.images.packing import LayerStream, Packed
-from canaryctl.images.pull import _Talk as PullTalk
+from canaryctl.images.pull import PullAnswers
 from canaryctl.images.push import _form
 from canaryctl.images.source import chain_ids, read_tar_split, unpacked
+from canaryctl.images.streams import LayerStream, Packed
 from canaryctl.images.transfer import Limiter, Sending, Transfer, lack
 
 CONTENT = bytes(range(256)) * 50_000  # 12.8 MB: several gzip members
@@ -495,7 +495,7 @@ def test_layers_of_other_images_cannot_be_asked_for(tmp_path: Path, monkeypatch:
     ],
 )
 def test_a_host_that_pulls_and_says_something_else_is_named(said: dict[str, Any]) -> None:
-    talk = PullTalk("alpha", {"sha256:1": "web"}, lambda *_: None)
+    talk = PullAnswers("alpha", {"sha256:1": "web"}, lambda *_: None)
     with pytest.raises(HostError, match="cannot be believed") as caught:
         talk.hear(json.dumps(said).encode() + b"\n")
     assert caught.value.where == "alpha"
@@ -503,7 +503,7 @@ def test_a_host_that_pulls_and_says_something_else_is_named(said: dict[str, Any]
 
 def test_a_pull_that_failed_need_not_know_of_every_image() -> None:
     told: list[tuple[str, int, int]] = []
-    talk = PullTalk("alpha", {"sha256:1": "web", "sha256:2": "db"}, lambda *far: told.append(far))
+    talk = PullAnswers("alpha", {"sha256:1": "web", "sha256:2": "db"}, lambda *far: told.append(far))
     talk.hear(b'Welcome\n{"image": "sha256:1", "bytes": 1, "total": 2}\n\n{"images": {"sha256:1": "no ro')
     talk.hear(b'om"}, "error": "gone"}\n')
     assert told == [("web", 1, 2)]

@@ -1,0 +1,100 @@
+"""What a push makes of a host's answers."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from recorded import Recorded
+
+from canaryctl.config.environment import Host
+from canaryctl.errors import ApplyError, CanaryError, HostError, LockedError
+from canaryctl.facts.host import DockerFacts, HostFacts
+from canaryctl.images.destination import Destination
+from canaryctl.images.layers import Layers
+from canaryctl.images.push import Delivery, Limiter, missing_bytes, push_images
+from canaryctl.images.streams import LayerStream, Packed
+from canaryctl.plan.release import ImageFact
+
+LAYER = f"sha256:{'a' * 64}"
+IMAGE = ImageFact("web", f"sha256:{'1' * 64}", "shop/web:1", size=1, layers=(LAYER,), platform="linux/amd64")
+NOTHING_MISSING = {"missing": [], "staged": {}, "disks": {"/docker": [10**12, 1]}}
+LAYER_MISSING = {"missing": [LAYER], "staged": {LAYER: [3, "0" * 64]}, "disks": {"/docker": [10**12, 1]}}
+HOLDER = {"holder": "eve@box", "renewed": 1}
+
+
+@pytest.fixture
+def layers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Layers:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    monkeypatch.setattr(Layers, "config", lambda self, image: b"{}")
+    (tmp_path / "layer").write_bytes(b"content")
+    layers, stream = Layers([]), LayerStream()
+    stream.finish(Packed(tmp_path / "layer", 7, "f" * 64, 100))
+    layers._work[LAYER, "zst"] = stream
+    return layers
+
+
+def facts() -> HostFacts:
+    return HostFacts("alpha", docker=DockerFacts(version="28.0.1", root="/docker"))
+
+
+def pushed(connection: Recorded, layers: Layers) -> Delivery:
+    destination = Destination(connection, Host("alpha", ()), "shop", locks=[{"path": "/l", "owner": "mine"}])
+    return push_images(destination, facts(), [IMAGE], layers, limiter=Limiter(), progress=lambda _: None)
+
+
+def test_what_was_sent_is_told(layers: Layers) -> None:
+    connection = Recorded([NOTHING_MISSING, {"images": {IMAGE.id: ""}}])
+    assert pushed(connection, layers) == Delivery(("web",), skipped=1)
+    assert b'"owner": "mine"' in connection.asked[0]
+
+
+@pytest.mark.parametrize(
+    ("answers", "error", "code"),
+    [
+        ([NOTHING_MISSING, {"error": "the lock /l is no longer held", "lost": HOLDER}], LockedError, 5),
+        ([{"error": "the lock /l is no longer held", "lost": None}], LockedError, 5),
+        ([NOTHING_MISSING, {"error": "no space left on device"}], ApplyError, 6),
+        # words that only look like a reason to send all of it again
+        ([NOTHING_MISSING, {"error": "No such file or directory: /opt/canaryctl/.incoming"}], ApplyError, 6),
+        ([NOTHING_MISSING, {"error": "x", "whole": "yes"}], ApplyError, 6),
+        ([NOTHING_MISSING, {"images": {IMAGE.id: "its layers differ"}}], ApplyError, 6),
+        ([NOTHING_MISSING], HostError, 3),
+    ],
+)
+def test_what_becomes_of_an_answer(
+    layers: Layers, answers: list[dict[str, Any]], error: type[CanaryError], code: int
+) -> None:
+    connection = Recorded(answers)
+    with pytest.raises(error) as caught:
+        pushed(connection, layers)
+    assert caught.value.exit_code == code and len(connection.asked) == 1
+
+
+def test_a_docker_that_takes_nothing_less_gets_the_whole_archive_once(layers: Layers) -> None:
+    refusal = {"error": '{"error": "open /layer.tar: no such file or directory"}', "whole": True}
+    connection = Recorded([NOTHING_MISSING, refusal], [NOTHING_MISSING, {"images": {IMAGE.id: ""}}])
+    assert pushed(connection, layers).way == "whole archive"
+    connection = Recorded([NOTHING_MISSING, refusal], [NOTHING_MISSING, refusal])
+    with pytest.raises(ApplyError):
+        pushed(connection, layers)
+    lost = {"error": "the lock /l is no longer held", "lost": HOLDER}
+    with pytest.raises(LockedError):
+        pushed(Recorded([NOTHING_MISSING, refusal], [lost]), layers)
+
+
+def test_a_program_that_fails_is_the_hosts_fault(layers: Layers) -> None:
+    with pytest.raises(HostError) as caught:
+        pushed(Recorded([], code=1, complaint="SyntaxError"), layers)
+    assert caught.value.where == "alpha" and "SyntaxError" in caught.value.what
+
+
+def test_what_would_be_sent_is_counted_without_what_is_there(layers: Layers) -> None:
+    def missing(answer: dict[str, Any]) -> dict[str, int]:
+        return missing_bytes(Destination(Recorded([answer]), Host("alpha", ()), "shop"), facts(), [IMAGE], layers)
+
+    assert missing(NOTHING_MISSING) == {}
+    assert missing(LAYER_MISSING) == {LAYER: 7}  # what is staged there is something else
+    with pytest.raises(ApplyError):
+        missing({"error": "Docker is not installed"})
