@@ -186,13 +186,13 @@ def _release_of(served: Mapping[str, Any]) -> Release:
 def _render(found: Snapshot, host: str, release: Release, facts: HostFacts | None = None) -> Rendering:
     stack, environment, files = found.stack, found.environment, found.files
     assert stack and environment and files  # noqa: S101  callers have looked
-    tags = {service: release.tag(service) for service in release.services}
-    names = template_names(stack, environment, found.placed, release=release.id, variant=release.variant, images=tags)
-    where = shown(stack.directory / stack.compose)
+    names = template_names(
+        stack, environment, found.placed, release=release.id, variant=release.variant, images=release.tags
+    )
     wants = wants_of(stack, release.variant, found.placed.get(host, ()))
     devices = devices_for(facts, found.policies[host], wants) if host in found.policies else {}
     gpus = tuple(facts.gpus) if facts else ()
-    return render_host(stack, release, host, names, files.template, files.assets, where, gpus, devices)
+    return render_host(stack, files, release, names, host, gpus, devices)
 
 
 def _inventory(directory: Path, vault_password_file: Path | None) -> Inventory:

@@ -182,8 +182,7 @@ class Deployment:
     @property
     def names(self) -> dict[str, Any]:
         """The names that templates see, the same on every host, for the release."""
-        tags = {service: self.release.tag(service) for service in self.release.services}
-        return self.names_of(self.release.id, self.variant, tags)
+        return self.names_of(self.release.id, self.variant, self.release.tags)
 
     def names_of(self, release: str, variant: str, images: Mapping[str, str]) -> dict[str, Any]:
         """The names that templates see for another release: the one that hosts serve. `images` are tags by service."""
@@ -219,10 +218,8 @@ class Deployment:
         devices = devices_for(facts, self.policies[host], self.wants(host))
         key = (host, gpus, repr(devices))
         if key not in self._renderings:
-            files, where = self.configuration.files, shown(self.stack.directory / self.stack.compose)
-            self._renderings[key] = render_host(
-                self.stack, self.release, host, self.names, files.template, files.assets, where, gpus, devices
-            )
+            files = self.configuration.files
+            self._renderings[key] = render_host(self.stack, files, self.release, self.names, host, gpus, devices)
         return self._renderings[key]
 
     def wants(self, host: str) -> tuple[GpuRequest, ...]:

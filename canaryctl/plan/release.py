@@ -54,6 +54,11 @@ class Release:
         return content_tag(self.stack, self.services[service])
 
     @property
+    def tags(self) -> dict[str, str]:
+        """The same of every service."""
+        return {service: self.tag(service) for service in self.services}
+
+    @property
     def images(self) -> dict[str, ImageFact]:
         """The distinct images, by their name in the stack file."""
         return {image.name: image for image in self.services.values()}

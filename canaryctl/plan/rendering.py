@@ -13,6 +13,8 @@ import yaml
 from canaryctl.agent.read.installed import rendering_suffix
 from canaryctl.config.environment import Environment
 from canaryctl.config.stack import Stack
+from canaryctl.config.stackfiles import StackFiles
+from canaryctl.config.yamlfile import shown
 from canaryctl.config.yamltext import ComposeLoader, YamlFault, read_yaml
 from canaryctl.errors import ConfigError
 from canaryctl.plan.composefile import compose_document, named_volumes, published_ports
@@ -120,31 +122,29 @@ def host_names(names: Mapping[str, Any], host: str, gpus: tuple[Any, ...] = ()) 
 
 def render_host(
     stack: Stack,
+    files: StackFiles,
     release: Release,
-    host: str,
     names: Mapping[str, Any],
-    template: str,
-    assets: Mapping[str, bytes],
-    where: str,
+    host: str,
     gpus: tuple[Any, ...] = (),
     devices: Mapping[str, Mapping[str, Any]] | None = None,
 ) -> Rendering:
     """Render one host's release directory.
 
     Args:
-        where: names the template in errors.
+        names: those of `template_names`.
         devices: by service, the device reservation that it gets unless its block asks for devices itself.
 
     Raises:
         ConfigError: the template uses an undefined name, is no template, or does not become a compose document.
     """
-    here = host_names(names, host, gpus)
-    services = tuple(here["services"])
+    on_host = host_names(names, host, gpus)
+    services, where = tuple(on_host["services"]), shown(stack.directory / files.compose)
     if stack.compose.endswith(".j2"):
-        text = _render(template, here, where)
+        text = _render(files.template, on_host, where)
         compose = compose_document(text, where, host)
     else:
-        compose = _with_images(compose_document(template, where, host), services, here["images"])
+        compose = _with_images(compose_document(files.template, where, host), services, on_host["images"])
         text = yaml.safe_dump(compose, sort_keys=False)
     absent = [service for service in services if service not in compose["services"]]
     if absent:
@@ -155,21 +155,20 @@ def render_host(
         )
     if _give_devices(compose, devices or {}):
         text = yaml.safe_dump(compose, sort_keys=False, width=1000)
-    files: dict[str, bytes] = {"compose.yml": text.encode()}
-    files |= {f"assets/{path}": content for path, content in assets.items()}
-    suffix = rendering_suffix(str(names["environment"]), {path: sha256(content) for path, content in files.items()})
-    require_data_outside(compose, stack.stack, where, secrets=stack.secrets, read=partial(_document, files))
-    files["release.json"] = _release_json(release, str(names["environment"]), services)
+    made = {"compose.yml": text.encode()} | {f"assets/{path}": content for path, content in files.assets.items()}
+    suffix = rendering_suffix(str(names["environment"]), {path: sha256(content) for path, content in made.items()})
+    require_data_outside(compose, stack.stack, where, secrets=stack.secrets, read=partial(_document, made))
+    made["release.json"] = _release_json(release, str(names["environment"]), services)
     return Rendering(
         host=host,
         directory=f"{release.id}-{suffix}",
         services=services,
-        files=files,
+        files=made,
         ports=published_ports(compose, where),
         volumes=named_volumes(compose),
         secrets=secret_use(compose, stack.secrets),
         mounts=tuple(
-            mountings(compose, f"{stack.stack}-{names['environment']}", stack.secrets, partial(_document, files))
+            mountings(compose, f"{stack.stack}-{names['environment']}", stack.secrets, partial(_document, made))
         ),
     )
 

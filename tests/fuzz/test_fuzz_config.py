@@ -146,10 +146,9 @@ def render(stack: Stack) -> None:
     images = {name: ImageFact(name, "sha256:" + "0" * 64, "", 0, (), "") for name in stack.images}
     release = make_release(stack, stack.choose_variant(None), images, files.all)
     placed = place_services(stack, environment, "stack.yml")
-    tags = {service: release.tag(service) for service in release.services}
-    names = template_names(stack, environment, placed, release=release.id, variant=release.variant, images=tags)
+    names = template_names(stack, environment, placed, release=release.id, variant=release.variant, images=release.tags)
     devices = {service: {"driver": "nvidia"} for service in release.services}
-    render_host(stack, release, "one", names, files.template, files.assets, "compose.yml", (), devices)
+    render_host(stack, files, release, names, "one", (), devices)
 
 
 @fuzzed(texts(STACK_TEXT, as_text(STACK)))

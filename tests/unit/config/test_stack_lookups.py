@@ -53,9 +53,8 @@ def rendered(folder: Path, document: dict[str, Any]) -> tuple[Any, dict[str, byt
     files = read_stack_files(stack)
     release = make_release(stack, stack.choose_variant(None), images, files.all)
     placed = place_services(stack, environment, "stack.yml")
-    tags = {service: release.tag(service) for service in release.services}
-    names = template_names(stack, environment, placed, release=release.id, variant=release.variant, images=tags)
-    made = render_host(stack, release, "one", names, files.template, files.assets, "compose.yml.j2")
+    names = template_names(stack, environment, placed, release=release.id, variant=release.variant, images=release.tags)
+    made = render_host(stack, files, release, names, "one")
     return stack, dict(made.files)
 
 
@@ -85,4 +84,4 @@ def test_a_compose_template_reaches_no_lookup_and_no_python(tmp_path: Path, text
     (tmp_path / "compose.yml.j2").write_text(COMPOSE + f"# {text}\n")
     with pytest.raises(ConfigError) as caught:
         rendered(tmp_path, STACK)
-    assert caught.value.where == "compose.yml.j2:4"
+    assert caught.value.where == f"{tmp_path / 'compose.yml.j2'}:4"

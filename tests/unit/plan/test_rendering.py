@@ -9,6 +9,7 @@ import yaml
 
 from canaryctl.config.environment import Environment, Host
 from canaryctl.config.stack import Stack, load_stack
+from canaryctl.config.stackfiles import StackFiles
 from canaryctl.errors import ConfigError
 from canaryctl.plan.release import ImageFact, Release, make_release
 from canaryctl.plan.rendering import Rendering, place_services, render_host, template_names
@@ -65,9 +66,8 @@ def release_of(stack: Stack, variant: str = "lean", **files: bytes) -> Release:
 def rendering(stack: Stack, environment: Environment, host: str, template: str = TEMPLATE) -> Rendering:
     release = release_of(stack)
     placed = place_services(stack, environment, "stack.yml")
-    tags = {service: release.tag(service) for service in release.services}
-    names = template_names(stack, environment, placed, release=release.id, variant="lean", images=tags)
-    return render_host(stack, release, host, names, template, {"rules/a": b"1"}, "compose.yml.j2")
+    names = template_names(stack, environment, placed, release=release.id, variant="lean", images=release.tags)
+    return render_host(stack, StackFiles(template, {"rules/a": b"1"}, stack.compose), release, names, host)
 
 
 def test_the_id_is_the_same_in_every_environment_and_follows_content(tmp_path: Path) -> None:
@@ -121,7 +121,7 @@ def test_the_same_release_renders_apart_for_two_environments_on_one_host(tmp_pat
 def test_a_faulty_template_names_file_and_line(tmp_path: Path, template: str, line: int, words: str) -> None:
     with pytest.raises(ConfigError) as caught:
         rendering(make_stack(tmp_path), make_environment(), "one", template)
-    assert caught.value.where == f"compose.yml.j2:{line}"
+    assert caught.value.where == f"{tmp_path / 'compose.yml.j2'}:{line}"
     assert words in caught.value.what
 
 
@@ -181,9 +181,8 @@ services:
 def with_devices(tmp_path: Path, template: str) -> Rendering:
     stack, environment = make_stack(tmp_path), make_environment(data=("one",), front=("two",), gpus=())
     release, placed = release_of(stack), place_services(stack, environment, "stack.yml")
-    tags = {service: release.tag(service) for service in release.services}
-    names = template_names(stack, environment, placed, release=release.id, variant="lean", images=tags)
-    return render_host(stack, release, "one", names, template, {}, "compose.yml.j2", devices={"db": RESERVED})
+    names = template_names(stack, environment, placed, release=release.id, variant="lean", images=release.tags)
+    return render_host(stack, StackFiles(template, {}, stack.compose), release, names, "one", devices={"db": RESERVED})
 
 
 def test_a_service_that_gets_a_gpu_reserves_it_and_keeps_the_rest_as_compose_reads_it(tmp_path: Path) -> None:
@@ -230,5 +229,5 @@ def test_a_file_that_services_are_taken_from_and_that_cannot_be_read_is_refused(
     placed = place_services(stack, environment, "here")
     names = template_names(stack, environment, placed, release=release.id, variant="lean", images={})
     with pytest.raises(ConfigError, match="cannot be read") as caught:
-        render_host(stack, release, "one", names, template, {"more.yml": content}, "compose.yml.j2")
+        render_host(stack, StackFiles(template, {"more.yml": content}, stack.compose), release, names, "one")
     assert caught.value.where == "more.yml"
