@@ -22,13 +22,9 @@ KNOWN = (
     "canaryctl/evidence/run.py",
     "canaryctl/hosts/native.py",
     "canaryctl/plan/plan.py",
-    "canaryctl/plan/verdicts.py",
     "canaryctl/commands/logs.py: logs ",
     "canaryctl/ansible/runner.py: run_stage ",
     "canaryctl/hosts/history.py: history_line ",
-    "canaryctl/images/push.py: push_images ",
-    "canaryctl/plan/rendering.py: render_host ",
-    "canaryctl/probe/exchange.py: _record ",
 )
 
 
