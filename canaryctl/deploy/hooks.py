@@ -59,7 +59,7 @@ def after_deploy(ctx: RunContext) -> None:
         return
     if ctx.state.verdict == "passed":
         _run_leniently(ctx, "post-deploy", {"verdict": "passed"})
-        if ctx.run.document.get("promotion"):
+        if ctx.state.promoted:
             _run_leniently(ctx, "on-promote", {"verdict": "passed"})
     elif ctx.state.verdict == "failed" and ctx.state.changed:
         _run_leniently(ctx, "on-failure", {"verdict": "failed"})

@@ -73,6 +73,7 @@ def promote(ctx: RunContext, *, fetch: bool = True) -> None:
     told = proof.as_dict()
     told["images"] = {name: {"id": image.id, "from": origins.get(name)} for name, image in release.images.items()}
     ctx.run.set("variant", release.variant)
+    ctx.state.promoted = True
     ctx.run.set("promotion", told)
     ctx.run.event("promotion", **told)
 

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from canaryctl.contract.results import Row
+from canaryctl.deploy.outcome import Outcome
 from canaryctl.errors import CanaryError, HostError
 from canaryctl.facts import HostFacts
 
@@ -87,10 +88,12 @@ class RunState:
         failures: hosts that were lost.
         start_failures: hosts that the deploy went on without.
         held_back: hosts whose wave has not come.
+        promoted: whether the release is one that passed on another environment.
         other_release: what runs is not what was judged: see verification.require_running.
         in_flight: operations begun before the deploy, by probe and host.
         stopped: when services stopped for a release that then failed: (host, service) to an epoch by the host's clock.
         yardstick: run.json of the baseline that this run is measured by.
+        outcome: what the run came to; None until it is over. `error` is what stopped it.
         before_baseline: hosts as they were before that baseline, which is never rolled back to.
     """
 
@@ -101,6 +104,7 @@ class RunState:
     policy_acted: bool = False
     changed: bool = False
     partial: bool = False
+    promoted: bool = False
     simulated: bool = False
     forced: Forced | None = None
     release: Served = field(default_factory=Served)
@@ -116,3 +120,5 @@ class RunState:
     stopped: dict[tuple[str, str], float] = field(default_factory=dict)
     yardstick: Mapping[str, Any] | None = None
     before_baseline: Mapping[str, HostFacts] = field(default_factory=dict)
+    outcome: Outcome | None = None
+    error: BaseException | None = None
