@@ -55,7 +55,9 @@ def make_project(root: Path, environment: str = "canary", /, **hosts: dict[str, 
     (root / "canaryctl.yml").touch()
     (root / "stack.yml").write_text(STACK)
     (root / "compose.yml").write_text('services: {web: {image: "{{ images.web }}"}}\n')
-    (root / "probes.yml").write_text("[]\n")
+    (root / "probes.yml").write_text(
+        '- {name: Up, kind: http, on: all, url: "http://{{ address }}/", expect: {status: 200}}\n'
+    )
     inventory = root / "inventories" / environment / "hosts.yml"
     inventory.parent.mkdir(parents=True)
     variables = {}
