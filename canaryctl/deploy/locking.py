@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from canaryctl.agent.read.held import digest_of
 from canaryctl.errors import ApplyError, HostError, LockedError
-from canaryctl.evidence.store import has_ended
+from canaryctl.evidence.events import has_ended
 from canaryctl.facts.lock import LockFacts, lock_lost
 from canaryctl.hosts import Connection, Connections
 from canaryctl.hosts import lock as remote

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import fcntl
-import os
 import signal
 import threading
 import time
@@ -24,8 +22,9 @@ from canaryctl.evidence.document import (
     shortened,
     unwritable,
 )
+from canaryctl.evidence.events import EventLog
 from canaryctl.evidence.page import render_html
-from canaryctl.evidence.private import close_to_others, file_mode, make_below
+from canaryctl.evidence.private import close_to_others, make_below
 from canaryctl.evidence.report import render_junit, render_markdown
 
 Listener = Callable[[dict[str, Any]], None]
@@ -38,8 +37,6 @@ _IDENTITY = frozenset(
     )
 )
 _STARTED = ("id", "command", "environment", "stack", "variant", "directory", "role")
-PROGRESS = "push.progress"
-_PROGRESS_EVERY = 0.5  # seconds, per host
 
 
 class Run:
@@ -61,13 +58,9 @@ class Run:
         self._lock = threading.RLock()
         self._began = time.monotonic()
         self._finished = False
-        self._progressed: dict[str, float] = {}
         self._at_end: list[Callable[[dict[str, Any]], Mapping[str, Any]]] = []
         self._scrub = scrub
-        self._events = (path / "events.jsonl").open("a", encoding="utf-8", errors="backslashreplace", buffering=1)
-        os.fchmod(self._events.fileno(), file_mode(path))
-        # Held as long as this process lives, so that a killed run can be told from a running one.
-        fcntl.flock(self._events, fcntl.LOCK_EX)
+        self._events = EventLog(path)
 
     @classmethod
     def start(
@@ -118,7 +111,7 @@ class Run:
     def event(self, kind: str, /, **data: Any) -> None:
         """Record what happened (vocabulary: docs/evidence.md) and forward it. After `finish` this does nothing."""
         with self._lock:
-            if self._finished or (kind == PROGRESS and self._too_soon(str(data.get("host")))):
+            if self._finished or not self._events.takes(kind, str(data.get("host"))):
                 return
             event = {"time": files.now(), "type": kind, **self.scrub(files.plain(data))}
             self._append(event)
@@ -297,17 +290,9 @@ class Run:
                 raise unwritable(failure, path) from failure
         return path
 
-    def _too_soon(self, host: str) -> bool:
-        """Bytes arrive in small pieces; an event for each would bury the log."""
-        moment = time.monotonic()
-        if moment - self._progressed.get(host, -_PROGRESS_EVERY) < _PROGRESS_EVERY:
-            return True
-        self._progressed[host] = moment
-        return False
-
     def _append(self, event: dict[str, Any]) -> None:
         try:
-            self._events.write(files.json_text(event) + "\n")
+            self._events.append(event)
         except OSError as failure:
             # A full disk here is no reason to leave the hosts half changed; `finish` reports it.
             note = f"events.jsonl is incomplete: {failure.strerror or failure}"

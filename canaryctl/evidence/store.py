@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
 import json
 import re
 from collections.abc import Iterator
@@ -12,6 +11,7 @@ from typing import Any
 
 from canaryctl.errors import ConfigError
 from canaryctl.evidence.document import new_document
+from canaryctl.evidence.events import is_held
 from canaryctl.evidence.files import MANIFEST, files_below, sha256
 from canaryctl.evidence.reading import readable
 
@@ -67,7 +67,7 @@ def load_run(runs_dir: Path, wanted: str | None = None, environment: str | None 
 
 def runs_under_way(runs_dir: Path, environment: str) -> list[str]:
     """Ids of the runs on an environment that this machine's evidence shows to be going on."""
-    return [path.name for path in _directories(runs_dir, environment) if _is_held(path / "events.jsonl")]
+    return [path.name for path in _directories(runs_dir, environment) if is_held(path)]
 
 
 def stored_runs(runs_dir: Path, environment: str | None = None) -> Iterator[StoredRun]:
@@ -167,7 +167,7 @@ def as_stored(path: Path, written: dict[str, Any], fault: str = "") -> dict[str,
         | document
     )
     if fault or document["finished"] is None:
-        running = not fault and _is_held(path / "events.jsonl")
+        running = not fault and is_held(path)
         document["verdict"] = "running" if running else "interrupted"
         if fault or (not running and not document["error"]):
             document["error"] = {
@@ -181,20 +181,3 @@ def as_stored(path: Path, written: dict[str, Any], fault: str = "") -> dict[str,
 
 def _no_number(word: str) -> float:
     raise ValueError(f"{word} is no number that a run writes")
-
-
-def has_ended(path: Path) -> bool:
-    """Whether a run's record is here, in `path`, and the process that wrote it has ended, or was killed."""
-    return (path / "events.jsonl").is_file() and not _is_held(path / "events.jsonl")
-
-
-def _is_held(events: Path) -> bool:
-    """Whether the process that writes this run still lives: it holds a lock on the event log."""
-    try:
-        with events.open("rb") as file:
-            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return True
-    except OSError:  # no such file, or a file system without locks
-        return False
-    return False

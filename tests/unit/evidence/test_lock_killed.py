@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from canaryctl.evidence.document import RunIdentity
+from canaryctl.evidence.events import has_ended
 from canaryctl.evidence.run import Run
-from canaryctl.evidence.store import has_ended
 
 
 def test_a_run_has_ended_when_nobody_writes_it_any_more(tmp_path: Path) -> None:
