@@ -13,9 +13,9 @@ def doctor(
     """Check this machine: Python, packages, SSH, Docker, disk, lab tools. Exits 2 if something needed is missing."""
     import json
 
-    from canaryctl.commands.doctor import examine
+    from canaryctl.commands.doctor import check_machine
 
-    checks = examine()
+    checks = check_machine()
     ready = all(check.status != "missing" for check in checks)
     if output == "json":
         typer.echo(json.dumps({"ready": ready, "checks": [check.as_dict() for check in checks]}, indent=2))

@@ -12,7 +12,7 @@ _MOODS = {"critical": "failed", "error": "failed", "warning": "inconclusive", "i
 
 def print_findings(document: Mapping[str, Any], to: Printer) -> None:
     """Findings worst first, what changed since the run they are compared with, and the count."""
-    told = document["audit"]
+    audit = document["audit"]
     for row in document["findings"]:
         if row["ignored"] is None:
             _print_finding(row, to)
@@ -20,9 +20,9 @@ def print_findings(document: Mapping[str, Any], to: Printer) -> None:
     for row in ignored:
         to.line(f"  {to.symbol('skipped')} ignored {field(row['id'])}  {field(row['where'])}")
         to.wrapped(f"{row['what']}; because: {row['ignored']}", 6)
-    if told and told["compared"]:
-        _print_compared(told["compared"], to)
-    counts = [f"{count} {severity}" for severity, count in told["counts"].items() if count] if told else []
+    if audit and audit["compared"]:
+        _print_compared(audit["compared"], to)
+    counts = [f"{count} {severity}" for severity, count in audit["counts"].items() if count] if audit else []
     counts += [f"{len(ignored)} ignored"] if ignored else []
     to.line()
     for warning in document["warnings"]:

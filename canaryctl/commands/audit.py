@@ -72,7 +72,7 @@ def audit(request: Request, options: AuditOptions, listeners: Sequence[Listener]
             if seen.environment and not options.offline:
                 observed = _observe(run, seen, seen.environment, chosen)
             preparing.result()
-        findings = _judge(seen, observed, chosen, options)
+        findings = _evaluate(seen, observed, chosen, options)
         rows = [finding.as_dict() for finding in findings]
         run.set("findings", rows)
         run.set("audit", _summary(options, findings, before, rows))
@@ -150,7 +150,7 @@ def _record_served(run: Run, facts: dict[str, HostFacts]) -> None:
         run.set("release", {"id": served[0].get("id"), **kept, "migration": None})
 
 
-def _judge(seen: Snapshot, observed: Observation, chosen: Sequence[str], options: AuditOptions) -> list[Finding]:
+def _evaluate(seen: Snapshot, observed: Observation, chosen: Sequence[str], options: AuditOptions) -> list[Finding]:
     found = [finding for finding in find_in_setup(seen.setup) if not finding.host or finding.host in chosen]
     for facts in observed.facts.values():
         found += find_on_host(facts, as_served(seen, facts))

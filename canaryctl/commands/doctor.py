@@ -32,7 +32,7 @@ class Check:
         return asdict(self)
 
 
-def examine() -> list[Check]:
+def check_machine() -> list[Check]:
     """Look at this machine; changes nothing."""
     return [*_python(), *_tools(), *_docker(), *_lab()]
 

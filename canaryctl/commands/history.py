@@ -6,9 +6,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from canaryctl.commands.fleet import connected
+from canaryctl.config.environment import Host
 from canaryctl.errors import HostError
 from canaryctl.evidence.signatures import standing, standing_words
-from canaryctl.hosts import Connection, Connections, read_history
+from canaryctl.hosts import Connection, read_history
 from canaryctl.plan.deployment import Request, load_deployment
 
 # What makes a release the one that a host serves. `down` ends that.
@@ -31,23 +33,16 @@ class History:
 def history(request: Request, lines: int) -> tuple[History, list[HostError]]:
     """The newest `lines` changes and verdicts of an environment's hosts, newest first, and the hosts not asked."""
     deployment = load_deployment(request)
-    by_name = {host.name: host for host in deployment.hosts}
 
-    def read(connection: Connection) -> list[dict[str, Any]]:
-        return read_history(
-            connection,
-            by_name[connection.host],
-            deployment.stack.stack,
-            lines,
-            become_password=request.become_password,
-        )
+    def read(connection: Connection, host: Host) -> list[dict[str, Any]]:
+        return read_history(connection, host, deployment.stack.stack, lines, become_password=request.become_password)
 
-    with Connections(deployment.hosts) as connections:
-        found, failures = connections.each(deployment.hosts, read)
+    with connected(deployment) as fleet:
+        found, failures = fleet.each(read)
     rows = merge(found)[:lines]
     for row in rows[:_CHECKED]:
         row |= standing(row, deployment.environment, deployment.stack.stack)
-    return History(deployment.environment.name, deployment.stack.stack, rows), list(failures.values())
+    return History(deployment.environment.name, deployment.stack.stack, rows), failures
 
 
 def merge(found: Mapping[str, Sequence[Line]]) -> list[dict[str, Any]]:

@@ -5,14 +5,15 @@ from __future__ import annotations
 import re
 import shlex
 import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
+from canaryctl.commands.fleet import connected
 from canaryctl.config.scrub import Scrubber
 from canaryctl.config.yamlfile import shown
 from canaryctl.errors import ConfigError, HostError
-from canaryctl.hosts import Connection, Connections, observe
-from canaryctl.hosts.sudo import PREFIX, as_root, with_password
+from canaryctl.hosts import Connection
+from canaryctl.hosts.sudo import as_root, with_password
 from canaryctl.plan.deployment import Deployment, Request, load_deployment
 
 LONGEST = 64 * 1024  # bytes of a line
@@ -57,62 +58,65 @@ def logs(
     require_service(deployment, service)
     scrub = Scrubber({**deployment.passwords, **deployment.configuration.secrets})
     wanted = [h for h in deployment.hosts if service is None or service in deployment.placed.get(h.name, ())]
+    kept = KeptLines(host.name for host in wanted)
     turn = threading.Lock()
-    kept: dict[str, list[LogLine]] = {host.name: [] for host in wanted}
-
-    room = dict.fromkeys(kept, MOST)
 
     def take(line: LogLine) -> None:
         with turn:
-            if follow:
-                say(line)
-                return
-            room[line.host] -= len(line.text) + _OF_A_LINE
-            if room[line.host] < 0:
-                raise HostError(
-                    "its logs are longer than can be sorted by time here",
-                    line.host,
-                    "ask for less with --tail or --since, or follow them with --follow",
-                    reason="agent",
-                )
-            kept[line.host].append(line)
+            say(line) if follow else kept.add(line)
 
-    with Connections(wanted, request.become_password) as connections:
-        seen = observe(
-            connections,
-            wanted,
-            stack=deployment.stack.stack,
-            releases=[],
-            nonce="",
-            become_password=request.become_password,
-        )
+    with connected(deployment, wanted) as fleet:
+        seen = fleet.observe()
 
-        def one(host: str) -> None:
-            docker = as_root("docker", seen.facts[host].sudo)
-            command = (
-                f"{docker} compose -p {shlex.quote(deployment.compose_project)} logs --no-color --timestamps "
-                f"--tail {tail}"
-                f"{f' --since {since:.3f}s' if since is not None else ''}{' --follow' if follow else ''}"
-                f"{f' {shlex.quote(service)}' if service else ''} 2>&1"
-            )
+        def read(connection: Connection) -> None:
+            host, sudo = connection.host, seen.facts[connection.host].sudo
+            command = logs_command(deployment.compose_project, service, tail, since, follow)
             lines = Lines()
 
             def feed(chunk: bytes) -> None:
                 for line in lines.feed(chunk):
                     take(parse(host, scrub(line.decode(errors="replace"))))
 
-            connection = connections.get(host)
-            if follow and connection.sudo_password and seen.facts[host].sudo:
+            if follow and connection.sudo_password and sudo:
                 _follow_with_password(connection, command, feed)
             else:
-                connection.read(command, feed, timeout=None, tty=follow)
+                connection.read(as_root(command, sudo), feed, timeout=None, tty=follow)
             if lines.rest:
                 take(parse(host, scrub(lines.rest.decode(errors="replace"))))
 
-        _, failures = connections.each([host for host in wanted if host.name in seen.facts], lambda c: one(c.host))
-    for line in by_time(kept):
+        _, failures = fleet.connections.each([host for host in wanted if host.name in seen.facts], read)
+    for line in by_time(kept.lines):
         say(line)
     return [*seen.failures.values(), *failures.values()]
+
+
+def logs_command(project: str, service: str | None, tail: int, since: float | None, follow: bool) -> str:
+    """The command that prints the logs of a compose project, or of one of its services; arguments as for `logs`."""
+    return (
+        f"docker compose -p {shlex.quote(project)} logs --no-color --timestamps --tail {tail}"
+        f"{f' --since {since:.3f}s' if since is not None else ''}{' --follow' if follow else ''}"
+        f"{f' {shlex.quote(service)}' if service else ''} 2>&1"
+    )
+
+
+class KeptLines:
+    """Lines of hosts, to be sorted by their times once all are there. What one host may fill of memory is bounded."""
+
+    def __init__(self, hosts: Iterable[str]) -> None:
+        self.lines: dict[str, list[LogLine]] = {host: [] for host in hosts}
+        self._room = dict.fromkeys(self.lines, MOST)
+
+    def add(self, line: LogLine) -> None:
+        """Keep a line. Raises HostError where there is no room for it."""
+        self._room[line.host] -= len(line.text) + _OF_A_LINE
+        if self._room[line.host] < 0:
+            raise HostError(
+                "its logs are longer than can be sorted by time here",
+                line.host,
+                "ask for less with --tail or --since, or follow them with --follow",
+                reason="agent",
+            )
+        self.lines[line.host].append(line)
 
 
 class Lines:
@@ -143,7 +147,7 @@ def _follow_with_password(connection: Connection, command: str, feed: Callable[[
         while not over.wait(_ALIVE_EVERY):
             yield b"\n"
 
-    watched = shlex.quote(while_input_lasts(command.removeprefix(PREFIX)))
+    watched = shlex.quote(while_input_lasts(command))
     asking, chunks = with_password(as_root(f"sh -c {watched}"), alive(), connection.sudo_password)
     try:
         connection.execute(asking, chunks, feed, timeout=None)

@@ -7,12 +7,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from canaryctl.agent.read.envfile import line_macs
+from canaryctl.commands.fleet import connected
 from canaryctl.config.environment import Host
 from canaryctl.config.secrets import env_file, find_secrets
 from canaryctl.errors import HostError
 from canaryctl.facts.fingerprints import fingerprint, salt_of
 from canaryctl.facts.programs import HeldSecret, HeldSecrets, believed
-from canaryctl.hosts import Connection, Connections
+from canaryctl.hosts import Connection
 from canaryctl.hosts.ask import ask
 from canaryctl.plan.deployment import Deployment, Request, load_deployment
 from canaryctl.plan.rotation import compare_secrets
@@ -100,11 +101,11 @@ def diff(request: Request) -> tuple[SecretDiff, list[HostError]]:
     wanted = line_macs(nonce, env_file(values).encode())
     here = {name: _print(deployment, name, value) for name, value in values.items()}
     hosts = [host for host in deployment.hosts if host.name in deployment.placed]
-    with Connections(hosts) as connections:
-        seen, failures = connections.each(hosts, lambda connection: _held(connection, deployment, nonce))
+    with connected(deployment, hosts) as fleet:
+        seen, failures = fleet.each(lambda connection, host: _held(connection, host, deployment, nonce))
     missing = [{"name": name, "problem": problem} for name, problem in problems.items()]
-    hosts_rows = {host: compared(wanted, here, set(problems), held) for host, held in seen.items()}
-    return SecretDiff(deployment.environment.name, deployment.stack.stack, missing, hosts_rows), list(failures.values())
+    rows = {host: compared(wanted, here, set(problems), held) for host, held in seen.items()}
+    return SecretDiff(deployment.environment.name, deployment.stack.stack, missing, rows), failures
 
 
 def compared(
@@ -126,8 +127,7 @@ def compared(
     ]
 
 
-def _held(connection: Connection, deployment: Deployment, nonce: str) -> dict[str, HeldSecret]:
-    host: Host = deployment.environment.hosts[connection.host]
+def _held(connection: Connection, host: Host, deployment: Deployment, nonce: str) -> dict[str, HeldSecret]:
     config = {
         "root": host.root,
         "stack": deployment.stack.stack,

@@ -30,5 +30,5 @@ def test_a_daemon_is_described_in_one_line() -> None:
 
 
 def test_every_check_that_is_not_ok_says_what_to_do() -> None:
-    for check in doctor.examine():
+    for check in doctor.check_machine():
         assert check.status == "ok" or check.todo

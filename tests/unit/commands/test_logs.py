@@ -10,7 +10,8 @@ import pytest
 
 from canaryctl.cli.logs import LogPrinter
 from canaryctl.cli.output import Printer
-from canaryctl.commands.logs import LONGEST, Lines, LogLine, by_time, parse, while_input_lasts
+from canaryctl.commands.logs import LONGEST, KeptLines, Lines, LogLine, by_time, logs_command, parse, while_input_lasts
+from canaryctl.errors import HostError
 
 T = "2026-11-24T10:00:0{}.000000000Z"
 
@@ -113,3 +114,24 @@ def test_following_ends_with_its_input() -> None:
     child.stdin.close()
     child.wait(10)
     assert child.stdout.read() == b""
+
+
+def test_what_is_asked_of_compose_is_quoted_and_bounded() -> None:
+    command = logs_command("shop-a b", "we b", 5, 1.5, True)
+    assert (
+        command
+        == "docker compose -p 'shop-a b' logs --no-color --timestamps --tail 5 --since 1.500s --follow 'we b' 2>&1"
+    )
+    assert logs_command("shop", None, 0, None, False).endswith("logs --no-color --timestamps --tail 0 2>&1")
+
+
+def test_one_host_fills_no_more_memory_than_it_may(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("canaryctl.commands.logs.MOST", 2000)
+    kept = KeptLines(["one", "two"])
+    for number in range(3):
+        kept.add(line("one", number))
+    with pytest.raises(HostError) as full:
+        kept.add(line("one", 4))
+    assert full.value.where == "one" and full.value.exit_code == 3
+    kept.add(line("two", 1))
+    assert [len(lines) for lines in kept.lines.values()] == [3, 1]
