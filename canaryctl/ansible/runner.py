@@ -13,12 +13,14 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from canaryctl.ansible import reasons, session
+from canaryctl.ansible import reasons
 from canaryctl.ansible.content import playbook
 from canaryctl.ansible.results import AnsibleOptions, StageRun, Tally
+from canaryctl.ansible.session import Session
 from canaryctl.ansible.variables import variables_file
 from canaryctl.errors import ApplyError, ConfigError
 
@@ -27,26 +29,37 @@ GRACE = 10.0
 _POLL = 0.2
 
 
+@dataclass(frozen=True)
+class StageOrder:
+    """One run of `playbooks/STAGE.yml` on `hosts`; where these are none, on what `options.limit` leaves.
+
+    Attributes:
+        variables: the variable contract of docs/playbooks.md; must hold no secret, since it becomes evidence. To
+            Ansible they are data: it never templates them.
+        private: further variables that belong to this run alone, and are not kept: who runs the playbook again with
+            `variables` must not be held to them.
+        artifacts: directory for the evidence, created when missing.
+    """
+
+    stage: str
+    inventory: Path
+    hosts: Sequence[str]
+    variables: Mapping[str, Any]
+    artifacts: Path
+    options: AnsibleOptions = field(default_factory=AnsibleOptions)
+    private: Mapping[str, Any] = field(default_factory=dict)
+
+
 def run_stage(
-    stage: str,
+    session: Session,
+    order: StageOrder,
     *,
-    inventory: Path,
-    extravars: dict[str, Any],
-    private: Mapping[str, Any] | None = None,
-    hosts: Sequence[str],
-    artifacts: Path,
-    options: AnsibleOptions,
     on_event: Callable[[dict[str, Any]], None],
     scrub: Callable[[str], str],
 ) -> StageRun:
-    """Run `playbooks/STAGE.yml` on `hosts` (on what `options.limit` leaves of the inventory where `hosts` is empty).
+    """Run one stage's playbook.
 
     Args:
-        extravars: the variable contract of docs/playbooks.md; must hold no secret, since it becomes evidence. To
-            Ansible they are data: it never templates them.
-        private: further variables that belong to this run alone, and are not kept: who runs the playbook again with
-            `extravars` must not be held to them.
-        artifacts: directory for the evidence, created when missing.
         on_event: called in this thread for each task a host finished, see `Tally.add`.
         scrub: removes secrets from text that is kept.
 
@@ -58,11 +71,12 @@ def run_stage(
         ApplyError: the variables cannot be written, or Ansible ended badly without blaming a host.
         KeyboardInterrupt: the operator stopped the run; Ansible has ended, its evidence is kept.
     """
-    variables = variables_file({**extravars, **(private or {})})
-    artifacts.mkdir(mode=0o700, parents=True, exist_ok=True)
-    run_directory = Path(tempfile.mkdtemp(prefix=f"{stage}-", dir=session.directory()))
-    tally = Tally(stage, hosts)
-    job = _Job(run_directory, stage, inventory, variables, hosts, options)
+    stage = order.stage
+    kept = variables_file(order.variables)
+    order.artifacts.mkdir(mode=0o700, parents=True, exist_ok=True)
+    run_directory = Path(tempfile.mkdtemp(prefix=f"{stage}-", dir=session.directory))
+    tally = Tally(stage, order.hosts)
+    job = _Job(run_directory, order, session)
     ended = False
     try:
         job.start()
@@ -74,18 +88,20 @@ def run_stage(
         with _later():
             if not ended:
                 job.stop()
-            _keep(run_directory / "artifacts" / stage, artifacts, variables_file(extravars), scrub)
+            _keep(run_directory / "artifacts" / stage, order.artifacts, kept, scrub)
             output = _output(run_directory / "artifacts" / stage)
             shutil.rmtree(run_directory, ignore_errors=True)
     if job.error:
         raise ApplyError(f"ansible-runner failed: {job.error}", stage, "run with -vv for details", stage=stage)
     if job.code and not tally.troubled:
-        said = scrub(reasons.playbook_error(output))
+        complaint = scrub(reasons.playbook_error(output))
         if not tally.touched:
-            raise ConfigError(f"Ansible could not start: {said}", str(inventory), "fix the inventory and try again")
-        raise ApplyError(f"Ansible ended with code {job.code}: {said}", str(inventory), stage=stage)
+            raise ConfigError(
+                f"Ansible could not start: {complaint}", str(order.inventory), "fix the inventory and try again"
+            )
+        raise ApplyError(f"Ansible ended with code {job.code}: {complaint}", str(order.inventory), stage=stage)
     diffs = {host: scrub(text) for host, text in tally.diffs.items()}
-    return StageRun(tally.results(), tally.stats, artifacts, diffs)
+    return StageRun(tally.results(), tally.stats, order.artifacts, diffs)
 
 
 @contextmanager
@@ -108,28 +124,21 @@ def _later() -> Iterator[None]:
 class _Job:
     """ansible-runner in a thread of its own, so that this thread can take Ctrl-C at any moment."""
 
-    def __init__(
-        self,
-        directory: Path,
-        stage: str,
-        inventory: Path,
-        variables: str,
-        hosts: Sequence[str],
-        options: AnsibleOptions,
-    ) -> None:
+    def __init__(self, directory: Path, order: StageOrder, session: Session) -> None:
         self.code = 0
         self.error = ""
         self._events: queue.SimpleQueue[dict[str, Any] | None] = queue.SimpleQueue()
         self._stopping = threading.Event()
         self._pid = 0
-        _write_variables(directory, variables)
+        stage, options = order.stage, order.options
+        _write_variables(directory, variables_file({**order.variables, **order.private}))
         self._arguments = {
             "private_data_dir": str(directory),
             "project_dir": str(Path.cwd()),
             "ident": stage,
             "playbook": str(playbook(stage)),
-            "inventory": str(inventory),
-            "limit": ",".join(hosts) or options.limit,
+            "inventory": str(order.inventory),
+            "limit": ",".join(order.hosts) or options.limit,
             "envvars": {**session.environment(), **_passwords(directory, options)},
             "cmdline": shlex.join(_flags(options)) or None,
             "tags": options.tags or None,

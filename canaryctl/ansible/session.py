@@ -1,4 +1,4 @@
-"""What the Ansible runs of one process share: a private directory, SSH control sockets, an environment."""
+"""What the Ansible runs of one command share: a private directory, SSH control sockets, an environment."""
 
 from __future__ import annotations
 
@@ -12,17 +12,79 @@ from canaryctl.ansible.content import content_root
 from canaryctl.ansible.scratch import make_scratch, remove_scratch
 from canaryctl.config.pins import ignored_patterns, ssh_args, user_configuration
 
-_session: tuple[int, Path] | None = None
 
+class Session:
+    """Belongs to who opened it: use it as a context manager, or close it. What it holds is made when it is needed."""
 
-def directory() -> Path:
-    """The process's private directory (0700), in memory where the system has such a place; removed by `close`."""
-    global _session
-    if _session is None or _session[0] != os.getpid():
-        _session = (os.getpid(), make_scratch(_memory()))
-        (_session[1] / "cp").mkdir()
-        atexit.register(close)
-    return _session[1]
+    def __init__(self) -> None:
+        self._directory: Path | None = None
+
+    def __enter__(self) -> Session:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    @property
+    def directory(self) -> Path:
+        """A private directory (0700), in memory where the system has such a place."""
+        if self._directory is None:
+            self._directory = make_scratch(_memory())
+            (self._directory / "cp").mkdir()
+            atexit.register(self.close)
+        return self._directory
+
+    def close(self) -> None:
+        """End the SSH masters that Ansible left for the next stage, and remove the private directory."""
+        if self._directory is None:
+            return
+        path, self._directory = self._directory, None
+        atexit.unregister(self.close)
+        for socket in (path / "cp").iterdir():
+            subprocess.run(
+                ["ssh", "-o", f"ControlPath={socket}", "-O", "exit", "canaryctl"],
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL,
+                stderr=subprocess.DEVNULL,
+                timeout=10,
+                check=False,
+            )
+        remove_scratch(path)
+
+    def environment(self) -> dict[str, str]:
+        """Variables that Ansible runs with, on top of the process's own."""
+        root = content_root()
+        here = os.environ
+        binaries = str(Path(sys.executable).parent)
+        roles = [str(root / "roles"), here.get("ANSIBLE_ROLES_PATH", "")]
+        return {
+            "PATH": f"{binaries}:{here.get('PATH', os.defpath)}",
+            "LC_ALL": "C.UTF-8",
+            "ANSIBLE_CONFIG": here.get("ANSIBLE_CONFIG") or str(self._configuration()),
+            "ANSIBLE_ROLES_PATH": ":".join(path for path in roles if path),
+            "ANSIBLE_HOST_KEY_CHECKING": "True",
+            "ANSIBLE_SSH_ARGS": ssh_args(),
+            "ANSIBLE_PIPELINING": "True",
+            "ANSIBLE_SSH_CONTROL_PATH_DIR": str(self.directory / "cp"),
+            "ANSIBLE_RETRY_FILES_ENABLED": "False",
+            "ANSIBLE_NOCOLOR": "True",
+            "ANSIBLE_DEPRECATION_WARNINGS": "False",
+            "ANSIBLE_INVENTORY_ANY_UNPARSED_IS_FAILED": "True",
+            "ANSIBLE_INVENTORY_IGNORE_REGEX": ignored_patterns(),
+            "ANSIBLE_PYTHON_INTERPRETER": here.get("ANSIBLE_PYTHON_INTERPRETER", "auto_silent"),
+            "ANSIBLE_LOCAL_TEMP": str(self.directory / "tmp"),
+        }
+
+    def _configuration(self) -> Path:
+        """The user's or the system's ansible.cfg; an empty one where there is none.
+
+        Ansible itself would look into the working directory first, where somebody else's may lie.
+        """
+        if found := user_configuration():
+            return found
+        empty = self.directory / "ansible.cfg"
+        empty.touch()
+        return empty
 
 
 def _memory() -> str | None:
@@ -30,58 +92,3 @@ def _memory() -> str | None:
         if candidate and Path(candidate).is_dir() and os.access(candidate, os.W_OK | os.X_OK):
             return candidate
     return None
-
-
-def close() -> None:
-    """End the SSH masters that Ansible left for the next stage, and remove the private directory."""
-    global _session
-    if _session is None or _session[0] != os.getpid():
-        return
-    path, _session = _session[1], None
-    for socket in (path / "cp").iterdir():
-        subprocess.run(
-            ["ssh", "-o", f"ControlPath={socket}", "-O", "exit", "canaryctl"],
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-            timeout=10,
-            check=False,
-        )
-    remove_scratch(path)
-
-
-def environment() -> dict[str, str]:
-    """Variables that Ansible runs with, on top of the process's own."""
-    root = content_root()
-    here = os.environ
-    binaries = str(Path(sys.executable).parent)
-    roles = [str(root / "roles"), here.get("ANSIBLE_ROLES_PATH", "")]
-    return {
-        "PATH": f"{binaries}:{here.get('PATH', os.defpath)}",
-        "LC_ALL": "C.UTF-8",
-        "ANSIBLE_CONFIG": here.get("ANSIBLE_CONFIG") or str(_configuration()),
-        "ANSIBLE_ROLES_PATH": ":".join(path for path in roles if path),
-        "ANSIBLE_HOST_KEY_CHECKING": "True",
-        "ANSIBLE_SSH_ARGS": ssh_args(),
-        "ANSIBLE_PIPELINING": "True",
-        "ANSIBLE_SSH_CONTROL_PATH_DIR": str(directory() / "cp"),
-        "ANSIBLE_RETRY_FILES_ENABLED": "False",
-        "ANSIBLE_NOCOLOR": "True",
-        "ANSIBLE_DEPRECATION_WARNINGS": "False",
-        "ANSIBLE_INVENTORY_ANY_UNPARSED_IS_FAILED": "True",
-        "ANSIBLE_INVENTORY_IGNORE_REGEX": ignored_patterns(),
-        "ANSIBLE_PYTHON_INTERPRETER": here.get("ANSIBLE_PYTHON_INTERPRETER", "auto_silent"),
-        "ANSIBLE_LOCAL_TEMP": str(directory() / "tmp"),
-    }
-
-
-def _configuration() -> Path:
-    """The user's or the system's ansible.cfg; an empty one where there is none.
-
-    Ansible itself would look into the working directory first, where somebody else's may lie.
-    """
-    if found := user_configuration():
-        return found
-    empty = directory() / "ansible.cfg"
-    empty.touch()
-    return empty

@@ -13,7 +13,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from canaryctl import ansible
+from canaryctl.ansible import Session
 from canaryctl.ansible.scratch import make_scratch, remove_scratch
 from canaryctl.deploy.command import Command
 from canaryctl.deploy.release import known_names, registries_of, settle_platform, with_own_release
@@ -56,6 +56,7 @@ class RunContext:
         self.lock: RunLock | None = None  # see locking.py
         self.fleet = Connections(deployment.hosts, deployment.request.become_password)
         self.registries: Registries = registries_of(deployment.environment)
+        self.ansible = Session()
         self.nonce = secrets.token_hex(16)
         memory = Path("/dev/shm")  # noqa: S108  private below; secrets stay off the disk
         self.scratch = make_scratch(str(memory) if memory.is_dir() else None)
@@ -66,7 +67,7 @@ class RunContext:
     def __exit__(self, *_: object) -> None:
         with ExitStack() as leaving:  # each of these, whatever comes of the others; in reverse
             leaving.callback(remove_scratch, self.scratch)
-            leaving.callback(ansible.close)
+            leaving.callback(self.ansible.close)
             leaving.callback(self.fleet.close)
             if self.lock and self.lock.ctx is self:  # a rollback works under the failed run's
                 leaving.callback(self.lock.release)

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from canaryctl.ansible import AnsibleOptions, StageResult, StageRun, run_stage
+from canaryctl.ansible import AnsibleOptions, StageOrder, StageResult, StageRun, run_stage
 from canaryctl.config.versions import version_of
 from canaryctl.deploy import backuphost, collection, locking
 from canaryctl.deploy.context import RunContext
@@ -194,15 +194,15 @@ def _touching(ctx: RunContext, stage: str, hosts: Sequence[str]) -> Iterator[Non
 
 def _run_stage(ctx: RunContext, stage: str, hosts: Sequence[str], variables: dict[str, Any]) -> StageRun:
     request = ctx.deployment.request
-    return run_stage(
+    order = StageOrder(
         stage,
         inventory=ctx.deployment.environment.directory,
-        extravars=variables,
+        hosts=hosts,
+        variables=variables,
         private={
             **ctx.deployment.environment.pins,
             "canary_locks": {host: locking.held_on(ctx, host) for host in hosts},
         },
-        hosts=hosts,
         artifacts=ctx.run.ansible_dir(stage),
         options=AnsibleOptions(
             check=request.check,
@@ -212,6 +212,10 @@ def _run_stage(ctx: RunContext, stage: str, hosts: Sequence[str], variables: dic
             vault_password_file=request.vault_password_file,
             become_password=request.become_password,
         ),
+    )
+    return run_stage(
+        ctx.ansible,
+        order,
         on_event=lambda event: ctx.run.event(event["type"], **{k: v for k, v in event.items() if k != "type"}),
         scrub=ctx.run.scrub,
     )

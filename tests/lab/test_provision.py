@@ -15,8 +15,8 @@ from typing import Any
 
 import pytest
 
-from canaryctl import ansible, lab
-from canaryctl.ansible import AnsibleOptions, StageRun
+from canaryctl import lab
+from canaryctl.ansible import AnsibleOptions, Session, StageOrder, StageRun, run_stage
 
 pytestmark = pytest.mark.lab
 
@@ -49,11 +49,9 @@ volumes: {{data: {{}}}}
 
 
 @pytest.fixture(autouse=True)
-def environment(lab_env: Mapping[str, str], monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+def environment(lab_env: Mapping[str, str], monkeypatch: pytest.MonkeyPatch) -> None:
     for name, value in lab_env.items():
         monkeypatch.setenv(name, value)
-    yield
-    ansible.close()
 
 
 def plain(playbook: str, *options: str) -> subprocess.CompletedProcess[str]:
@@ -92,16 +90,16 @@ def test_a_host_that_cannot_be_reached_says_why(tmp_path: Path) -> None:
 
 
 def stage(name: str, tmp_path: Path, extravars: dict[str, Any], **options: Any) -> StageRun:
-    return ansible.run_stage(
+    order = StageOrder(
         name,
         inventory=options.pop("inventory", INVENTORY),
-        extravars=extravars,
         hosts=options.pop("hosts", [HOST]),
+        variables=extravars,
         artifacts=tmp_path / "evidence" / name,
         options=AnsibleOptions(**options),
-        on_event=lambda _event: None,
-        scrub=lambda text: text.replace(SECRET, "***"),
     )
+    with Session() as session:
+        return run_stage(session, order, on_event=lambda _event: None, scrub=lambda text: text.replace(SECRET, "***"))
 
 
 Release = Callable[..., dict[str, Any]]
@@ -243,7 +241,6 @@ def test_an_interrupted_start_leaves_no_process_here_or_there(
     slow = release("slow", health="exit 1", retries=1000)
     slow["canary_hosts"][HOST]["wait_timeout"] = 300
     stage("render", tmp_path, slow)
-    ansible.close()
     # A directory of its own, short enough for sockets, tells this run's processes from everybody else's.
     private = tempfile.mkdtemp(prefix="canaryctl-test-")
     monkeypatch.setenv("XDG_RUNTIME_DIR", private)
@@ -254,7 +251,6 @@ def test_an_interrupted_start_leaves_no_process_here_or_there(
         try:
             stage("start", tmp_path, slow)
         except KeyboardInterrupt:
-            ansible.close()
             os._exit(130)
         os._exit(0)
     deadline = time.monotonic() + 60

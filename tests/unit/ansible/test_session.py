@@ -8,22 +8,21 @@ from pathlib import Path
 
 import pytest
 
-from canaryctl.ansible import session
+from canaryctl.ansible import Session
 from canaryctl.ansible.content import content_root, playbook
 from canaryctl.errors import ApplyError
 
 
-@pytest.fixture(autouse=True)
-def _closed_afterwards(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[None]:
-    session.close()
+@pytest.fixture
+def session(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Session]:
     monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path))
     monkeypatch.setenv("HOME", str(tmp_path / "home"))
-    yield
-    session.close()
+    with Session() as session:
+        yield session
 
 
 def test_a_configuration_in_the_working_directory_is_not_picked_up(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, session: Session
 ) -> None:
     monkeypatch.delenv("ANSIBLE_CONFIG", raising=False)
     (tmp_path / "ansible.cfg").write_text("[defaults]\nhost_key_checking = False\n")
@@ -31,27 +30,41 @@ def test_a_configuration_in_the_working_directory_is_not_picked_up(
     assert Path(session.environment()["ANSIBLE_CONFIG"]) != tmp_path / "ansible.cfg"
 
 
-def test_the_users_own_choice_of_configuration_stays(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_users_own_choice_of_configuration_stays(monkeypatch: pytest.MonkeyPatch, session: Session) -> None:
     monkeypatch.setenv("ANSIBLE_CONFIG", "/somewhere/ansible.cfg")
     assert session.environment()["ANSIBLE_CONFIG"] == "/somewhere/ansible.cfg"
 
 
-def test_host_keys_are_always_checked(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_host_keys_are_always_checked(monkeypatch: pytest.MonkeyPatch, session: Session) -> None:
     monkeypatch.setenv("ANSIBLE_HOST_KEY_CHECKING", "False")
     assert session.environment()["ANSIBLE_HOST_KEY_CHECKING"] == "True"
 
 
-def test_our_roles_come_first_and_the_users_are_still_found(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_our_roles_come_first_and_the_users_are_still_found(monkeypatch: pytest.MonkeyPatch, session: Session) -> None:
     monkeypatch.setenv("ANSIBLE_ROLES_PATH", "/mine")
     assert session.environment()["ANSIBLE_ROLES_PATH"] == f"{content_root() / 'roles'}:/mine"
 
 
-def test_the_private_directory_is_private_short_enough_for_sockets_and_goes_away() -> None:
-    path = session.directory()
+def test_the_private_directory_is_private_short_enough_for_sockets_and_goes_away(session: Session) -> None:
+    path = session.directory
     assert stat.S_IMODE(path.stat().st_mode) == 0o700
-    assert session.directory() == path
+    assert session.directory == path
     session.close()
     assert not path.exists()
+
+
+def test_a_session_that_ends_leaves_the_others_alone(session: Session) -> None:
+    path = session.directory
+    with Session() as inner:  # as of a rollback within a deploy
+        own = inner.directory
+        assert own != path
+    assert path.exists() and not own.exists()
+    inner.close()
+
+
+def test_one_that_nothing_was_run_in_makes_no_directory(session: Session, tmp_path: Path) -> None:
+    session.close()
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_stage_without_a_playbook_is_an_error() -> None:

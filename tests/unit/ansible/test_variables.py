@@ -10,15 +10,13 @@ import os
 import stat
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
 
-from canaryctl import ansible as runner
-from canaryctl.ansible import AnsibleOptions, session
+from canaryctl.ansible import AnsibleOptions, Session, StageOrder, run_stage
 from canaryctl.ansible.content import playbook
 from canaryctl.ansible.variables import variables_file
 from canaryctl.config.pins import TEMPLATES, pin_variables
@@ -26,12 +24,6 @@ from canaryctl.errors import ApplyError
 
 HOST = "here"
 INVENTORY = {"all": {"hosts": {HOST: {"ansible_connection": "local", "ansible_python_interpreter": sys.executable}}}}
-
-
-@pytest.fixture(autouse=True)
-def private() -> Iterator[None]:
-    yield
-    runner.close()
 
 
 @pytest.fixture
@@ -90,10 +82,11 @@ def ansible(inventory: Path, book: Path, variables: str) -> subprocess.Completed
     path = inventory.parent / f"{book.stem}-variables"
     path.write_text(variables)
     argv = [str(Path(sys.executable).with_name("ansible-playbook")), "-i", str(inventory), str(book), "-e", f"@{path}"]
-    environment = {**os.environ, **session.environment()}
-    return subprocess.run(
-        [*argv, "--check", "-vvv"], env=environment, capture_output=True, text=True, timeout=120, check=False
-    )
+    with Session() as session:
+        environment = {**os.environ, **session.environment()}
+        return subprocess.run(
+            [*argv, "--check", "-vvv"], env=environment, capture_output=True, text=True, timeout=120, check=False
+        )
 
 
 @pytest.fixture
@@ -146,19 +139,13 @@ def test_a_stage_passes_them_so_in_a_private_file_and_keeps_them_so(tmp_path: Pa
     variables = every_variable(marks)
     seen: list[int] = []
 
-    def look(_event: object) -> None:
-        seen.extend(stat.S_IMODE(path.stat().st_mode) for path in session.directory().glob("*/env/extravars"))
+    order = StageOrder("down", inventory, [HOST], variables, tmp_path / "evidence", AnsibleOptions(check=True))
+    with Session() as session:
 
-    runner.run_stage(
-        "down",
-        inventory=inventory,
-        extravars=variables,
-        hosts=[HOST],
-        artifacts=tmp_path / "evidence",
-        options=AnsibleOptions(check=True),
-        on_event=look,
-        scrub=lambda text: text,
-    )
+        def look(_event: object) -> None:
+            seen.extend(stat.S_IMODE(path.stat().st_mode) for path in session.directory.glob("*/env/extravars"))
+
+        run_stage(session, order, on_event=look, scrub=lambda text: text)
     assert list(marks.iterdir()) == []
     assert set(seen) == {0o600}
     # docs/playbooks.md says how to run a stage again from it.
