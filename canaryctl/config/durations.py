@@ -1,9 +1,10 @@
-"""Durations as people write them: `500ms`, `3s`, `2m`, `1h`, `1m30s`, `30d`."""
+"""Durations as people write them: `500ms`, `3s`, `2m`, `1h`, `1m30s`, `30d`; and the time as records have it."""
 
 from __future__ import annotations
 
 import math
 import re
+from datetime import UTC, datetime, timedelta
 from typing import Annotated, Any
 
 from pydantic import BeforeValidator
@@ -47,3 +48,9 @@ def show_duration(seconds: float) -> str:
 
 
 Duration = Annotated[float, BeforeValidator(parse_duration)]
+
+
+def now(ago: float = 0.0) -> str:
+    """The current time, or that of `ago` seconds before: RFC 3339 in UTC, to the microsecond."""
+    moment = datetime.now(UTC) - timedelta(seconds=ago)
+    return moment.isoformat(timespec="microseconds").replace("+00:00", "Z")

@@ -6,8 +6,8 @@ import threading
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from canaryctl.config.durations import now
 from canaryctl.config.webhook import Webhook
-from canaryctl.evidence.files import now
 
 if TYPE_CHECKING:
     from canaryctl.evidence.run import Listener, Run

@@ -10,11 +10,11 @@ from pathlib import Path
 from typing import Any
 
 from canaryctl.ansible import AnsibleOptions, StageOrder, StageResult, StageRun, run_stage
+from canaryctl.config.durations import now
 from canaryctl.config.versions import version_of
 from canaryctl.deploy import backuphost, collection, locking
 from canaryctl.deploy.context import RunContext
 from canaryctl.errors import ApplyError, CanaryError, ConfigError, HostError
-from canaryctl.evidence.files import now
 from canaryctl.facts import lock_lost
 from canaryctl.hosts.sudo import as_root
 from canaryctl.plan.plan import Plan, marker_of, migration_host

@@ -6,12 +6,12 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from canaryctl.config.durations import now
 from canaryctl.config.yamlfile import shown
 from canaryctl.deploy import gpus
 from canaryctl.deploy.context import RunContext
 from canaryctl.deploy.proof import parts_left_out
 from canaryctl.errors import CanaryError, HostError, OtherReleaseError
-from canaryctl.evidence.files import now
 from canaryctl.evidence.store import runs_under_way
 from canaryctl.hosts import interpreter
 from canaryctl.plan.definitions import other_definitions

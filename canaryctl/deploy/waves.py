@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
+from canaryctl.config.durations import now
 from canaryctl.deploy import stages, verification
 from canaryctl.deploy.context import RunContext
 from canaryctl.errors import ApplyError, CanaryError, GateError, HostError, UnjudgedError
-from canaryctl.evidence.files import now
 from canaryctl.plan.plan import Plan
 from canaryctl.plan.waves import Wave, make_waves, too_many
 

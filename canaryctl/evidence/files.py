@@ -8,7 +8,7 @@ import json
 import math
 import re
 from collections.abc import Mapping
-from datetime import UTC, date, datetime, timedelta
+from datetime import date, datetime
 from enum import Enum
 from pathlib import Path
 from typing import Any
@@ -21,12 +21,6 @@ MANIFEST = "MANIFEST.sha256"
 # bidirectional controls; and what no encoding can say. A part of a regular expression's set of characters.
 UNSEEN = "\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff"
 _JSON_LEAVES = re.compile(f"[{UNSEEN}]")  # where it does not escape all that is not ASCII
-
-
-def now(ago: float = 0.0) -> str:
-    """The current time, or that of `ago` seconds before: RFC 3339 in UTC, to the microsecond."""
-    moment = datetime.now(UTC) - timedelta(seconds=ago)
-    return moment.isoformat(timespec="microseconds").replace("+00:00", "Z")
 
 
 def plain(value: Any) -> Any:

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from canaryctl.config.durations import now
 from canaryctl.config.scrub import Scrubber, remember_secrets
 from canaryctl.evidence import files
 from canaryctl.evidence.document import (
@@ -81,7 +82,7 @@ class Run:
         Raises:
             ConfigError: the directory cannot be made.
         """
-        started = files.now()
+        started = now()
         path = make_directory(runs_dir.absolute(), identity.environment, identity.command, group)
         where = relative(path, project_root)
         document = new_document(**vars(identity), id=path.name, started=started, directory=where)
@@ -113,7 +114,7 @@ class Run:
         with self._lock:
             if self._finished or not self._events.takes(kind, str(data.get("host"))):
                 return
-            event = {"time": files.now(), "type": kind, **self.scrub(files.plain(data))}
+            event = {"time": now(), "type": kind, **self.scrub(files.plain(data))}
             self._append(event)
             for listener in list(self._listeners):
                 try:
@@ -163,7 +164,7 @@ class Run:
             status, extra = "failed", {**extra, "unreachable": True}
         more = {key: value for key, value in files.plain(extra).items() if value not in (None, "")}
         entry = {"name": name, "host": host, "status": status, "seconds": round(seconds, 3)}
-        entry |= {"started": started or files.now(ago=seconds), **more}
+        entry |= {"started": started or now(ago=seconds), **more}
         with self._lock:
             self.document["stages"].append(entry)
             self.event("stage.finished", stage=name, **{k: v for k, v in entry.items() if k != "name"})
@@ -198,12 +199,12 @@ class Run:
     def changing(self) -> Iterator[None]:
         """Hosts are changed inside this block: sets `changed_from` (the first time) and `changed_until`."""
         with self._lock:
-            self.document["changed_from"] = self.document["changed_from"] or files.now()
+            self.document["changed_from"] = self.document["changed_from"] or now()
         try:
             yield
         finally:
             with self._lock:
-                self.document["changed_until"] = files.now()
+                self.document["changed_until"] = now()
 
     def host_file(self, host: str, relative: str, content: str | bytes | Mapping[str, Any] | list[Any]) -> Path:
         """Write `hosts/HOST/RELATIVE`; mappings and lists become JSON. Names cannot lead out of the directory."""
@@ -240,7 +241,7 @@ class Run:
             if self._finished:
                 return
             document = self.document
-            document.update(finished=files.now(), verdict=verdict, exit_code=exit_code, error=error_object(error))
+            document.update(finished=now(), verdict=verdict, exit_code=exit_code, error=error_object(error))
             document["seconds"] = round(time.monotonic() - self._began, 3)
             if document["changed_from"] and not document["changed_until"]:
                 document["changed_until"] = document["finished"]

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from canaryctl.config.durations import now
 from canaryctl.config.environment import Host
 from canaryctl.errors import HostError
-from canaryctl.evidence.files import now
 from canaryctl.facts import lock_lost
 from canaryctl.facts.programs import AppendAnswer, believed
 from canaryctl.hosts.ask import ask
