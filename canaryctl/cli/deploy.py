@@ -11,12 +11,23 @@ import typer
 
 from canaryctl.cli.ask import agreed, require_environment_name
 from canaryctl.cli.options import duration, takes
-from canaryctl.cli.output import Output, Printer, leave, print_answer, print_beside, print_plan, print_result
+from canaryctl.cli.output import (
+    Output,
+    Printer,
+    as_data,
+    leave,
+    print_answer,
+    print_beside,
+    print_json,
+    print_plan,
+    print_result,
+)
 from canaryctl.cli.promotion import print_promotion
 
 if TYPE_CHECKING:
     from canaryctl.commands.request import Request
-    from canaryctl.plan.plan import Change, Plan
+    from canaryctl.deploy.baseline import ConfirmBoth
+    from canaryctl.deploy.sequence import Confirm
 
 
 @takes(
@@ -252,19 +263,17 @@ def _stage(name: str, request: Request, output: Output) -> None:
 
 
 def _plan(request: Request, output: Output, only: str | None = None) -> None:
-    from canaryctl.cli.output import print_json
     from canaryctl.deploy import sequence
 
     answer = sequence.show_plan(request, only)
-    if output is Output.TEXT:
-        print_promotion(answer)
-        print_plan(answer["plan"]["changes"])
-        for note in answer["notes"]:
-            Printer(sys.stdout).line(f"note: {note}")
-        for text in answer["diffs"]:
-            Printer(sys.stdout).line(text)
-    else:
+    if output is not Output.TEXT:
         print_json(answer)
+        return
+    print_promotion(answer)
+    print_plan(answer["plan"]["changes"])
+    to = Printer(sys.stdout)
+    for text in (*(f"note: {note}" for note in answer["notes"]), *answer["diffs"]):
+        to.line(text)
 
 
 def _run(
@@ -295,21 +304,20 @@ def _leave(document: dict[str, Any], output: Output) -> NoReturn:
     raise typer.Exit(int(document["exit_code"]))
 
 
-def _confirm(yes: bool, output: Output) -> Callable[[Plan], bool]:
-    def confirm(plan: Plan) -> bool:
-        if output is Output.TEXT:
-            print_plan([change.as_dict() for change in plan.changes])
-        return yes or agreed("make these changes?")
-
-    return confirm
+def _confirm(yes: bool, output: Output) -> Confirm:
+    return lambda plan: _agreed({"": plan.changes}, yes, output, "make these changes?")
 
 
-def _confirm_both(yes: bool, output: Output) -> Callable[[Mapping[str, Sequence[Change]]], bool]:
-    def confirm(plans: Mapping[str, Sequence[Change]]) -> bool:
-        if output is Output.TEXT:
-            for title, changes in plans.items():
+def _confirm_both(yes: bool, output: Output) -> ConfirmBoth:
+    question = "make these changes, the baseline's and then the candidate's?"
+    return lambda plans: _agreed(plans, yes, output, question)
+
+
+def _agreed(plans: Mapping[str, Sequence[object]], yes: bool, output: Output, question: str) -> bool:
+    """Show plans, each under its title where it has one, and ask."""
+    if output is Output.TEXT:
+        for title, changes in plans.items():
+            if title:
                 Printer(sys.stdout).line(f"{title}:")
-                print_plan([change.as_dict() for change in changes])
-        return yes or agreed("make these changes, the baseline's and then the candidate's?")
-
-    return confirm
+            print_plan(as_data(changes))
+    return yes or agreed(question)

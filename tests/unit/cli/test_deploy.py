@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 from projects import ctl, make_project
 
-from canaryctl.cli.deploy import _rate
+from canaryctl.cli.deploy import _agreed, _rate
+from canaryctl.cli.output import Output
 from canaryctl.errors import ConfigError
 
 STAGES = ("provision", "push", "render", "migrate", "start")
@@ -52,3 +53,15 @@ def test_a_rate_is_bytes_a_second() -> None:
     assert _rate("25MB") == _rate("25MB/s") == 25e6
     with pytest.raises(ConfigError):
         _rate("-1")
+
+
+CHANGE = {"host": "one", "stage": "push", "what": "send web", "reason": "it is not there"}
+
+
+def test_plans_are_shown_before_anybody_agrees(capsys: pytest.CaptureFixture[str]) -> None:
+    assert _agreed({"": [CHANGE]}, True, Output.TEXT, "really?")
+    one = capsys.readouterr().out.splitlines()
+    assert one[0] == "one" and "send web" in one[1]
+    assert not _agreed({"the baseline": [CHANGE], "the candidate": []}, False, Output.TEXT, "really?")
+    assert capsys.readouterr().out.splitlines() == ["the baseline:", *one, "the candidate:", "nothing to change"]
+    assert _agreed({"": [CHANGE]}, True, Output.JSON, "really?") and capsys.readouterr().out == ""
