@@ -46,7 +46,7 @@ def make_deployment(
     stack: str = STACK,
     policy: Policy = Policy(),  # noqa: B008  frozen
     policies: Mapping[str, Policy] | None = None,
-    images: Mapping[str, str] | None = None,
+    identities: Mapping[str, str] | None = None,
     variables: Mapping[str, Any] | None = None,
     released: bool = True,
     **asked: Any,
@@ -54,7 +54,7 @@ def make_deployment(
     """The deployment of `stack` on `hosts`, the first of which has the store; `asked` are fields of the request.
 
     Args:
-        images: identity by name.
+        identities: of images by name.
         variables: of every host.
         released: whether it has a release yet.
     """
@@ -85,12 +85,12 @@ def make_deployment(
     )
     asked = {"project": project, "environment": PROD, **asked}
     deployment = Deployment(configuration, Request(**asked), "only", tuple(made.values()))
-    return deployment.with_release(make_known(deployment, images)) if released else deployment
+    return deployment.with_release(make_known(deployment, identities)) if released else deployment
 
 
-def make_known(deployment: Deployment, images: Mapping[str, str] | None = None) -> Release:
+def make_known(deployment: Deployment, identities: Mapping[str, str] | None = None) -> Release:
     """The release of a deployment whose images have these identities."""
-    facts = {name: image(name, identity) for name, identity in (images or {"web": WEB, "store": STORE}).items()}
+    facts = {name: image(name, identity) for name, identity in (identities or {"web": WEB, "store": STORE}).items()}
     return make_release(deployment.stack, "only", facts, deployment.configuration.files.all)
 
 
@@ -107,9 +107,9 @@ def make_context(deployment: Deployment, command: Command = DEPLOY) -> RunContex
 
 
 def release_document(deployment: Deployment, host: str, **changed: Any) -> dict[str, Any]:
-    """The release.json of a deployment's release on one host."""
+    """The release.json of a deployment's release, or of what would be, on one host."""
     return {
-        **deployment.release.as_dict(),
+        **(deployment.made or make_known(deployment)).as_dict(),
         "variant": deployment.variant,
         "stack": deployment.stack.stack,
         "environment": PROD,

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from itertools import product
 from typing import Any
 
 import pytest
@@ -49,6 +51,46 @@ TABLE: dict[str, tuple[dict[str, Any], str, int, dict[str, Any]]] = {
         "failed",
         6,
         {"policy": "rollback"},
+    ),
+    "failed and lost, and hosts were left behind": (
+        SERVES | {"verdict": "failed", "lost": True, "left_behind": True},
+        "failed",
+        3,
+        {"policy": "rollback"},
+    ),
+    "inconclusive, and hosts were left behind": (
+        SERVES | {"verdict": "inconclusive", "left_behind": True},
+        "failed",
+        6,
+        {},
+    ),
+    "a host was lost before anything was changed": ({"lost": True}, "error", 3, {}),
+    "an error after hosts were left behind": (SERVES | {"left_behind": True, "error": HOST}, "error", 3, ROLLED_BACK),
+    "a gate after hosts were left behind": (SERVES | {"left_behind": True, "error": GATE}, "failed", 1, ROLLED_BACK),
+    "configuration, found too late, and a host was lost": (
+        SERVES | {"lost": True, "error": CONFIG},
+        "error",
+        3,
+        ROLLED_BACK,
+    ),
+    "contract, and a host was lost": (
+        SERVES | {"lost": True, "error": CONTRACT},
+        "failed",
+        3,
+        {**NOTHING_BUT_HOOK, "remember": "failed"},
+    ),
+    "unjudged, and a host was lost": (
+        SERVES | {"lost": True, "error": UNJUDGED},
+        "inconclusive",
+        3,
+        {**NOTHING_BUT_HOOK, "remember": "failed"},
+    ),
+    "lock lost, and a host was lost": (SERVES | {"lost": True, "error": LOCKED}, "error", 5, NOTHING_BUT_HOOK),
+    "interrupted, and a host was lost": (
+        SERVES | {"lost": True, "error": KeyboardInterrupt()},
+        "interrupted",
+        130,
+        {"remember": "interrupted"},
     ),
     "an error beside failed probes": (SERVES | {"verdict": "failed", "error": APPLY}, "failed", 6, ROLLED_BACK),
     "an error beside a lost host": (SERVES | {"lost": True, "error": APPLY}, "failed", 3, ROLLED_BACK),
@@ -139,8 +181,38 @@ def test_how_it_ended_decides_what_becomes_of_it(case: str) -> None:
 @pytest.mark.parametrize("error", [None, APPLY, HOST, CONFIG, BUG, GATE], ids=lambda error: type(error).__name__)
 def test_the_policy_is_the_environments(policy: str, error: BaseException | None) -> None:
     verdict = "passed" if error else "failed"
-    assert outcome(Ended("deploy", error=error, verdict=verdict, on_failure=policy, **SERVES)).policy == policy
+    assert outcome(Ended(error=error, verdict=verdict, on_failure=policy, **SERVES)).policy == policy
 
 
 def test_every_exit_code_has_a_row() -> None:
     assert {code for _, _, code, _ in TABLE.values()} == set(EXIT_PRECEDENCE)
+
+
+ERRORS = (None, APPLY, HOST, GATE, CONFIG, CONTRACT, UNJUDGED, LOCKED, BUG, KeyboardInterrupt())
+
+
+def every_end() -> Iterator[Ended]:
+    """Whatever can come together: what is touched has been changed."""
+    flags = ("follows_policy", "baseline", "judged", "changed", "touched", "lost", "left_behind")
+    for error, verdict, policy in product(ERRORS, ("passed", "failed", "inconclusive"), ("rollback", "keep", "down")):
+        for values in product((False, True), repeat=len(flags)):
+            ended = Ended(error=error, verdict=verdict, on_failure=policy, **dict(zip(flags, values, strict=True)))
+            if ended.changed or not ended.touched:
+                yield ended
+
+
+def test_whatever_comes_together_has_an_exit_code_and_hosts_are_touched_only_where_they_may_be() -> None:
+    for ended in every_end():
+        found = outcome(ended)
+        assert found.exit_code in EXIT_PRECEDENCE, ended
+        assert (found.exit_code == 0) == (found.verdict == "passed"), ended
+        if ended.error is not None:
+            assert found.verdict != "passed", ended
+        if found.policy:
+            assert ended.changed and ended.follows_policy and not ended.baseline, ended
+            assert not isinstance(ended.error, (LockedError, KeyboardInterrupt)), ended
+            assert found.policy == ended.on_failure, ended
+        if found.remember or found.hook:
+            assert ended.changed, ended
+        if ended.judged and ended.verdict == "passed" and not isinstance(ended.error, KeyboardInterrupt):
+            assert (found.remember, found.policy) == (None, ""), ended  # what has passed stays
