@@ -16,6 +16,7 @@ from canaryctl.deploy.context import RunContext
 from canaryctl.deploy.lifecycle import recorded
 from canaryctl.deploy.release import known_names, settle_platform, with_own_release
 from canaryctl.deploy.sequence import Document, deploy_release, require_agreement, require_possible
+from canaryctl.deploy.state import RunState
 from canaryctl.errors import ConfigError
 from canaryctl.evidence.compare import compare
 from canaryctl.evidence.run import Listener
@@ -42,9 +43,9 @@ def deploy(
         _demand_disposable(candidate)
         candidate = with_own_release(candidate, ctx.registries)
         candidate.check()
-        deploy_release(ctx, lambda plan: require_agreement(plan, lambda _: confirm(_both(ctx, plan, candidate))))
+        deploy_release(ctx, lambda plan: require_agreement(ctx, plan, lambda _: confirm(_both(ctx, plan, candidate))))
     baseline, before = ctx.run.document, ctx.before
-    if not _came_to_run(baseline):
+    if not _came_to_run(ctx.state):
         return baseline, None
     with recorded(replace(DEPLOY, role="candidate"), request, listeners) as ctx:
         ctx.state.yardstick = baseline
@@ -95,10 +96,11 @@ def _both(ctx: RunContext, plan: Plan, candidate: Deployment) -> dict[str, Seque
     }
 
 
-def _came_to_run(baseline: Document) -> bool:
+def _came_to_run(state: RunState) -> bool:
     """Whether its services were at least started: an unhealthy baseline is an answer, one never applied is none."""
-    started = any(stage["name"] == "start" for stage in baseline["stages"])
-    return baseline["exit_code"] in (0, 1, 4, 6) and (baseline["error"] is None or started)
+    started = any("start" in stages for stages in state.touched.values())
+    ended = state.outcome
+    return ended is not None and ended.exit_code in (0, 1, 4, 6) and (state.error is None or started)
 
 
 def _fared(baseline: Document) -> str:

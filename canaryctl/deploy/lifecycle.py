@@ -17,7 +17,7 @@ from canaryctl.deploy import collection, hooks, notify, promotion, rollback, sig
 from canaryctl.deploy.backups import Backup
 from canaryctl.deploy.command import PLAN, ROLLBACK, Command
 from canaryctl.deploy.context import RunContext
-from canaryctl.deploy.outcome import Ended, outcome
+from canaryctl.deploy.outcome import Ended, Outcome, outcome
 from canaryctl.deploy.watching import Watching, watch
 from canaryctl.errors import (
     ApplyError,
@@ -85,23 +85,27 @@ def _recorded(
                 yield ctx
                 ended = outcome(ended_by(ctx))
                 unreachable = next(iter(ctx.state.failures.values()), None)
-                run.finish(
-                    ended.verdict, ended.exit_code, unreachable or waves.error_of(ctx) or ctx.state.other_release
-                )
+                _finish(ctx, ended, unreachable or waves.error_of(ctx) or ctx.state.other_release)
             except Exception as error:
                 _after_error(ctx, error)
                 ended = outcome(ended_by(ctx, error))
-                run.finish(ended.verdict, ended.exit_code, error)
+                _finish(ctx, ended, error)
                 if not isinstance(error, CanaryError):
                     raise
         except KeyboardInterrupt as interrupt:
             _after_interrupt(ctx, interrupt)
-            run.finish("interrupted", 130, Interrupted("interrupted by the operator", "", interrupted_hint(ctx)))
+            told = Interrupted("interrupted by the operator", "", interrupted_hint(ctx))
+            _finish(ctx, outcome(ended_by(ctx, interrupt)), told)
         except BaseException as error:
-            run.finish("error", 1, error)
+            _finish(ctx, outcome(ended_by(ctx, error)), error)
             raise
     if request.check:
         run.document["directory"] = ""
+
+
+def _finish(ctx: RunContext, ended: Outcome, error: BaseException | None) -> None:
+    ctx.state.outcome, ctx.state.error = ended, error
+    ctx.run.finish(ended.verdict, ended.exit_code, error)
 
 
 def ended_by(ctx: RunContext, error: BaseException | None = None) -> Ended:
@@ -263,15 +267,15 @@ def roll_back(ctx: RunContext) -> None:
         rollback.enter(again, back)
         again.run.note(f"follows the failed {ctx.command.name} {ctx.run.id}")
         return_to(again, back, backup, leave=True)
-    done = again.run.document
-    if done["verdict"] == "interrupted":
+    ended = again.state.outcome
+    if ended is None or ended.verdict == "interrupted":
         raise KeyboardInterrupt
-    ctx.run.set("rollback", rollback.summary(done))
-    if done["verdict"] == "passed":
-        ctx.run.note(f"rolled back to {(back.id or 'nothing')[:12]}: {rollback.gap_words(done['gaps'])}")
+    ctx.run.set("rollback", rollback.summary(again.run.document))
+    if ended.verdict == "passed":
+        ctx.run.note(f"rolled back to {(back.id or 'nothing')[:12]}: {rollback.downtime_words(again.state.downtime)}")
     else:
-        said = done["error"] or {"what": "its probes did not pass", "hint": ""}
-        ctx.run.warn(f"the rollback ended {done['verdict']}: {said['what']}", done["directory"], said["hint"])
+        why = error_object(again.state.error) or {"what": "its probes did not pass", "hint": ""}
+        ctx.run.warn(f"the rollback ended {ended.verdict}: {why['what']}", again.run.directory, why["hint"])
 
 
 def return_to(ctx: RunContext, back: RollbackPlan, backup: Backup | None, *, leave: bool = False) -> None:

@@ -53,7 +53,7 @@ _EARLIER = {
 def deploy(request: Request, listeners: Sequence[Listener], confirm: Confirm) -> Document:
     """Bring an environment to the release that this machine's images and files make, and judge it."""
     with recorded(DEPLOY, request, listeners) as ctx:
-        deploy_release(ctx, lambda plan: require_agreement(plan, confirm) if plan.changes else None)
+        deploy_release(ctx, lambda plan: require_agreement(ctx, plan, confirm) if plan.changes else None)
     return ctx.run.document
 
 
@@ -155,7 +155,7 @@ def rollback(request: Request, to: str | None, listeners: Sequence[Listener], co
         rolling.find_images(ctx, back)
         backup = rolling.settle_database(ctx, back)
         verification.check_probes(ctx)
-        require_agreement(plan, confirm)
+        require_agreement(ctx, plan, confirm)
         return_to(ctx, back, backup)
     return ctx.run.document
 
@@ -287,10 +287,11 @@ def require_possible(problems: Sequence[CanaryError]) -> None:
     raise first
 
 
-def require_agreement(plan: Plan, confirm: Confirm) -> None:
+def require_agreement(ctx: RunContext, plan: Plan, confirm: Confirm) -> None:
     """Stop unless the operator agrees with the plan."""
     if not confirm(plan):
-        raise ConfigError("not confirmed, nothing was changed", "", "answer yes, or pass --yes")
+        changed = "nothing more is changed" if ctx.state.changed else "nothing was changed"
+        raise ConfigError(f"not confirmed, {changed}", "", "answer yes, or pass --yes")
 
 
 def require_earlier(plan: Plan, name: str) -> None:

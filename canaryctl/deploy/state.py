@@ -61,10 +61,15 @@ class Downtime:
     began: float
     until: float | None
 
+    @property
+    def seconds(self) -> float | None:
+        """Between the two, to a hundredth."""
+        return None if self.until is None else round(self.until - self.began, 2)
+
     def as_dict(self) -> dict[str, Any]:
-        """As one of `gaps` of run.json; `seconds` are between the two."""
-        seconds = None if self.until is None else round(self.until - self.began, 2)
-        return {"host": self.host, "service": self.service, "from": self.began, "until": self.until, "seconds": seconds}
+        """As one of `gaps` of run.json."""
+        served = {"from": self.began, "until": self.until, "seconds": self.seconds}
+        return {"host": self.host, "service": self.service, **served}
 
 
 @dataclass(frozen=True)
