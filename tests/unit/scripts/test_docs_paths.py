@@ -17,7 +17,7 @@ PAGES = [path for path in TRACKED if path.suffix == ".md" and path.parts[0] != "
 SOURCES = [path for path in TRACKED if path.suffix in (".py", ".yml", ".sh", ".j2") and path.parts[0] != "tests"]
 # `path/to/module.py`, with `:name` or `:Class.method` behind it where one thing in it is meant; capitals stand for any.
 _MODULE = re.compile(r"(?<![\w./*-])((?:[\w.-]+/)+[\w-]+\.py)(?::([a-z_A-Z][\w.]*))?(?![\w/*])")
-_TEST = re.compile(r"(?<![\w./*-])(test_\w+\.py)")
+_FILE = re.compile(r"(?<![\w./*-])([a-z_]+\.py)\b")
 _DOCUMENT = re.compile(r"(?<![\w./-])(docs/[\w/-]+)(?:\.md)?(?:#[\w-]+)?")
 _LINK = re.compile(r"\]\((?!https?:|mailto:)([^)#\s]*)(#[\w-]+)?\)")
 # Of hosts and containers, and what a reader is told to write.
@@ -58,8 +58,8 @@ def lost(text: str, beside: Path) -> list[str]:
             found.append(path)
         elif name and name not in names_in(file):
             found.append(f"{path}:{name}")
-    tests = {path.name for path in TRACKED}
-    return found + [name for name in _TEST.findall(text) if name not in tests]
+    known = {path.name for path in TRACKED}
+    return found + [name for name in _FILE.findall(text) if name not in known]
 
 
 def anchors(page: Path) -> set[str]:
