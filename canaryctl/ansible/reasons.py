@@ -46,20 +46,20 @@ def sudo_refused(result: Mapping[str, Any]) -> bool:
 
 def no_access(result: Mapping[str, Any]) -> str:
     """Why a host could not be used: a reason in words, then what SSH or sudo said."""
-    said = result_text(result)
-    if _SUDO.search(said):
-        return f"sudo was refused: {said}"
-    reason = next((words for pattern, words in _REASONS if pattern.search(said)), "")
-    last = said.splitlines()[-1].strip() if said else ""
-    return f"{reason}: {last}" if reason and last else reason or said or "unreachable"
+    text = result_text(result)
+    if _SUDO.search(text):
+        return f"sudo was refused: {text}"
+    reason = next((words for pattern, words in _REASONS if pattern.search(text)), "")
+    last = text.splitlines()[-1].strip() if text else ""
+    return f"{reason}: {last}" if reason and last else reason or text or "unreachable"
 
 
 def failure(task: str, result: Mapping[str, Any]) -> str:
     """Why a task failed: its name, its message and the end of its error output."""
-    said = result_text(result)
-    if re.search(r"python3?: (?:command )?not found|No such file or directory.*python", said):
-        said = f"there is no Python on the host, which Ansible needs: {said}"
-    return f"{task}: {said}" if said else f"{task} failed"
+    text = result_text(result)
+    if re.search(r"python3?: (?:command )?not found|No such file or directory.*python", text):
+        text = f"there is no Python on the host, which Ansible needs: {text}"
+    return f"{task}: {text}" if text else f"{task} failed"
 
 
 def playbook_error(output: str) -> str:

@@ -111,9 +111,9 @@ def _number(value: Any) -> float | None:
     return float(value)
 
 
-def gaps_of(told: Any) -> dict[str, dict[str, float | None]]:
+def gaps_of(answer: Any) -> dict[str, dict[str, float | None]]:
     """When services stopped and began to serve, as a module on the host tells; what cannot be is left out."""
-    found = told if isinstance(told, Mapping) else {}
+    found = answer if isinstance(answer, Mapping) else {}
     return {
         service: {key: number if is_time(number := gap.get(key)) else None for key in ("from", "until")}
         for service, gap in found.items()
@@ -121,9 +121,9 @@ def gaps_of(told: Any) -> dict[str, dict[str, float | None]]:
     }
 
 
-def kept_of(told: Any) -> list[str]:
+def kept_of(answer: Any) -> list[str]:
     """Where files are now that somebody wrote into a release, as a module on the host tells."""
-    return [printable(path, 300) for path in told if isinstance(path, str)][:50] if isinstance(told, list) else []
+    return [printable(path, 300) for path in answer if isinstance(path, str)][:50] if isinstance(answer, list) else []
 
 
 class Tally:

@@ -264,8 +264,8 @@ def parse(host: str, document: Mapping[str, Any], *, clock_skew: float = 0) -> H
     """
     odd = Odd()
     with believing(host):
-        told = section(document, "")
-        known = without_odd(told, odd)
+        answer = section(document, "")
+        known = without_odd(answer, odd)
         cpu, memory, compose = (section(known.get(key), key) for key in ("cpu", "memory", "compose"))
         values = {
             **known,
@@ -282,6 +282,6 @@ def parse(host: str, document: Mapping[str, Any], *, clock_skew: float = 0) -> H
             "mounts": parse_mounts(known.get("mounts")),
             "audit": parse_audit(known.get("audit")),
             "odd": odd.sentences(),
-            "raw": dict(told),
+            "raw": dict(answer),
         }
         return one(HostFacts, values)

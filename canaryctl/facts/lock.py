@@ -46,12 +46,12 @@ class LockFacts:
 
     def words(self) -> str:
         """In a sentence, after `locked by`."""
-        said = self.holder or "somebody unknown"
-        said += f" for environment {self.environment}" if self.environment else ""
-        said += f" since {self.since}" if self.since else ""
-        said += f" ({self.command}{', run ' + self.run if self.run else ''})" if self.command else ""
-        said += f": {self.message}" if self.message else ""
-        return said
+        text = self.holder or "somebody unknown"
+        text += f" for environment {self.environment}" if self.environment else ""
+        text += f" since {self.since}" if self.since else ""
+        text += f" ({self.command}{', run ' + self.run if self.run else ''})" if self.command else ""
+        text += f": {self.message}" if self.message else ""
+        return text
 
     def as_dict(self) -> dict[str, Any]:
         """For JSON documents."""

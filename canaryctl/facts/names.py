@@ -137,9 +137,9 @@ def _state(state: Mapping[str, Any], odd: Odd) -> dict[str, Any]:
             odd.add("its release directory", name)
             continue
         kept = dict(section(entry, "state.releases"))
-        there = kept.get("release")
-        kept["release"] = None if there is None else release_document(there)
-        if there is not None and kept["release"] is None:
+        release = kept.get("release")
+        kept["release"] = None if release is None else release_document(release)
+        if release is not None and kept["release"] is None:
             odd.add("the release.json of", name[:12])
         releases[name] = kept
     found["releases"] = releases

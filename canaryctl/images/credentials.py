@@ -158,12 +158,12 @@ def parse_helper(program: str, key: str, done: subprocess.CompletedProcess[str])
     Raises:
         ConfigError: it failed, or answered something else.
     """
-    said = (done.stdout + done.stderr).strip()
+    output = (done.stdout + done.stderr).strip()
     if done.returncode:
-        if "not found" in said.lower():
+        if "not found" in output.lower():
             return None
         # A helper that fails may say part of what it knows, but by its protocol that is the reason, not the secret.
-        raise ConfigError(f"{program} failed: {said[:300] or f'exit {done.returncode}'}", key, f"try: {program} get")
+        raise ConfigError(f"{program} failed: {output[:300] or f'exit {done.returncode}'}", key, f"try: {program} get")
     try:
         answer = json.loads(done.stdout)
         user, secret = str(answer.get("Username") or ""), str(answer.get("Secret") or "")

@@ -258,12 +258,12 @@ def _words(answer: _Answer) -> str:
 
 
 def _unreachable(name: str, error: Exception) -> UnreachableError:
-    said = str(error) or type(error).__name__
-    if "CERTIFICATE_VERIFY_FAILED" in said:
+    reason = str(error) or type(error).__name__
+    if "CERTIFICATE_VERIFY_FAILED" in reason:
         return UnreachableError(
-            f"the registry's certificate is not trusted here: {said.rpartition('] ')[2]}",
+            f"the registry's certificate is not trusted here: {reason.rpartition('] ')[2]}",
             name,
             "set canary_registry_ca to the file of the authority that signed it, or SSL_CERT_FILE",
         )
     hint = "check its address, the network and proxies (HTTPS_PROXY)"
-    return UnreachableError(f"the registry cannot be reached: {said}", name, hint)
+    return UnreachableError(f"the registry cannot be reached: {reason}", name, hint)

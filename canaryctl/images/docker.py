@@ -84,18 +84,18 @@ def _inspect(references: list[str]) -> dict[str, dict[str, Any]]:
             f"Docker on this machine does not answer: {strange[0]}", "", "start it, or see: canaryctl doctor"
         )
     absent = {line.rsplit(": ", 1)[-1].strip() for line in lines}
-    there = [reference for reference in references if reference not in absent]
-    return parse_inspected(done.stdout or "[]", there)
+    present = [reference for reference in references if reference not in absent]
+    return parse_inspected(done.stdout or "[]", present)
 
 
-def parse_inspected(said: str, references: Sequence[str]) -> dict[str, dict[str, Any]]:
+def parse_inspected(output: str, references: Sequence[str]) -> dict[str, dict[str, Any]]:
     """What `docker image inspect` says of each reference: its `Id`, and what it tells besides in its right form.
 
     Raises:
         ConfigError: that is no answer to the question.
     """
     try:
-        found = json.loads(said)
+        found = json.loads(output)
     except (ValueError, RecursionError):
         found = None
     if not isinstance(found, list) or len(found) != len(references) or not all(map(_is_inspected, found)):

@@ -79,11 +79,11 @@ def _receive(connection: Connection, tag: str, spool: IO[bytes], most: int, fold
 
 def _load(archive: Iterable[bytes], what: str) -> None:
     refused = False
-    with tempfile.TemporaryFile() as said:
+    with tempfile.TemporaryFile() as output:
         argv = ["docker", "load", "--quiet"]
         # Unbuffered, so that closing it has nothing left to write to a Docker that refused.
         with subprocess.Popen(
-            argv, stdin=subprocess.PIPE, stdout=said, stderr=said, bufsize=0, start_new_session=True
+            argv, stdin=subprocess.PIPE, stdout=output, stderr=output, bufsize=0, start_new_session=True
         ) as load:
             try:
                 for data in archive:
@@ -96,8 +96,8 @@ def _load(archive: Iterable[bytes], what: str) -> None:
             if load.stdin:
                 load.stdin.close()
             code = load.wait()
-        said.seek(0)
-        complaint = said.read().decode(errors="replace").strip()[-300:]
+        output.seek(0)
+        complaint = output.read().decode(errors="replace").strip()[-300:]
     if refused or code:
         raise ConfigError(
             f"docker load on this machine did not take {what}: {complaint}",

@@ -137,18 +137,18 @@ def _from_here(stack: Stack, name: str, answer: Published | UnreachableError) ->
     """The published image as this machine's Docker has it: it will be pushed from here to some hosts at least."""
     reference = stack.images[name].reference
     try:
-        there = local_images(stack, [name])[name]
+        local = local_images(stack, [name])[name]
     except ConfigError as error:
         if isinstance(answer, UnreachableError):
             error.what += f"; and {answer.where}: {answer.what}"
         error.hint = f"canary_delivery is push: docker pull {reference}"
         raise
     if isinstance(answer, UnreachableError):
-        return there
-    if there.id != answer.id:
+        return local
+    if local.id != answer.id:
         raise ConfigError(
-            f"image '{name}': {reference} is {answer.id[:19]} at its registry, but {there.id[:19]} on this machine",
+            f"image '{name}': {reference} is {answer.id[:19]} at its registry, but {local.id[:19]} on this machine",
             shown(stack.file),
             f"canary_delivery is push, from this machine's Docker: docker pull {reference}",
         )
-    return replace(there, source=answer.reference, platforms=answer.platforms)
+    return replace(local, source=answer.reference, platforms=answer.platforms)

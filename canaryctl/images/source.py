@@ -191,9 +191,9 @@ def saved(images: Iterable[ImageFact]) -> Iterator[tuple[str, IO[bytes]]]:
                     if member.isfile() and (file := archive.extractfile(member)):
                         yield member.name, file
         except tarfile.ReadError:
-            said = process.stderr.read().decode(errors="replace").strip()[-300:] if process.stderr else ""
+            complaint = process.stderr.read().decode(errors="replace").strip()[-300:] if process.stderr else ""
             raise ApplyError(
-                f"docker save failed: {said}", "", "is Docker on this machine well? canaryctl doctor", stage="push"
+                f"docker save failed: {complaint}", "", "is Docker on this machine well? canaryctl doctor", stage="push"
             ) from None
         finally:
             process.kill()

@@ -57,9 +57,9 @@ def about_sshd(asked: Any) -> dict[str, str]:
         return sshd_files(SSHD_FILE)
 
 
-def parse_sshd(said: str) -> dict[str, str]:
+def parse_sshd(output: str) -> dict[str, str]:
     found: dict[str, str] = {}
-    for line in said.splitlines():
+    for line in output.splitlines():
         words = line.replace("=", " ", 1).split(None, 1)
         if len(words) == 2 and words[0].lower() in SSHD_OPTIONS:
             found.setdefault(words[0].lower(), words[1].strip().lower())
@@ -103,11 +103,11 @@ def about_daemon(asked_unit: Any) -> dict[str, Any]:
 def unit_flags(asked_unit: Any) -> list[tuple[str, str]]:
     """dockerd's command line options as systemd would start it, drop-ins included."""
     try:
-        said = asked_unit.answer(5) if asked_unit else ""
+        unit = asked_unit.answer(5) if asked_unit else ""
     except OSError:
         return []
     command = ""
-    for line in said.replace("\\\n", " ").splitlines():
+    for line in unit.replace("\\\n", " ").splitlines():
         key, equals, value = line.partition("=")
         if equals and key.strip() == "ExecStart":
             command = value.strip()  # an empty one takes back what was set before

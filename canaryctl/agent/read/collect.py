@@ -74,10 +74,10 @@ def memory_reader(daemon: Docker, entry: dict[str, Any], found: dict[str, int]) 
     def read() -> None:
         # Without one-shot, which Docker 20.10 brought, the daemon takes two samples, a second apart.
         once = "&one-shot=true" if daemon.version >= (1, 41) else ""
-        told = daemon.get("/containers/" + entry["Id"] + "/stats?stream=false" + once)["memory_stats"]
-        detail = told.get("stats") or {}
+        stats = daemon.get("/containers/" + entry["Id"] + "/stats?stream=false" + once)["memory_stats"]
+        detail = stats.get("stats") or {}
         cache = detail.get("inactive_file", detail.get("total_inactive_file", 0))
-        found[entry["Id"]] = told["usage"] - cache if cache < told["usage"] else told["usage"]
+        found[entry["Id"]] = stats["usage"] - cache if cache < stats["usage"] else stats["usage"]
 
     return read
 
@@ -87,9 +87,9 @@ def healthy_events(daemon: Docker, entries: list[dict[str, Any]]) -> dict[str, l
     if not entries:
         return {}
     chosen = quoted_filter(container=[entry["Id"] for entry in entries], event=["health_status"])
-    told = daemon.raw(f"/events?since=0&until={time.time():.3f}&filters={chosen}")
+    events = daemon.raw(f"/events?since=0&until={time.time():.3f}&filters={chosen}")
     found: dict[str, list[float]] = {}
-    for line in told.splitlines():
+    for line in events.splitlines():
         event = json.loads(line.decode("utf-8", "replace"))
         if str(event.get("Action", "")).endswith(": healthy"):
             found.setdefault(event["Actor"]["ID"], []).append(event["timeNano"] / 1e9)

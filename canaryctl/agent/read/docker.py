@@ -96,10 +96,10 @@ def open_docker() -> Docker | None:
         return None
     # The command line knows contexts and remote daemons that we don't, and says best what is wrong.
     try:
-        said = "it runs elsewhere: " + Program(binary, "version", "--format", "{{.Server.Version}}").answer(5)
+        reason = "it runs elsewhere: " + Program(binary, "version", "--format", "{{.Server.Version}}").answer(5)
     except OSError as error:
-        said = str(error)
-    raise DockerError("; ".join(troubles) or said)
+        reason = str(error)
+    raise DockerError("; ".join(troubles) or reason)
 
 
 def ours(project: str, stack: str) -> bool:

@@ -48,23 +48,23 @@ def about_gpus(asked: dict[str, Program], errors: dict[str, str]) -> tuple[list[
     """Each GPU that the driver tells of, and what is true of all of them."""
     ends = time.monotonic() + SMI_DEADLINE
     pci, nvidiactl = about_pci_gpus(), os.path.exists("/dev/nvidiactl")
-    found, said = ask_smi(asked, ends)
+    found, complaint = ask_smi(asked, ends)
     gpus = found["gpus"]
     add_capabilities(gpus, asked, ends)
     add_mig_uuids(gpus, ends)
     for process in [process for gpu in gpus for process in gpu["processes"]]:
         process["container"] = container_of(process["pid"])
-    state = gpu_state(gpus, said, bool(pci) or nvidiactl, "xml" in asked)
-    if said:
-        errors["gpus"] = said
+    state = gpu_state(gpus, complaint, bool(pci) or nvidiactl, "xml" in asked)
+    if complaint:
+        errors["gpus"] = complaint
     module = kernel_module()
     driver = found["driver"] or (module if state == "ok" else None)
-    told = {gpu["pci"]["address"] for gpu in gpus}
+    known = {gpu["pci"]["address"] for gpu in gpus}
     toolkit = find_program("nvidia-ctk")
     return gpus, {
         "simulated": os.path.exists(LAB_MARKER) and bool(gpus or "xml" in asked),  # a lab host has no real one
         "state": state,
-        "says": said,
+        "says": complaint,
         "driver": driver,
         "kernel_module": module,
         "cuda": found["cuda"],
@@ -73,7 +73,7 @@ def about_gpus(asked: dict[str, Program], errors: dict[str, str]) -> tuple[list[
         "hook": bool(find_program("nvidia-container-runtime-hook")),
         "nvidiactl": nvidiactl,
         "pci": pci,
-        "missing": [one["address"] for one in pci if told and one["address"] not in told],
+        "missing": [one["address"] for one in pci if known and one["address"] not in known],
         "cdi": about_cdi(driver),
     }
 
@@ -83,13 +83,13 @@ def ask_smi(asked: dict[str, Program], ends: float) -> tuple[dict[str, Any], str
     nothing: dict[str, Any] = {"driver": None, "cuda": None, "gpus": []}
     if "xml" not in asked:
         return nothing, ""
-    code, said = asked["xml"].finish(left(ends))
+    code, output = asked["xml"].finish(left(ends))
     if code is None:
         return nothing, asked["xml"].late
     try:
-        found = parse_smi_xml(said)
+        found = parse_smi_xml(output)
         if found["gpus"]:
-            return found, complaint_in(said) if code else ""
+            return found, complaint_in(output) if code else ""
     except ValueError:
         pass
     # An old driver, or one that is broken: the plain table fails with clearer words.
@@ -106,33 +106,35 @@ def left(ends: float) -> float:
     return max(ends - time.monotonic(), 0.2)
 
 
-def complaint_in(said: str) -> str:
+def complaint_in(output: str) -> str:
     """The lines that are no data, on one line."""
-    lines = [line.strip() for line in re.sub(r"<nvidia_smi_log>.*</nvidia_smi_log>", "", said, flags=re.S).splitlines()]
+    lines = [
+        line.strip() for line in re.sub(r"<nvidia_smi_log>.*</nvidia_smi_log>", "", output, flags=re.S).splitlines()
+    ]
     plain = [line for line in lines if line and not line.startswith("<") and line.count(",") < len(CSV_FIELDS) - 1]
     return " ".join(plain)[-400:] or "nvidia-smi failed without a word"
 
 
-def gpu_state(gpus: list[dict[str, Any]], said: str, there: bool, has_smi: bool) -> str:
+def gpu_state(gpus: list[dict[str, Any]], complaint: str, has_device: bool, has_smi: bool) -> str:
     """none, ok, no-driver, lost (some GPU no longer answers) or unanswered (late, or words we do not know)."""
-    words = said.lower()
+    words = complaint.lower()
     if any(word in words for word in LOST_WORDS):
         return "lost"
     if gpus:
         return "ok"
     if not has_smi:
-        return "no-driver" if there else "none"
+        return "no-driver" if has_device else "none"
     if any(word in words for word in NO_DRIVER_WORDS):
         return "no-driver"
     if "no devices were found" in words:
-        return "lost" if there else "none"
+        return "lost" if has_device else "none"
     return "unanswered"
 
 
-def parse_smi_csv(said: str) -> list[dict[str, Any]]:
+def parse_smi_csv(output: str) -> list[dict[str, Any]]:
     """The table of CSV_FIELDS without header and units; sizes become bytes."""
     found = []
-    for line in said.splitlines():
+    for line in output.splitlines():
         values = [value.strip() for value in line.split(",")]
         if len(values) != len(CSV_FIELDS) or not is_number(values[0]):
             continue
@@ -183,21 +185,21 @@ def pci_address(text: str) -> str:
 def add_capabilities(gpus: list[dict[str, Any]], asked: dict[str, Program], ends: float) -> None:
     if "capability" not in asked:
         return
-    code, said = asked["capability"].finish(left(ends))
-    lines = [line.split(",") for line in said.splitlines()] if code == 0 else []
+    code, output = asked["capability"].finish(left(ends))
+    lines = [line.split(",") for line in output.splitlines()] if code == 0 else []
     known = {line[0].strip(): line[1].strip() for line in lines if len(line) == 2}
     for gpu in gpus:
-        told = known.get(gpu["uuid"], "")
-        gpu["compute_capability"] = told if re.match(r"\d+\.\d+$", told) else ""
+        capability = known.get(gpu["uuid"], "")
+        gpu["compute_capability"] = capability if re.match(r"\d+\.\d+$", capability) else ""
 
 
 def add_mig_uuids(gpus: list[dict[str, Any]], ends: float) -> None:
     """The XML of most drivers numbers MIG instances without their UUIDs; the list has them."""
     smi = find_program("nvidia-smi")
     if smi and any(gpu["mig"]["instances"] for gpu in gpus):
-        code, said = Program(smi, "-L").finish(left(ends))
+        code, output = Program(smi, "-L").finish(left(ends))
         if code == 0:
-            name_mig_instances(gpus, said)
+            name_mig_instances(gpus, output)
 
 
 def name_mig_instances(gpus: list[dict[str, Any]], listed: str) -> None:
@@ -217,8 +219,8 @@ def name_mig_instances(gpus: list[dict[str, Any]], listed: str) -> None:
 def toolkit_version(asked: dict[str, Program], ends: float) -> str:
     if "toolkit" not in asked:
         return ""
-    code, said = asked["toolkit"].finish(left(ends))
-    match = re.search(r"version\s+v?(\d[\w.~+-]*)", said)
+    code, output = asked["toolkit"].finish(left(ends))
+    match = re.search(r"version\s+v?(\d[\w.~+-]*)", output)
     return match.group(1) if code == 0 and match else ""
 
 

@@ -58,11 +58,11 @@ def reload_units() -> str:
         return "there is no systemctl on the host"
     argv = [systemctl, "daemon-reload"] if os.geteuid() == 0 else ["sudo", "-n", systemctl, "daemon-reload"]
     try:
-        code, said = Program(*argv).finish(30)
+        code, output = Program(*argv).finish(30)
     except OSError as error:
         return str(error)
     time.sleep(1)  # systemd puts the control groups in order after it has answered
-    return "" if code == 0 else said[-300:] or "systemctl daemon-reload failed"
+    return "" if code == 0 else output[-300:] or "systemctl daemon-reload failed"
 
 
 def kernel_log(simulated: bool, since: float) -> tuple[str, str]:
@@ -74,13 +74,13 @@ def kernel_log(simulated: bool, since: float) -> tuple[str, str]:
         program = find_program(argv[0])
         if not program:
             continue
-        code, said = Program(program, *argv[1:]).finish(LOG_DEADLINE)
-        if code == 0 and said:
-            return argv[0], said
+        code, output = Program(program, *argv[1:]).finish(LOG_DEADLINE)
+        if code == 0 and output:
+            return argv[0], output
         if code == 0:  # nothing since then, or a journal that the kernel's lines do not reach
             empty = argv[0]
             continue
-        complaints.append(argv[0] + ": " + (said[-200:] or "no answer"))
+        complaints.append(argv[0] + ": " + (output[-200:] or "no answer"))
     if empty:
         return empty, ""
     return "unreadable: " + ("; ".join(complaints) or "neither journalctl nor dmesg is there"), ""

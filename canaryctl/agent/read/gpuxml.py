@@ -15,11 +15,11 @@ THROTTLES = {
 }
 
 
-def parse_smi_xml(said: str) -> dict[str, Any]:
+def parse_smi_xml(output: str) -> dict[str, Any]:
     """{"driver", "cuda", "gpus"}. Raises ValueError where the text holds no such document."""
     import xml.etree.ElementTree as ElementTree  # hosts without a GPU need not load it
 
-    match = re.search(r"<nvidia_smi_log>.*</nvidia_smi_log>", said, flags=re.S)
+    match = re.search(r"<nvidia_smi_log>.*</nvidia_smi_log>", output, flags=re.S)
     if not match:
         raise ValueError("no nvidia_smi_log in it")
     try:

@@ -62,8 +62,8 @@ def mark_of(holder: dict[str, Any]) -> str:
 
 def public(holder: dict[str, Any]) -> dict[str, Any]:
     """What others may know of a lock."""
-    told = {key: value for key, value in holder.items() if key not in ("token", "owner")}
-    return dict(told, mark=mark_of(holder), expired=has_expired(holder))
+    known = {key: value for key, value in holder.items() if key not in ("token", "owner")}
+    return dict(known, mark=mark_of(holder), expired=has_expired(holder))
 
 
 def about_lock(path: str) -> dict[str, Any] | None:

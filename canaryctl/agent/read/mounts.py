@@ -23,34 +23,34 @@ def start_mounts(wanted: list[dict[str, Any]]) -> list[tuple[dict[str, Any], Any
     for want in wanted:
         room = Program(stat, "-f", "-c", "%a %S", want["path"]) if stat else None
         sentinel = want.get("sentinel")
-        there = Program(stat, "-L", "-c", "%F", os.path.join(want["path"], sentinel)) if stat and sentinel else None
-        asked.append((want, room, there))
+        mark = Program(stat, "-L", "-c", "%F", os.path.join(want["path"], sentinel)) if stat and sentinel else None
+        asked.append((want, room, mark))
     return asked
 
 
 def about_mounts(asked: list[tuple[dict[str, Any], Any, Any]]) -> list[dict[str, Any]]:
     table = parse_mountinfo(read_text("/proc/self/mountinfo")) if asked else {}
     found = []
-    for want, room, there in asked:
+    for want, room, mark in asked:
         point, fstype = holder_of(want["path"], table)
         entry = {"path": want["path"], "point": point, "fstype": fstype, "free": None, "sentinel": None, "error": ""}
         if room is None:
             entry["error"] = "there is no stat program"
         else:
-            ask_mount(entry, room, there)
+            ask_mount(entry, room, mark)
         found.append(entry)
     return found
 
 
-def ask_mount(entry: dict[str, Any], room: Any, there: Any) -> None:
+def ask_mount(entry: dict[str, Any], room: Any, mark: Any) -> None:
     try:
         blocks, size = room.answer(MOUNT_DEADLINE).split()
         entry["free"] = int(blocks) * int(size)
     except (OSError, ValueError) as error:
         entry["error"] = str(error)
-    if there is not None:
+    if mark is not None:
         try:
-            entry["sentinel"] = bool(there.answer(MOUNT_DEADLINE))
+            entry["sentinel"] = bool(mark.answer(MOUNT_DEADLINE))
         except OSError:
             entry["sentinel"] = False
 

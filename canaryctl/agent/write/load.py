@@ -166,12 +166,12 @@ def chain_ids(layers: list[str]) -> list[str]:
 
 def beginning(layers: list[str], chains: set[str], arrived: set[str]) -> list[str]:
     """As many of an image's layers as are there, or have arrived."""
-    there = []
+    found = []
     for layer, chain in zip(layers, chain_ids(layers)):
         if chain not in chains and layer not in arrived:
             break
-        there.append(layer)
-    return there
+        found.append(layer)
+    return found
 
 
 def partial_config(config: bytes, layers: list[str]) -> bytes:
@@ -238,10 +238,10 @@ class Ahead:
     def _ready(self) -> tuple[bytes, list[str], list[str]] | None:
         """An image's configuration, its beginning that is there, and the layers of it to load; None for too little."""
         for config, layers in self.images:
-            there = beginning(layers, self.chains, self.whole)
-            new = [layer for layer, chain in zip(there, chain_ids(there)) if chain not in self.chains]
+            present = beginning(layers, self.chains, self.whole)
+            new = [layer for layer, chain in zip(present, chain_ids(present)) if chain not in self.chains]
             if sum(size_of(self.staging.files[layer]) for layer in new) >= WORTH:
-                return config, there, new
+                return config, present, new
         return None
 
     def _needed(self, layer: str) -> bool:

@@ -115,8 +115,8 @@ def tags_and_uses(daemon: Docker, releases: set[str]) -> tuple[dict[str, str], s
     used: set[str] = set()
     for container in daemon.get("/containers/json?all=1"):
         used.update((container.get("Image", ""), container.get("ImageID", "")))
-        said = json.dumps([container.get("Labels"), container.get("Mounts")])
-        used.update(name for name in releases if name in said)
+        references = json.dumps([container.get("Labels"), container.get("Mounts")])
+        used.update(name for name in releases if name in references)
     return tags, used - {""}
 
 

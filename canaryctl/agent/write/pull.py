@@ -161,7 +161,7 @@ def message_of(body: bytes) -> str:
 def follow(events: Iterator[dict[str, Any]], identity: str) -> None:
     """Report how far a pull is. Raises Refused where it fails on the way."""
     layers: dict[str, tuple[int, int]] = {}
-    told = 0.0
+    reported = 0.0
     for event in events:
         if event.get("error"):
             raise Refused(event["error"])
@@ -170,7 +170,7 @@ def follow(events: Iterator[dict[str, Any]], identity: str) -> None:
             layers[event["id"]] = (detail.get("current", 0), detail["total"])
         elif event.get("status") == "Download complete" and event.get("id") in layers:
             layers[event["id"]] = (layers[event["id"]][1], layers[event["id"]][1])
-        if time.monotonic() - told > REPORT_EVERY:
-            told = time.monotonic()
+        if time.monotonic() - reported > REPORT_EVERY:
+            reported = time.monotonic()
             sums = [sum(part) for part in zip(*layers.values())] or [0, 0]
             tell({"image": identity, "bytes": sums[0], "total": sums[1]})

@@ -137,8 +137,8 @@ class Daemon:
         try:
             return parse(self.text)
         except ValueError as error:
-            said = f"{self.file} cannot be used: {error}; dockerd would refuse it too: fix it by hand"
-            raise RefusedError(said) from None
+            refusal = f"{self.file} cannot be used: {error}; dockerd would refuse it too: fix it by hand"
+            raise RefusedError(refusal) from None
 
     def validate(self, text: str) -> None:
         """Raises RefusedError where dockerd, with the flags of its service, would not start with this configuration."""
@@ -148,14 +148,14 @@ class Daemon:
             done = run([self.program, *self.flags, "--validate", "--config-file", str(copy)])
         if done.returncode == 0:
             return
-        said = done.stdout.strip().replace(str(copy), str(self.file))
-        if "both as a flag and in the configuration file" in said:
+        complaint = done.stdout.strip().replace(str(copy), str(self.file))
+        if "both as a flag and in the configuration file" in complaint:
             given = " ".join(hidden(flag) for flag in self.flags)
-            said += (
+            complaint += (
                 f"; dockerd gets these flags from its service: {given} (see: systemctl cat docker);"
                 " say each option in one place"
             )
-        raise RefusedError(f"dockerd would not start with the new {self.file}: {said}")
+        raise RefusedError(f"dockerd would not start with the new {self.file}: {complaint}")
 
     def others(self, own_root: str) -> list[str]:
         """Running containers that a restart would stop and that are not ours."""

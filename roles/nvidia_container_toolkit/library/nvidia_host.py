@@ -97,12 +97,12 @@ def run(argv: list[str], seconds: int = 30) -> tuple[int, str]:
 
 def driver() -> tuple[str, str]:
     """The driver's version, or why there is none."""
-    code, said = run(["nvidia-smi", "--query-gpu=driver_version", "--format=csv,noheader"], SMI_SECONDS)
-    if code == 0 and re.fullmatch(r"[\d.]+", said.splitlines()[0] if said else ""):
-        return said.splitlines()[0], ""
+    code, output = run(["nvidia-smi", "--query-gpu=driver_version", "--format=csv,noheader"], SMI_SECONDS)
+    if code == 0 and re.fullmatch(r"[\d.]+", output.splitlines()[0] if output else ""):
+        return output.splitlines()[0], ""
     if code == 127:
         return "", "there is no nvidia-smi"
-    return "", f"nvidia-smi says: {said}"
+    return "", f"nvidia-smi says: {output}"
 
 
 def gpus() -> list[str]:
@@ -119,24 +119,24 @@ def packages() -> dict[str, tuple[str, str, str]]:
     """What dpkg or rpm knows: package -> what is wanted of it, its state, its version."""
     if shutil.which("dpkg-query"):
         form = "${Package} ${db:Status-Want} ${db:Status-Status} ${Version}\\n"
-        _, said = run(["dpkg-query", "--show", "--showformat", form])
+        _, output = run(["dpkg-query", "--show", "--showformat", form])
     else:
-        _, said = run(
+        _, output = run(
             ["rpm", "--query", "--all", "--queryformat", "%{NAME} install installed %{VERSION}-%{RELEASE}\\n"]
         )
-    return parse_packages(said)
+    return parse_packages(output)
 
 
-def parse_packages(said: str) -> dict[str, tuple[str, str, str]]:
-    lines = [line.split(" ") for line in said.splitlines()]
+def parse_packages(output: str) -> dict[str, tuple[str, str, str]]:
+    lines = [line.split(" ") for line in output.splitlines()]
     return {words[0]: (words[1], words[2], words[3]) for words in lines if len(words) == 4}
 
 
-def about_packages(there: dict[str, tuple[str, str, str]]) -> dict:
+def about_packages(installed: dict[str, tuple[str, str, str]]) -> dict:
     """The part of the answer that packages give."""
 
     def version(package: str) -> str:
-        _, state, found = there.get(package, ("", "", ""))
+        _, state, found = installed.get(package, ("", "", ""))
         return found if state == "installed" else ""
 
     halfway = ("half-configured", "half-installed", "unpacked")
@@ -144,15 +144,15 @@ def about_packages(there: dict[str, tuple[str, str, str]]) -> dict:
         "toolkit": version("nvidia-container-toolkit"),
         "legacy": version("nvidia-docker2"),
         "python_debian": bool(version("python3-debian")),
-        "held": sorted(package for package, (want, _, _) in there.items() if want == "hold"),
-        "broken": sorted(package for package, (_, state, _) in there.items() if state in halfway),
+        "held": sorted(package for package, (want, _, _) in installed.items() if want == "hold"),
+        "broken": sorted(package for package, (_, state, _) in installed.items() if state in halfway),
     }
 
 
 def docker() -> dict[str, str]:
     """Docker's version and cgroup driver."""
-    code, said = run(["docker", "info", "--format", "{{json .}}"])
-    found = json.loads(said.splitlines()[-1]) if code == 0 and said else {}
+    code, output = run(["docker", "info", "--format", "{{json .}}"])
+    found = json.loads(output.splitlines()[-1]) if code == 0 and output else {}
     version = re.match(r"[\d.]+", found.get("ServerVersion") or "")
     return {"docker_version": version.group().rstrip(".") if version else "0",
             "cgroup_driver": found.get("CgroupDriver", "")}  # fmt: skip

@@ -218,18 +218,18 @@ def revision(steps: dict[str, str], step: str) -> str:
 
 
 def explain(code: int, steps: dict[str, str], result: dict[str, str], err: str, wanted: dict) -> str:
-    said = complaint(err)
+    reason = complaint(err)
     if "before" not in steps:
-        return f"the migration container of {wanted['service']} did not start: {said}"
+        return f"the migration container of {wanted['service']} did not start: {reason}"
     if code == 124:
         return f"the migration took longer than {wanted['timeout']} s and was stopped; the revision {moved(result)}"
     if code == 81:
-        return f"'{wanted['current']}' failed: {said}"
+        return f"'{wanted['current']}' failed: {reason}"
     if code == 82:
-        return f"'{wanted['heads']}' failed: {said}"
+        return f"'{wanted['heads']}' failed: {reason}"
     if code == 83:
-        return f"the upgrade ran, then '{wanted['current']}' failed: {said}"
-    tail = "\n".join(result["output"].splitlines()[-15:]) or said
+        return f"the upgrade ran, then '{wanted['current']}' failed: {reason}"
+    tail = "\n".join(result["output"].splitlines()[-15:]) or reason
     return f"'{wanted['upgrade']}' failed; the revision {moved(result)}:\n{tail}"
 
 

@@ -106,8 +106,8 @@ def main() -> None:
         down = gaps(events_since(began, wanted["project"])) if changed else {}
         if code or unready(after, before, wanted["services"]):
             failure = diagnose(base, wanted["services"], after)
-            said = NOISE.sub("", complaint(stderr)) if code else f"not healthy after {wanted['wait_timeout']} s"
-            failure["message"] = said or f"docker compose up ended with code {code}"
+            reason = NOISE.sub("", complaint(stderr)) if code else f"not healthy after {wanted['wait_timeout']} s"
+            failure["message"] = reason or f"docker compose up ended with code {code}"
             module.fail_json(msg=summary(failure), changed=changed, canary_failure=failure, canary_gaps=down)
         if wanted["recreate"] and not wanted["services"]:
             remember_secrets(wanted["env_file"])
@@ -257,11 +257,11 @@ def summary(failure: dict) -> str:
         if found["state"] == "created":
             parts.append(f"{service} could not start: {found['error']}")
         elif found["health"] and found["state"] == "running":
-            said = found["health_output"].splitlines()[-1:] or ["no health check has answered yet"]
-            parts.append(f"{service} is {found['health']}: {said[0]}")
+            reason = found["health_output"].splitlines()[-1:] or ["no health check has answered yet"]
+            parts.append(f"{service} is {found['health']}: {reason[0]}")
         else:
-            said = found.get("error") or (found["log"].strip().splitlines() or ["it left no log"])[-1]
-            parts.append(f"{service} is {found['state']} (exit code {found.get('exit_code')}): {said}")
+            reason = found.get("error") or (found["log"].strip().splitlines() or ["it left no log"])[-1]
+            parts.append(f"{service} is {found['state']} (exit code {found.get('exit_code')}): {reason}")
     engine = re.findall(r"(?:Error response from daemon|[Ee]rror): *(.+)", failure["message"])
     if engine and not any(engine[-1].strip() in part for part in parts):
         parts.insert(0, engine[-1].strip())

@@ -81,8 +81,8 @@ def main() -> None:
         module.fail_json(msg="interrupted: the connection to this host was closed")
     except (OSError, Trouble) as error:
         module.fail_json(msg=f"the version of the database cannot be told: {error}")
-    if said := refusal(module.params["service"], running, image):
-        module.fail_json(msg=said, canary_failure={"message": said, "hint": HINT})
+    if reason := refusal(module.params["service"], running, image):
+        module.fail_json(msg=reason, canary_failure={"message": reason, "hint": HINT})
     module.exit_json(changed=False, running=running, image=image)
 
 
@@ -111,8 +111,8 @@ def refusal(service: str, running: int, image: list[int]) -> str:
     """Why the release cannot have the data, or ''; where either version is not known, nothing is said."""
     if not running or not image or running in image:
         return ""
-    there = " and ".join(map(str, image))
-    return f"{service} runs PostgreSQL {running}, the release's image has {there}, which cannot open its data"
+    offered = " and ".join(map(str, image))
+    return f"{service} runs PostgreSQL {running}, the release's image has {offered}, which cannot open its data"
 
 
 if __name__ == "__main__":

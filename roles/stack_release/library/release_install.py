@@ -154,12 +154,12 @@ def install(module: AnsibleModule, root: Path, place: Workplace) -> dict:
     code, _, err = run(argv, 60)
     if code:
         # compose names the file by the path it has for a moment; the operator knows it by its release.
-        said = complaint(err).replace(f"{place.tree}/", "")
-        return {"failed": True, "msg": f"compose rejects the rendered compose.yml: {said}", "rc": code}
+        reason = complaint(err).replace(f"{place.tree}/", "")
+        return {"failed": True, "msg": f"compose rejects the rendered compose.yml: {reason}", "rc": code}
 
     target, current = root / "releases" / module.params["release"], root / "current"
-    wanted, there, in_use = (hash_files(str(path)) for path in (place.tree, target, current))
-    differs = [path for path in sorted(wanted) if wanted[path] != there.get(path)]
+    wanted, installed, in_use = (hash_files(str(path)) for path in (place.tree, target, current))
+    differs = [path for path in sorted(wanted) if wanted[path] != installed.get(path)]
     result = {
         "changed": bool(differs) or secrets_changed,
         "canary_kept": [],

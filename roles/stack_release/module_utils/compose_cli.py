@@ -82,8 +82,8 @@ def compose(project: str, directory: str, env_file: str) -> list[str]:
 
 def complaint(stderr: str, lines: int = 8) -> str:
     """What a command complained about: its last lines, without compose's progress."""
-    said = [line.strip() for line in stderr.splitlines() if line.strip() and not _PROGRESS.match(line)]
-    return "\n".join(said[-lines:])
+    kept = [line.strip() for line in stderr.splitlines() if line.strip() and not _PROGRESS.match(line)]
+    return "\n".join(kept[-lines:])
 
 
 def inspect(project: str) -> list[dict]:

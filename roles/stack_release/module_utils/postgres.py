@@ -100,12 +100,12 @@ def choose_database(wanted: str, env: dict[str, str], names: list[str]) -> str:
         Trouble: it is not there, or there are several and nothing says which.
     """
     names = [name for name in names if name and not name.startswith((VERIFY, RESTORE))]
-    told = wanted or env.get("POSTGRES_DB") or env.get("POSTGRES_USER") or ""
-    if told:
-        if told in names:
-            return told
+    chosen = wanted or env.get("POSTGRES_DB") or env.get("POSTGRES_USER") or ""
+    if chosen:
+        if chosen in names:
+            return chosen
         raise Trouble(
-            f"the server has no database '{told}', only {', '.join(sorted(names))}",
+            f"the server has no database '{chosen}', only {', '.join(sorted(names))}",
             "name the right one in stack.yml: migrations.backup_database",
         )
     own = [name for name in names if name != "postgres"] or names
