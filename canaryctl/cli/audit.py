@@ -10,7 +10,8 @@ import typer
 
 from canaryctl.cli.findings import print_findings
 from canaryctl.cli.options import choose, takes
-from canaryctl.cli.output import Printer, print_error, print_json, print_result
+from canaryctl.cli.output import Printer, print_error, print_json
+from canaryctl.cli.results import print_result
 from canaryctl.commands.words import Severity
 
 if TYPE_CHECKING:

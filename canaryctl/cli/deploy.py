@@ -11,18 +11,9 @@ import typer
 
 from canaryctl.cli.ask import agreed, require_environment_name
 from canaryctl.cli.options import duration, takes
-from canaryctl.cli.output import (
-    Output,
-    Printer,
-    as_data,
-    leave,
-    print_answer,
-    print_beside,
-    print_json,
-    print_plan,
-    print_result,
-)
+from canaryctl.cli.output import Output, Printer, as_data, leave, print_answer, print_json
 from canaryctl.cli.promotion import print_promotion
+from canaryctl.cli.results import print_beside, print_plan, print_result
 
 if TYPE_CHECKING:
     from canaryctl.commands.request import Request

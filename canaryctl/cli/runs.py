@@ -12,8 +12,9 @@ import typer
 from canaryctl.cli import options as opt
 from canaryctl.cli.compare import compare
 from canaryctl.cli.findings import print_findings
-from canaryctl.cli.output import Output, Printer, aligned, field, print_error, print_event, print_json, print_run
+from canaryctl.cli.output import Output, Printer, aligned, field, print_error, print_event, print_json
 from canaryctl.cli.prune import prune
+from canaryctl.cli.results import print_run
 from canaryctl.commands.words import human_size
 
 app = typer.Typer(no_args_is_help=True, help="List, show, compare, verify, export and prune what runs left behind.")

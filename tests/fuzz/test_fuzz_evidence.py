@@ -21,8 +21,9 @@ from canaryctl.audit.sarif import to_sarif
 from canaryctl.cli.compare import print_comparison
 from canaryctl.cli.history import history_lines
 from canaryctl.cli.logs import LogPrinter
-from canaryctl.cli.output import Printer, as_json, print_error, print_plan
+from canaryctl.cli.output import Printer, as_json, print_error
 from canaryctl.cli.progress import describe
+from canaryctl.cli.results import print_plan
 from canaryctl.cli.runs import _show
 from canaryctl.commands.history import History, merge
 from canaryctl.commands.logs import LogLine

@@ -14,8 +14,9 @@ import pytest
 from typer.testing import CliRunner
 
 from canaryctl.cli import runs as runs_cli
-from canaryctl.cli.output import Printer, clean, print_beside, print_error, print_json, print_plan, print_result
+from canaryctl.cli.output import Printer, clean, print_error, print_json
 from canaryctl.cli.progress import Lines, Live, describe, make_progress, track
+from canaryctl.cli.results import print_beside, print_plan, print_result
 from canaryctl.errors import ConfigError, HostError
 from canaryctl.evidence.document import RunIdentity, new_document
 from canaryctl.evidence.run import Run
