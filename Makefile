@@ -41,9 +41,7 @@ bench-audit: setup
 	.venv/bin/python bench/audit.py
 
 lab-down: setup
-	.venv/bin/canaryctl lab down --purge --name default
-	.venv/bin/canaryctl lab down --purge --name test
-	.venv/bin/canaryctl lab down --purge --name test-2
+	for lab in default test test-2 test-3 test-4 test-bare; do .venv/bin/canaryctl lab down --purge --name $$lab; done
 
 clean:
 	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache build dist

@@ -14,13 +14,16 @@ Name = Annotated[str, typer.Option("--name", envvar="CANARYCTL_LAB", help="Which
 @app.command()
 def up(
     hosts: Annotated[str, typer.Option("--hosts", help="Comma-separated; added to those the lab has.")] = "",
+    with_docker: Annotated[
+        bool, typer.Option("--with-docker", help="Hosts that have to be made come with Docker installed.")
+    ] = False,
     name: Name = "default",
 ) -> None:
     """Make the lab's hosts, or heal them: running, answering SSH, keys pinned, secrets generated."""
     from canaryctl import lab
 
     chosen = [host.strip() for host in hosts.split(",") if host.strip()] or lab.DEFAULT_HOSTS
-    made = lab.up(name, chosen, _secrets(), say=typer.echo)
+    made = lab.up(name, chosen, _secrets(), say=typer.echo, with_docker=with_docker)
     for host, where in made.hosts.items():
         typer.echo(f"{host:<16} {where.address:<14} ssh on 127.0.0.1:{where.port}")
 

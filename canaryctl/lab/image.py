@@ -15,6 +15,16 @@ from canaryctl.lab.docker import Say, docker, exists, has_buildx
 RELEASE = "trixie"
 BASE = f"canaryctl/base:{RELEASE}"
 _RECIPE = Path(__file__).with_name("host.Dockerfile")
+# What provisioning installs there, and the package lists it leaves: it then finds the host ready. A host that boots has
+# Docker before it answers SSH.
+_DOCKER = """\
+ARG BASE_IMAGE
+FROM ${BASE_IMAGE}
+RUN apt-get update && DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends \\
+      docker.io docker-cli docker-compose python3-apt \\
+ && apt-get clean && mkdir -p /etc/systemd/system/ssh.service.d \\
+ && printf '[Unit]\\nAfter=docker.service\\n' >/etc/systemd/system/ssh.service.d/docker.conf
+"""
 
 
 def base_image(say: Say) -> str:
@@ -36,11 +46,15 @@ def base_image(say: Say) -> str:
     return BASE
 
 
-def host_image(base: str, say: Say) -> str:
+def host_image(base: str, say: Say, *, with_docker: bool = False) -> str:
     """The lab host's image on top of `base`, built where this recipe on this base has none yet."""
-    recipe = _RECIPE.read_text()
+    bare = _built("lab-host", _RECIPE.read_text(), base, say)
+    return _built("lab-host-docker", _DOCKER, bare, say) if with_docker else bare
+
+
+def _built(name: str, recipe: str, base: str, say: Say) -> str:
     identity = docker("image", "inspect", "-f", "{{.Id}}", base)
-    tag = f"canaryctl/lab-host:{recipe_hash(recipe, identity)}"
+    tag = f"canaryctl/{name}:{recipe_hash(recipe, identity)}"
     if not exists("image", tag):
         with state.locked("host-image", say):
             if not exists("image", tag):

@@ -30,12 +30,15 @@ def up(
     hosts: Sequence[str] = DEFAULT_HOSTS,
     secrets: Mapping[str, Sequence[str]] | None = None,
     say: Say = lambda _line: None,
+    *,
+    with_docker: bool = False,
 ) -> Lab:
     """Make sure the lab has these hosts (and those it had), each answering SSH; heals what is stopped or gone.
 
     Args:
         secrets: environment -> names of secrets to generate where they are missing.
         say: gets one line a step that takes time.
+        with_docker: hosts that have to be made come with Docker, as provisioning would leave them.
 
     Raises:
         ConfigError: Docker or something it needs is missing; the lab belongs to another state directory.
@@ -58,7 +61,7 @@ def up(
         public_key = state.ensure_key(lab)
         state.ensure_signing(lab)
         state.ensure_secrets(name, secrets or {})
-        _heal(lab, found, public_key, say)
+        _heal(lab, found, public_key, say, with_docker=with_docker)
         for container in simulator.serve(lab, say):
             box.keys_alone(container)
     return lab
@@ -202,7 +205,7 @@ def free_subnet(candidates: Iterable[str], used: Iterable[str]) -> str:
     raise ConfigError(f"no free subnet for the lab in {_POOL}", "docker", "remove networks: docker network ls")
 
 
-def _heal(lab: Lab, found: Mapping[str, Mapping[str, Any]], public_key: str, say: Say) -> None:
+def _heal(lab: Lab, found: Mapping[str, Mapping[str, Any]], public_key: str, say: Say, *, with_docker: bool) -> None:
     """Bring every host to answering SSH with the lab's key and pinned host keys."""
     usable = {h: c for h, c in found.items() if h in lab.hosts and c["State"]["Status"] == "running"}
     healthy = {h for h, ok in _each(list(usable), lambda h: box.answers(lab, h)).items() if ok}
@@ -210,7 +213,7 @@ def _heal(lab: Lab, found: Mapping[str, Mapping[str, Any]], public_key: str, say
     if not sick:
         return
     missing = [h for h in sick if _half_made(found.get(h))]
-    recipe = image.host_image(image.base_image(say), say) if missing else ""
+    recipe = image.host_image(image.base_image(say), say, with_docker=with_docker) if missing else ""
     cgroups = docker("info", "--format", "{{.CgroupVersion}}") if missing else ""
     say(f"starting {', '.join(sick)}")
 

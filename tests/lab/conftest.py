@@ -1,7 +1,8 @@
-"""The test lab: four hosts of its own, the example's images, and canaryctl driven as an operator drives it.
+"""The test lab: hosts of its own, the example's images, and canaryctl driven as an operator drives it.
 
-The lab outlives the session and is healed by the next; tests never rely on what an earlier session deployed. Where
-pytest-xdist runs several files at once, each of its workers has a lab of its own.
+A lab has canary-1, and the other hosts where a file is marked `whole_lab`. It outlives the session and is healed by the
+next; tests never rely on what an earlier session deployed. Its hosts come with Docker: what provisioning does is tested
+on hosts made for that. Where pytest-xdist runs several files at once, each of its workers has a lab of its own.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -26,14 +27,10 @@ from canaryctl.lab import state
 ROOT = Path(__file__).parents[2]
 CTL = str(Path(sys.executable).with_name("canaryctl"))
 WORKER = os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw")
-LAB = "test" if WORKER == "0" else f"test-{int(WORKER) + 1}"
+LABS = os.environ.get("CANARYCTL_TEST_LAB", "test")  # another name: sessions of two checkouts at once
+LAB = LABS if WORKER == "0" else f"{LABS}-{int(WORKER) + 1}"
 os.environ["CANARYCTL_LAB"] = LAB  # for all that inherits it
 FOUR_ROWS = ["Backend Health", "Workers Registered", "Training Lifecycle", "Backtest Lifecycle"]
-
-
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """What takes longest comes first: at the end, one worker would wait for the other."""
-    items.sort(key=lambda item: item.path.name != "test_story.py")
 
 
 @dataclass(frozen=True)
@@ -73,15 +70,35 @@ Ctl = Callable[..., Result]
 
 
 @pytest.fixture(scope="session")
-def lab_env() -> dict[str, str]:
+def lab_env() -> Iterator[dict[str, str]]:
     """The environment of everything that works on the test lab; the lab is up and the example's images are built."""
     env = {**os.environ, "CANARYCTL_LAB": LAB}
     env.setdefault("BASE_IMAGE", "canaryctl/base:trixie")
-    with state.locked("tests", print):  # the other worker finds the images built
-        for argv in ([CTL, "lab", "up", "--name", LAB], [CTL, "build", "--build-arg", "BASE_IMAGE"]):
-            done = subprocess.run(argv, cwd=ROOT, env=env, capture_output=True, text=True, timeout=1200)
-            assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
-    return env
+    with state.locked("tests", print):  # the other workers find the images built
+        for argv in (lab_up("canary-1"), [CTL, "build", "--build-arg", "BASE_IMAGE"]):
+            ran(argv, env)
+    yield env
+    for host in labs.require(LAB).hosts.values():  # what serves on costs CPU for nothing
+        left = "command -v docker >/dev/null && docker ps -aq | xargs -r docker rm -f"
+        subprocess.run(["docker", "exec", host.container, "sh", "-c", left], capture_output=True)
+
+
+def lab_up(*hosts: str) -> list[str]:
+    """The command line that makes sure of hosts of the test lab."""
+    return [CTL, "lab", "up", "--with-docker", "--name", LAB, "--hosts", ",".join(hosts)]
+
+
+def ran(argv: list[str], env: Mapping[str, str]) -> None:
+    """Run a command that has to work."""
+    done = subprocess.run(argv, cwd=ROOT, env=dict(env), capture_output=True, text=True, timeout=1200)
+    assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
+
+
+@pytest.fixture(scope="module", autouse=True)
+def whole_lab(request: pytest.FixtureRequest) -> None:
+    """All hosts are there for a file that is marked `whole_lab`."""
+    if request.node.get_closest_marker("whole_lab"):
+        ran(lab_up(*labs.DEFAULT_HOSTS), request.getfixturevalue("lab_env"))
 
 
 @pytest.fixture(scope="session")

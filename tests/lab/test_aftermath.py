@@ -13,7 +13,7 @@ from conftest import ROOT, Box, Ctl
 from stopping import stop_when
 from toy import Toy, evidence, tells
 
-pytestmark = pytest.mark.lab
+pytestmark = [pytest.mark.lab, pytest.mark.whole_lab]
 
 HOST = "canary-1"
 SERVES, FAILS = '[python3, -m, http.server, "8000"]', "[sleep, infinity]"

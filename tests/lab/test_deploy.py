@@ -19,6 +19,8 @@ from toy import MIGRATIONS, Toy
 import canaryctl.evidence
 from canaryctl.lab import state
 
+pytestmark = pytest.mark.whole_lab
+
 
 def evidence(result: Result) -> Path:
     return ROOT / str(result.document["directory"])

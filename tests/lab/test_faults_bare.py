@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from conftest import CTL, ROOT, Box, Ctl
+from conftest import CTL, LABS, ROOT, Box, Ctl
 from stopping import Event, interrupted, stop_when
 from toy import Toy, evidence, tells
 
@@ -15,7 +15,7 @@ from canaryctl import lab as labs
 
 pytestmark = pytest.mark.lab
 
-LAB, HOST = "test-bare", "spare-1"
+LAB, HOST = f"{LABS}-bare", "spare-1"
 
 
 @pytest.fixture(scope="module")

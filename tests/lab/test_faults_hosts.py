@@ -11,7 +11,7 @@ import pytest
 from conftest import Box, Ctl, Result
 from toy import Toy, evidence, tells
 
-pytestmark = pytest.mark.lab
+pytestmark = [pytest.mark.lab, pytest.mark.whole_lab]
 
 STRANGER, PORTER = "toy-stranger", "toy-porter"  # users of canary-1: without sudo; in the docker group
 

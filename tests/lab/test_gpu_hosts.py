@@ -10,20 +10,21 @@ import os
 import subprocess
 import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
-from conftest import CTL, LAB, ROOT, Box
+from conftest import CTL, ROOT, Box
+from conftest import LAB as TESTS_LAB
 
 from canaryctl import lab as labs
 
 pytestmark = pytest.mark.lab
 
-HOST = "gpu-1"
+LAB, HOST = f"{TESTS_LAB}-gpu", "gpu-1"
 ENV = {"BASE_IMAGE": "canaryctl/base:trixie", **os.environ, "CANARYCTL_LAB": LAB}
 ANOTHER_KEY = """-----BEGIN PGP PUBLIC KEY BLOCK-----
 
@@ -74,15 +75,20 @@ Play = Callable[..., Played]
 
 
 @pytest.fixture(scope="module")
-def host() -> Box:
+def host() -> Iterator[Box]:
     """A bare lab host of these tests alone."""
-    container = f"canaryctl-{LAB}-{HOST}"
-    subprocess.run(["docker", "rm", "--force", "--volumes", container], capture_output=True)
-    up = [CTL, "lab", "up", "--name", LAB, "--hosts", HOST]
-    done = subprocess.run(up, cwd=ROOT, env=ENV, capture_output=True, text=True)
-    assert done.returncode == 0, done.stdout + done.stderr
-    found = labs.require(LAB).hosts[HOST]
-    return Box(HOST, found.container, found.address, found.port)
+
+    def lab(*argv: str) -> None:
+        done = subprocess.run([CTL, "lab", *argv, "--name", LAB], cwd=ROOT, env=ENV, capture_output=True, text=True)
+        assert done.returncode == 0, done.stdout + done.stderr
+
+    lab("down", "--purge")
+    try:
+        lab("up", "--hosts", HOST)
+        found = labs.require(LAB).hosts[HOST]
+        yield Box(HOST, found.container, found.address, found.port)
+    finally:
+        lab("down", "--purge")
 
 
 @pytest.fixture(scope="module")

@@ -14,7 +14,7 @@ import pytest
 from conftest import CTL, Box, Ctl
 from toy import Toy
 
-pytestmark = pytest.mark.lab
+pytestmark = [pytest.mark.lab, pytest.mark.whole_lab]
 
 LIAR, HONEST = "canary-1", "staging-core"
 PLACE = "/opt/canaryctl-liar"

@@ -17,7 +17,7 @@ from conftest import CTL, Box, Ctl, Result
 from stopping import begins, stop_when
 from toy import Toy, evidence, tells
 
-pytestmark = pytest.mark.lab
+pytestmark = [pytest.mark.lab, pytest.mark.whole_lab]
 
 HOST, OTHER = "canary-1", "staging-cpu"
 COMPOSE = "compose.yml.j2"

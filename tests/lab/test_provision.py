@@ -18,7 +18,7 @@ import pytest
 from canaryctl import lab
 from canaryctl.ansible import AnsibleOptions, Session, StageOrder, StageRun, run_stage
 
-pytestmark = pytest.mark.lab
+pytestmark = [pytest.mark.lab, pytest.mark.whole_lab]
 
 ROOT = Path(__file__).parents[2]
 INVENTORY = ROOT / "inventories" / "fleet"

@@ -10,7 +10,7 @@ import pytest
 from conftest import Box, Ctl
 from toy import Toy
 
-HOST = "staging-cpu"
+HOST = "canary-1"
 OLD = "abcde"  # five releases that passed, oldest first
 
 

@@ -14,6 +14,8 @@ import pytest
 from conftest import CTL, ROOT, Box, Ctl, Result, processes_mentioning
 from toy import Toy
 
+pytestmark = pytest.mark.whole_lab
+
 BIG = 96_000_000
 SMALL = 3_000_000
 HOST = "canary-1"

@@ -16,6 +16,8 @@ from published import HOST as REGISTRY_HOST
 from published import IDENTITY, PASSWORD, USER, Registry, host_up, tiny
 from toy import Toy, evidence, tells
 
+pytestmark = pytest.mark.whole_lab
+
 HOST = "staging-core"
 REPOSITORY = "lab/web"
 # The password, and what it looks like inside base64 wherever it begins: Docker's header holds it in JSON.

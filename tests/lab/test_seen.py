@@ -20,7 +20,7 @@ import pytest
 from conftest import CTL, Box, Ctl
 from toy import Toy, evidence, tells
 
-pytestmark = pytest.mark.lab
+pytestmark = [pytest.mark.lab, pytest.mark.whole_lab]
 
 SECRET = "distinctive-s3cret-value"
 SECRETS = {"canary_secrets": {"WEB_TOKEN": {"env": "WEB_TOKEN"}}}

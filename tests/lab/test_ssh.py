@@ -24,7 +24,7 @@ from canaryctl.hosts.native import NativeConnection
 from canaryctl.hosts.ssh import Connections
 from canaryctl.lab.state import directory
 
-pytestmark = pytest.mark.lab
+pytestmark = [pytest.mark.lab, pytest.mark.whole_lab]
 
 MakeHost = Callable[..., Host]
 

@@ -5,7 +5,10 @@ from __future__ import annotations
 import subprocess
 from pathlib import Path
 
+import pytest
 from conftest import ROOT
+
+pytestmark = pytest.mark.whole_lab
 
 
 def test_promotion_story_goes_as_told(lab_env: dict[str, str], runs_dir: Path) -> None:

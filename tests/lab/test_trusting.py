@@ -15,7 +15,7 @@ from toy import MIGRATIONS, STACK, Toy, tells
 
 from canaryctl.lab.state import directory
 
-pytestmark = pytest.mark.lab
+pytestmark = [pytest.mark.lab, pytest.mark.whole_lab]
 
 # Nothing but the environment's own pins is known, whatever this machine's user knows.
 ALONE = "-F none -o UserKnownHostsFile=/dev/null -o StrictHostKeyChecking=yes -o IdentitiesOnly=yes"

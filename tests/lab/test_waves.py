@@ -10,7 +10,7 @@ import pytest
 from conftest import CTL, Box, Ctl
 from toy import Toy, tells
 
-pytestmark = pytest.mark.lab
+pytestmark = [pytest.mark.lab, pytest.mark.whole_lab]
 
 FIRST, SECOND, THIRD = HOSTS = ("canary-1", "staging-core", "staging-cpu")
 PROBES = """\
