@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from canaryctl.config.contract import Contract
-from canaryctl.contract import Cache, Row
+from canaryctl.contract.cache import Cache
+from canaryctl.contract.results import Row
 
 ROWS = [Row("web", "module torch absent", "failed", "imports", "it is there", seconds=1.5)]
 PROMISE = Contract.model_validate({"modules": {"absent": ["torch"]}})
