@@ -14,7 +14,8 @@ from canaryctl.deploy.context import RunContext
 from canaryctl.deploy.state import Migration
 from canaryctl.errors import HostError
 from canaryctl.facts.answers import read_answer
-from canaryctl.facts.names import migration_record, plain_name
+from canaryctl.facts.documents import migration_record
+from canaryctl.facts.names import plain_name
 from canaryctl.facts.typed import Unbelievable, one, printable
 from canaryctl.hosts.sudo import as_root
 from canaryctl.plan.plan import migration_host

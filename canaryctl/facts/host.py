@@ -10,7 +10,7 @@ from canaryctl.errors import HostError
 from canaryctl.facts.audit import AuditFacts, MountFacts, parse_audit, parse_mounts
 from canaryctl.facts.gpu import GpuFacts, GpuHost, parse_gpu_host, parse_gpus
 from canaryctl.facts.lock import LockFacts
-from canaryctl.facts.names import Odd, without_odd
+from canaryctl.facts.odd import Odd, without_odd
 from canaryctl.facts.started import MountedFacts, StartedFacts
 from canaryctl.facts.typed import believing, longest, one, section
 

@@ -11,7 +11,7 @@ from canaryctl.config.environment import Host
 from canaryctl.errors import HostError
 from canaryctl.facts.audit import MountFacts, parse_mounts
 from canaryctl.facts.host import HostFacts, parse
-from canaryctl.facts.names import Odd, history_lines
+from canaryctl.facts.odd import Odd, history_lines
 from canaryctl.facts.programs import collected, watched
 from canaryctl.facts.typed import Unbelievable, believing, printable
 from canaryctl.hosts.ask import ask

@@ -20,9 +20,9 @@ from canaryctl.deploy.stages import last_words
 from canaryctl.errors import CanaryError
 from canaryctl.facts import describe_containers
 from canaryctl.facts.answers import read_answer
+from canaryctl.facts.documents import migration_record
 from canaryctl.facts.host import HostFacts, parse
 from canaryctl.facts.lock import lock_lost
-from canaryctl.facts.names import migration_record
 from canaryctl.facts.programs import HeldSecrets, LockAnswer, PruneAnswer, believed, collected, watched
 from canaryctl.hosts.knownhosts import parse as parse_known_hosts
 from canaryctl.hosts.target import parse as parse_ssh

@@ -16,9 +16,10 @@ from canaryctl.commands.history import History, merge
 from canaryctl.commands.signers import parse_signers
 from canaryctl.config.stack import load_stack
 from canaryctl.evidence.signatures import parse_keys, signing_key
+from canaryctl.facts.documents import release_document
 from canaryctl.facts.host import HostFacts, ReleaseFacts, StateFacts
-from canaryctl.facts.names import Odd, release_document
-from canaryctl.facts.names import history_lines as history_lines_of
+from canaryctl.facts.odd import Odd
+from canaryctl.facts.odd import history_lines as history_lines_of
 from canaryctl.plan.promotion import Rules, Wanted, choose, lines_of
 from canaryctl.plan.release import ImageFact, make_release
 from canaryctl.plan.releasedocuments import parse_release
