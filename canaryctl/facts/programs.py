@@ -96,7 +96,13 @@ class Watched:
     cgroup_driver: str = ""
     xids: tuple[Xid, ...] = ()
     kernel_log: str = ""
-    reloaded: str = ""
+
+
+@dataclass(frozen=True)
+class ReloadAnswer:
+    """Why systemd could not be made to reload its units, '' where it could."""
+
+    error: str = ""
 
 
 @dataclass(frozen=True)

@@ -25,6 +25,7 @@ PROGRAMS = {
     "pull": ("processes", "docker", "held", "pull"),
     "prune": ("processes", "docker", "held", "regular", "installed", "passed", "prune"),
     "gpu": ("processes", "docker", "system", "gpuxml", "gpu", "gpuwatch"),
+    "reload": ("processes", "reload"),
     "mounts": ("processes", "docker", "system", "mounts"),
     "append": ("held", "append"),
     "lock": ("held", "atomic", "lock"),

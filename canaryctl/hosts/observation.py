@@ -12,7 +12,7 @@ from canaryctl.errors import HostError
 from canaryctl.facts.audit import MountFacts, parse_mounts
 from canaryctl.facts.host import HostFacts, parse
 from canaryctl.facts.odd import Odd, history_lines
-from canaryctl.facts.programs import collected, watched
+from canaryctl.facts.programs import ReloadAnswer, believed, collected, watched
 from canaryctl.facts.typed import Unbelievable, believing, printable
 from canaryctl.hosts.ask import ask
 from canaryctl.hosts.connection import Connection
@@ -117,11 +117,15 @@ def watch_gpus(
         "device", "number", "text"}] since these were made, "kernel_log": journalctl, dmesg, simulated, or why it is
         unreadable, "reloaded": why the reload did not work, else ''}.
     """
-    config = {"root": host.root, "project": project, "service": service, "log": log, "reload": reload}
+    reloaded = ""
+    if reload:
+        answer = ask(connection, host, "reload", {"root": host.root}, become_password=become_password)
+        reloaded = believed(host.name, ReloadAnswer, answer).error
+    config = {"root": host.root, "project": project, "service": service, "log": log}
     found = ask(connection, host, "gpu", config, become_password=become_password)
     known = watched(host.name, found)
     told = {"gpus": found.get("gpus") or [], "gpu": found.get("gpu") or {}, "xids": [vars(xid) for xid in known.xids]}
-    return {**vars(known), "containers": list(known.containers), **told}
+    return {**vars(known), "containers": list(known.containers), "reloaded": reloaded, **told}
 
 
 def look_at_mounts(

@@ -7,7 +7,6 @@ import json
 import os
 import re
 import sys
-import time
 from typing import Any
 
 from canaryctl.agent.read.docker import Docker, DockerError, open_docker, quoted_filter
@@ -21,11 +20,9 @@ XID = re.compile(r"NVRM: Xid \((?:PCI:)?([^)]+)\): (\d{1,9}), (.*)")
 
 
 def answer_gpu(config: dict[str, Any]) -> None:
-    """The answer to {"project", "service", "reload", "log"}: reload systemd's units first; read the kernel log."""
-    document: dict[str, Any] = {"agent": 1, "errors": {}, "reloaded": "", "containers": [], "cgroup_driver": ""}
+    """The answer to {"project", "service", "log"}; with `log` the kernel log is read as well."""
+    document: dict[str, Any] = {"agent": 1, "errors": {}, "containers": [], "cgroup_driver": ""}
     document.update(xids=[], kernel_log="")
-    if config.get("reload"):
-        document["reloaded"] = reload_units()
     asked = start_gpu_programs()
     since = None
     try:
@@ -49,20 +46,6 @@ def containers_of(daemon: Docker, project: str, service: str) -> tuple[list[str]
     found = daemon.get("/containers/json?filters=" + quoted_filter(label=labels))
     times = [float(entry["Created"]) for entry in found if entry.get("Created")]
     return [entry["Id"] for entry in found], min(times) if times else None
-
-
-def reload_units() -> str:
-    """What `systemctl daemon-reload` said; '' where it went well. Needs root."""
-    systemctl = find_program("systemctl")
-    if not systemctl:
-        return "there is no systemctl on the host"
-    argv = [systemctl, "daemon-reload"] if os.geteuid() == 0 else ["sudo", "-n", systemctl, "daemon-reload"]
-    try:
-        code, output = Program(*argv).finish(30)
-    except OSError as error:
-        return str(error)
-    time.sleep(1)  # systemd puts the control groups in order after it has answered
-    return "" if code == 0 else output[-300:] or "systemctl daemon-reload failed"
 
 
 def kernel_log(simulated: bool, since: float) -> tuple[str, str]:
