@@ -119,13 +119,12 @@ def _observe(run: Run, seen: Snapshot, environment: Environment, chosen: Sequenc
     hosts = environment.limited(chosen)
     began = time.monotonic()
     run.event("stage.started", stage="observe", hosts=list(chosen))
-    with Connections(hosts) as connections:
+    with Connections(hosts, seen.request.become_password) as connections:
         observed = observe(
             connections,
             hosts,
             stack=seen.stack.stack if seen.stack else "",
             nonce=secrets.token_hex(16),
-            become_password=seen.request.become_password,
             mounts=asked(seen.stack.mounts) if seen.stack else (),
             audit=True,
         )

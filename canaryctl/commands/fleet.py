@@ -33,18 +33,12 @@ class Fleet:
         """Its name."""
         return self.deployment.stack.stack
 
-    @property
-    def password(self) -> str | None:
-        """For sudo, as the operator gave it."""
-        return self.deployment.request.become_password
-
-    def each(self, do: Callable[[Connection, Host], T]) -> tuple[dict[str, T], list[HostError]]:
+    def each(self, do: Callable[[Connection], T]) -> tuple[dict[str, T], list[HostError]]:
         """What comes of it on each host, and the hosts that were lost."""
-        by_name = {host.name: host for host in self.hosts}
-        found, lost = self.connections.each(self.hosts, lambda connection: do(connection, by_name[connection.host]))
+        found, lost = self.connections.each(self.hosts, do)
         return found, list(lost.values())
 
-    def all(self, do: Callable[[Connection, Host], T]) -> dict[str, T]:
+    def all(self, do: Callable[[Connection], T]) -> dict[str, T]:
         """The same where every host counts. Raises HostError for the first that was lost."""
         found, lost = self.each(do)
         if lost:
@@ -53,7 +47,7 @@ class Fleet:
 
     def observe(self) -> Observation:
         """What the hosts serve, without what a plan needs beside."""
-        return observe(self.connections, self.hosts, stack=self.stack, nonce="", become_password=self.password)
+        return observe(self.connections, self.hosts, stack=self.stack)
 
 
 @contextmanager

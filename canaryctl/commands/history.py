@@ -7,10 +7,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from canaryctl.commands.fleet import connected
-from canaryctl.config.environment import Host
 from canaryctl.errors import HostError
 from canaryctl.evidence.signatures import standing, standing_words
-from canaryctl.hosts import Connection, read_history
+from canaryctl.hosts import read_history
 from canaryctl.plan.deployment import Request, load_deployment
 
 # What makes a release the one that a host serves. `down` ends that.
@@ -33,12 +32,8 @@ class History:
 def history(request: Request, lines: int) -> tuple[History, list[HostError]]:
     """The newest `lines` changes and verdicts of an environment's hosts, newest first, and the hosts not asked."""
     deployment = load_deployment(request)
-
-    def read(connection: Connection, host: Host) -> list[dict[str, Any]]:
-        return read_history(connection, host, deployment.stack.stack, lines, become_password=request.become_password)
-
     with connected(deployment) as fleet:
-        found, failures = fleet.each(read)
+        found, failures = fleet.each(lambda connection: read_history(connection, fleet.stack, lines))
     rows = merge(found)[:lines]
     for row in rows[:_CHECKED]:
         row |= standing(row, deployment.environment, deployment.stack.stack)

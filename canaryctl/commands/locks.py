@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from typing import Literal
 
 from canaryctl.commands.fleet import Fleet, connected
-from canaryctl.config.environment import Host
 from canaryctl.deploy.locking import locked
 from canaryctl.errors import ConfigError, HostError, LockedError
 from canaryctl.evidence.document import operator_name
@@ -53,9 +52,9 @@ def status(request: Request) -> tuple[Locks, list[HostError]]:
     """Who holds the environment's locks, and the hosts that cannot be asked."""
     with connected(load_deployment(request)) as fleet:
 
-        def look(connection: Connection, host: Host) -> HostLocks:
-            paths = _paths(fleet, host)
-            found = remote.show(connection, host, list(paths.values()), become_password=fleet.password)
+        def look(connection: Connection) -> HostLocks:
+            paths = _paths(fleet, connection)
+            found = remote.show(connection, list(paths.values()))
             return {of: found.get(path) for of, path in paths.items()}
 
         seen, lost = fleet.each(look)
@@ -87,11 +86,7 @@ def acquire(request: Request, message: str, ttl: float) -> Acquired:
         try:
             return _claim(fleet, claim, break_lock=request.break_lock)
         except BaseException:
-            fleet.each(
-                lambda connection, host: remote.release(
-                    connection, host, [_stack_lock(fleet, host)], claim.token, become_password=fleet.password
-                )
-            )
+            fleet.each(lambda connection: remote.release(connection, [_stack_lock(fleet, connection)], claim.token))
             raise
 
 
@@ -99,9 +94,8 @@ def _claim(fleet: Fleet, claim: remote.Claim, *, break_lock: bool) -> Acquired:
     displace: set[str] = set()
     displaced: dict[str, LockFacts] = {}
 
-    def take(connection: Connection, host: Host) -> remote.Attempt:
-        paths = [_stack_lock(fleet, host)]
-        return remote.acquire(connection, host, paths, claim, displace, become_password=fleet.password)
+    def take(connection: Connection) -> remote.Attempt:
+        return remote.acquire(connection, [_stack_lock(fleet, connection)], claim, displace)
 
     while True:
         found = fleet.all(take)
@@ -123,32 +117,25 @@ def release(request: Request) -> Released:
     """
     with connected(load_deployment(request)) as fleet:
 
-        def paths(host: Host) -> list[str]:
-            return list(_paths(fleet, host).values()) if request.break_lock else [_stack_lock(fleet, host)]
+        def paths(connection: Connection) -> list[str]:
+            return list(_paths(fleet, connection).values()) if request.break_lock else [_stack_lock(fleet, connection)]
 
-        def show(connection: Connection, host: Host) -> dict[str, LockFacts]:
-            return remote.show(connection, host, paths(host), become_password=fleet.password)
-
-        seen = fleet.all(show)
+        seen = fleet.all(lambda connection: remote.show(connection, paths(connection)))
         for host, locks in seen.items():
             for lock in locks.values():
                 if not (request.break_lock or lock.expired or (lock.held and lock.holder == operator_name())):
                     raise _not_yours(fleet.environment, host, lock)
         marks = {lock.mark for locks in seen.values() for lock in locks.values()}
-
-        def give_up(connection: Connection, host: Host) -> tuple[LockFacts, ...]:
-            return remote.release(connection, host, paths(host), marks=marks, become_password=fleet.password)
-
-        released = {host: locks for host, locks in fleet.all(give_up).items() if locks}
-        return Released(fleet.environment, fleet.stack, released)
+        given_up = fleet.all(lambda connection: remote.release(connection, paths(connection), marks=marks))
+        return Released(fleet.environment, fleet.stack, {host: locks for host, locks in given_up.items() if locks})
 
 
-def _stack_lock(fleet: Fleet, host: Host) -> str:
-    return remote.stack_lock(host, fleet.stack)
+def _stack_lock(fleet: Fleet, connection: Connection) -> str:
+    return remote.stack_lock(connection.inventory, fleet.stack)
 
 
-def _paths(fleet: Fleet, host: Host) -> dict[Literal["stack", "host"], str]:
-    return {"stack": _stack_lock(fleet, host), "host": remote.host_lock(host)}
+def _paths(fleet: Fleet, connection: Connection) -> dict[Literal["stack", "host"], str]:
+    return {"stack": _stack_lock(fleet, connection), "host": remote.host_lock(connection.inventory)}
 
 
 def _not_yours(environment: str, host: str, lock: LockFacts) -> LockedError:

@@ -8,7 +8,6 @@ from dataclasses import dataclass
 
 from canaryctl.agent.read.envfile import line_macs
 from canaryctl.commands.fleet import connected
-from canaryctl.config.environment import Host
 from canaryctl.config.secrets import env_file, find_secrets
 from canaryctl.errors import HostError
 from canaryctl.facts.fingerprints import fingerprint, salt_of
@@ -102,7 +101,7 @@ def diff(request: Request) -> tuple[SecretDiff, list[HostError]]:
     here = {name: _print(deployment, name, value) for name, value in values.items()}
     hosts = [host for host in deployment.hosts if host.name in deployment.placed]
     with connected(deployment, hosts) as fleet:
-        seen, failures = fleet.each(lambda connection, host: _held(connection, host, deployment, nonce))
+        seen, failures = fleet.each(lambda connection: _held(connection, deployment, nonce))
     missing = [{"name": name, "problem": problem} for name, problem in problems.items()]
     rows = {host: compared(wanted, here, set(problems), held) for host, held in seen.items()}
     return SecretDiff(deployment.environment.name, deployment.stack.stack, missing, rows), failures
@@ -127,20 +126,18 @@ def compared(
     ]
 
 
-def _held(connection: Connection, host: Host, deployment: Deployment, nonce: str) -> dict[str, HeldSecret]:
+def _held(connection: Connection, deployment: Deployment, nonce: str) -> dict[str, HeldSecret]:
     config = {
-        "root": host.root,
         "stack": deployment.stack.stack,
         "nonce": nonce,
         "salt": salt_of(deployment.stack.stack, deployment.environment.name),
     }
-    document = ask(connection, host, "secrets", config, become_password=deployment.request.become_password)
-    answer = believed(host.name, HeldSecrets, document)
+    answer = believed(connection.host, HeldSecrets, ask(connection, "secrets", config))
     if answer.error:
         reason = answer.become_reason or answer.error
         raise HostError(
             f"its secrets cannot be read: {reason}",
-            host.name,
+            connection.host,
             "Give --ask-become-pass, or allow sudo without a password.",
             reason="sudo" if answer.become_reason else "agent",
         )

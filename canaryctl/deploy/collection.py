@@ -55,13 +55,7 @@ def collect(ctx: RunContext) -> None:
 def _collect_from(ctx: RunContext, connection: Connection) -> tuple[dict[str, Any], list[dict[str, Any]]]:
     """Excerpts of one host's logs by service, and its containers; the whole of both is kept as files."""
     host = connection.host
-    found = collect_from(
-        connection,
-        ctx.deployment.environment.hosts[host],
-        ctx.deployment.compose_project,
-        stack=ctx.deployment.stack.stack,
-        become_password=ctx.deployment.request.become_password,
-    )
+    found = collect_from(connection, ctx.deployment.compose_project, stack=ctx.deployment.stack.stack)
     for service, text in found["logs"].items():
         _keep(ctx, host, f"logs/{safe_name(service)}.log", text)
     _keep(ctx, host, "containers.json", without_secrets(found["containers"], ctx.deployment.stack.secrets))
@@ -145,14 +139,7 @@ def _append(
     def append(connection: Connection) -> None:
         host = connection.host
         line = {**told, "from": ctx.served_before(host), **signature, **(more or {}).get(host, {})}
-        history.append(
-            connection,
-            ctx.deployment.environment.hosts[host],
-            ctx.deployment.stack.stack,
-            line,
-            become_password=ctx.deployment.request.become_password,
-            locks=locking.held_on(ctx, host),
-        )
+        history.append(connection, ctx.deployment.stack.stack, line, locking.held_on(ctx, host))
 
     return connections.each(hosts, append)[1]
 

@@ -99,7 +99,6 @@ class RunContext:
             stack=deployment.stack.stack,
             releases=self._release_directories(),
             nonce=self.nonce,
-            become_password=deployment.request.become_password,
             mounts=asked(deployment.stack.mounts),
         )
         seconds = time.monotonic() - began

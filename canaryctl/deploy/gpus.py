@@ -44,15 +44,7 @@ def _waited_for(ctx: RunContext, plan: Plan) -> list[BusyError]:
 
 def look_at(ctx: RunContext, host: str, service: str, *, log: bool, reload: bool) -> dict[str, Any]:
     """What a host tells of a service's GPUs now."""
-    return watch_gpus(
-        ctx.fleet.get(host),
-        ctx.deployment.environment.hosts[host],
-        ctx.deployment.compose_project,
-        service,
-        log=log,
-        reload=reload,
-        become_password=ctx.deployment.request.become_password,
-    )
+    return watch_gpus(ctx.fleet.get(host), ctx.deployment.compose_project, service, log=log, reload=reload)
 
 
 def found_before(ctx: RunContext, probe: str, host: str) -> dict[str, Any]:

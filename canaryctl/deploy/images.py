@@ -101,13 +101,7 @@ def _needed(ctx: RunContext, host: str, release: Release) -> tuple[list[ImageFac
 
 
 def _destination(ctx: RunContext, connection: Connection) -> Destination:
-    return Destination(
-        connection,
-        ctx.deployment.environment.hosts[connection.host],
-        ctx.deployment.stack.stack,
-        ctx.deployment.request.become_password,
-        locking.held_on(ctx, connection.host),
-    )
+    return Destination(connection, ctx.deployment.stack.stack, locking.held_on(ctx, connection.host))
 
 
 def _pull(ctx: RunContext, host: str, images: Sequence[ImageFact]) -> None:

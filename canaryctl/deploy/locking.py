@@ -64,8 +64,8 @@ class RunLock:
         """One try on all hosts: what came of it, and the hosts that were lost. All or none of `wanted` is ours then."""
         self._wanted |= set(wanted)
 
-        def take(connection: Connection, more: tuple[Any, Sequence[str]]) -> Attempt:
-            return remote.acquire(connection, *more, self.claim, displace, **self._become)
+        def take(connection: Connection, paths: Sequence[str]) -> Attempt:
+            return remote.acquire(connection, paths, self.claim, displace)
 
         found, lost = self._each(wanted, take)
         if any(attempt.refused for attempt in found.values()):
@@ -104,23 +104,17 @@ class RunLock:
         with contextlib.suppress(Exception):  # a host's odd answer keeps no lock on the others, and hides no error
             _, lost = self._each(wanted, self._give_up)
             if lost:  # an interruption closes a run's connections
-                with Connections([hosts[name] for name in lost]) as anew:
-                    anew.each(list(lost), lambda c: self._give_up(c, (hosts[c.host], wanted[c.host])))
+                password = self.ctx.deployment.request.become_password
+                with Connections([hosts[name] for name in lost], password) as anew:
+                    anew.each(list(lost), lambda connection: self._give_up(connection, wanted[connection.host]))
 
-    def _give_up(self, connection: Connection, more: tuple[Any, Sequence[str]]) -> tuple[LockFacts, ...]:
-        return remote.release(connection, *more, self.claim.token, **self._become)
-
-    @property
-    def _become(self) -> dict[str, Any]:
-        return {"become_password": self.ctx.deployment.request.become_password}
+    def _give_up(self, connection: Connection, paths: Sequence[str]) -> tuple[LockFacts, ...]:
+        return remote.release(connection, paths, self.claim.token)
 
     def _each(
-        self, paths: Mapping[str, Sequence[str]], do: Callable[[Connection, tuple[Any, Sequence[str]]], T]
+        self, paths: Mapping[str, Sequence[str]], do: Callable[[Connection, Sequence[str]], T]
     ) -> tuple[dict[str, T], dict[str, HostError]]:
-        hosts = self.ctx.deployment.environment.hosts
-        return self.ctx.fleet.each(
-            list(paths), lambda connection: do(connection, (hosts[connection.host], paths[connection.host]))
-        )
+        return self.ctx.fleet.each(list(paths), lambda connection: do(connection, paths[connection.host]))
 
     def _keep_alive(self) -> None:
         while not self._over.wait(_RENEW_EVERY) and not self._lost:
@@ -130,8 +124,8 @@ class RunLock:
     def _renew(self) -> None:
         """A host that does not answer is no loss of the lock: nothing can be changed there either."""
 
-        def one(connection: Connection, more: tuple[Any, Sequence[str]]) -> dict[str, Any]:
-            return remote.renew(connection, *more, self.claim.token, **self._become)
+        def one(connection: Connection, paths: Sequence[str]) -> dict[str, Any]:
+            return remote.renew(connection, paths, self.claim.token)
 
         found, _ = self._each(dict(self.paths), one)
         for host, lost in found.items():

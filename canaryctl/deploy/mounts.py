@@ -21,12 +21,7 @@ def require_mounts(ctx: RunContext, hosts: Sequence[str]) -> None:
 
     def look(connection: Connection) -> None:
         target = ctx.targets[connection.host]
-        seen = look_at_mounts(
-            connection,
-            ctx.deployment.environment.hosts[connection.host],
-            asked(target.mounts),
-            become_password=ctx.deployment.request.become_password,
-        )
+        seen = look_at_mounts(connection, asked(target.mounts))
         if problems := mount_problems(connection.host, target, seen):
             raise problems[0]
 

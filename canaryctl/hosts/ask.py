@@ -14,7 +14,6 @@ from canaryctl.config.environment import Host
 from canaryctl.errors import HostError
 from canaryctl.facts.answers import read_answer
 from canaryctl.hosts.connection import Connection
-from canaryctl.hosts.sudo import password_of
 
 # The modules of each program, in the order that they need each other.
 _STATE = ("envfile", "held", "regular", "installed", "state")
@@ -43,20 +42,19 @@ _READ_PROGRAM = "import sys; i = sys.stdin.buffer; exec(i.read(int(i.readline())
 
 def ask(
     connection: Connection,
-    host: Host,
     program: str,
     config: dict[str, Any],
     *,
-    become_password: str | None = None,
     timeout: float = 60,
     limit: int = LARGEST_ANSWER,
 ) -> dict[str, Any]:
-    """Run `program` of PROGRAMS on the host with `config`; its answer, of which nothing is believed yet.
+    """Run `program` of PROGRAMS on a host with `config`; its answer, of which nothing is believed yet.
 
     Raises:
         HostError: there is no answer to read, or it is larger than `limit` bytes.
     """
-    command, stdin = call(host, program, config, become_password=become_password)
+    host = connection.inventory
+    command, stdin = call(connection, program, config)
     done = connection.run(command, stdin=stdin, timeout=timeout, limit=limit)
     if done.code == 127:
         raise HostError(
@@ -88,16 +86,15 @@ def _last_line(said: bytes) -> bytes:
     return said[said.rfind(b"\n", 0, end) + 1 : end]
 
 
-def call(
-    host: Host, program: str, config: dict[str, Any], *, become_password: str | None = None, talk: bool = False
-) -> tuple[str, bytes]:
-    """The command that runs a program on a host, and what its standard input begins with.
+def call(connection: Connection, program: str, config: dict[str, Any], *, talk: bool = False) -> tuple[str, bytes]:
+    """The command that runs a program on a host with `config` and the host's root, and how its standard input begins.
 
     With `talk` the program gets the rest of standard input for itself.
     """
-    password = password_of(host, become_password)
-    source = (bundle(program) + f"\nanswer_{program}(json.loads({json.dumps(config)!r}))\n").encode()
-    words = [interpreter(host), str(config["root"]), become_mode(host), "password" if password else ""]
+    host, password = connection.inventory, connection.sudo_password
+    order = json.dumps({"root": host.root, **config})
+    source = (bundle(program) + f"\nanswer_{program}(json.loads({order!r}))\n").encode()
+    words = [interpreter(host), host.root, become_mode(host), "password" if password else ""]
     script = wrapper()
     if talk:
         script = script.replace(" -IS - ", f" -IS -c {shlex.quote(_READ_PROGRAM)} ")

@@ -9,6 +9,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
+from canaryctl.config.environment import Host
 from canaryctl.errors import HostError
 from canaryctl.hosts.sudo import with_password
 
@@ -52,9 +53,14 @@ class Connection(ABC):
     Every method raises HostError when the host is lost; a command's own failure is its exit code.
     Commands are handed to the login shell as they are: quote with `shlex`. Where sudo asks for a
     password, those that need root get `sudo_password` (see `sudo.py`), unless they have a terminal: it would show it.
+
+    Attributes:
+        host: its name.
+        inventory: what the inventory says of it; a jump host that stands in none has none.
     """
 
     host: str
+    inventory: Host
     sudo_password: str = ""
 
     def run(

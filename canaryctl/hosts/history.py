@@ -6,7 +6,6 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from canaryctl.config.durations import now
-from canaryctl.config.environment import Host
 from canaryctl.errors import HostError
 from canaryctl.facts import lock_lost
 from canaryctl.facts.programs import AppendAnswer, believed
@@ -45,15 +44,7 @@ def history_line(
     return {**line, **({} if role is None else {"role": role}), **(extra or {})}
 
 
-def append(
-    connection: Connection,
-    host: Host,
-    stack: str,
-    line: dict[str, Any],
-    *,
-    become_password: str | None = None,
-    locks: Sequence[Mapping[str, str]] = (),
-) -> None:
+def append(connection: Connection, stack: str, line: dict[str, Any], locks: Sequence[Mapping[str, str]] = ()) -> None:
     """Append a line to the history of a stack on a host.
 
     Args:
@@ -63,11 +54,10 @@ def append(
         LockedError: a lock is lost.
         HostError: the host refused, with its own words.
     """
-    order = {"root": host.root, "stack": stack, "line": line, "locks": list(locks)}
-    answer = ask(connection, host, "append", order, become_password=become_password, timeout=30)
-    found = believed(host.name, AppendAnswer, answer)
+    order = {"stack": stack, "line": line, "locks": list(locks)}
+    found = believed(connection.host, AppendAnswer, ask(connection, "append", order, timeout=30))
     if found.lost is not None:
-        raise lock_lost(host.name, next(iter(found.lost), None))
+        raise lock_lost(connection.host, next(iter(found.lost), None))
     if found.error:
-        hint = f"check who may write {host.root}/{stack} there"
-        raise HostError(f"the history could not be written: {found.error}", host.name, hint)
+        hint = f"check who may write {connection.inventory.root}/{stack} there"
+        raise HostError(f"the history could not be written: {found.error}", connection.host, hint)

@@ -53,15 +53,7 @@ def host_lock(host: Host) -> str:
     return f"{host.root}/.lock"
 
 
-def acquire(
-    connection: Connection,
-    host: Host,
-    paths: Sequence[str],
-    claim: Claim,
-    displace: Collection[str] = (),
-    *,
-    become_password: str | None = None,
-) -> Attempt:
+def acquire(connection: Connection, paths: Sequence[str], claim: Claim, displace: Collection[str] = ()) -> Attempt:
     """Take all of `paths` or none. Expired locks make way, and those whose mark is in `displace`.
 
     Raises:
@@ -69,30 +61,22 @@ def acquire(
         HostError: the host is lost.
     """
     order = {"paths": list(paths), "holder": asdict(claim), "displace": list(displace)}
-    found = _ask(connection, host, "acquire", order, become_password)
+    found = _ask(connection, "acquire", order)
     return Attempt(found.holder, found.path, found.displaced, found.touched)
 
 
-def renew(
-    connection: Connection, host: Host, paths: Sequence[str], token: str, *, become_password: str | None = None
-) -> dict[str, dict[str, Any] | None]:
+def renew(connection: Connection, paths: Sequence[str], token: str) -> dict[str, dict[str, Any] | None]:
     """Let locks live on. Returns those of `paths` that are not held with `token` any more, with who holds them now.
 
     Raises:
         ApplyError, HostError: as `acquire`.
     """
     order = {"paths": list(paths), "token": token}
-    return _ask(connection, host, "renew", order, become_password).lost
+    return _ask(connection, "renew", order).lost
 
 
 def release(
-    connection: Connection,
-    host: Host,
-    paths: Sequence[str],
-    token: str = "",
-    marks: Collection[str] = (),
-    *,
-    become_password: str | None = None,
+    connection: Connection, paths: Sequence[str], token: str = "", marks: Collection[str] = ()
 ) -> tuple[LockFacts, ...]:
     """Give up those of `paths` that are held with `token`, or whose mark is in `marks`. Returns what was given up.
 
@@ -100,28 +84,22 @@ def release(
         ApplyError, HostError: as `acquire`.
     """
     order = {"paths": list(paths), "token": token, "marks": list(marks)}
-    return _ask(connection, host, "release", order, become_password).released
+    return _ask(connection, "release", order).released
 
 
-def show(
-    connection: Connection, host: Host, paths: Sequence[str], *, become_password: str | None = None
-) -> dict[str, LockFacts]:
+def show(connection: Connection, paths: Sequence[str]) -> dict[str, LockFacts]:
     """Who holds locks, by path; those that nobody holds are left out. Raises as `acquire`."""
-    found = _ask(connection, host, "show", {"paths": list(paths)}, become_password).locks
+    found = _ask(connection, "show", {"paths": list(paths)}).locks
     return {path: lock for path, lock in found.items() if lock and path in paths}
 
 
-def _ask(
-    connection: Connection, host: Host, action: str, order: dict[str, Any], become_password: str | None
-) -> LockAnswer:
-    config = {"root": host.root, "action": action, **order}
-    said = ask(connection, host, "lock", config, become_password=become_password, timeout=30)
-    answer = believed(host.name, LockAnswer, said)
+def _ask(connection: Connection, action: str, order: dict[str, Any]) -> LockAnswer:
+    answer = believed(connection.host, LockAnswer, ask(connection, "lock", {"action": action, **order}, timeout=30))
     if answer.error:
         raise ApplyError(
             f"the lock cannot be kept there: {answer.error}",
-            hint=f"see that {host.root} has room there, and who may write it",
+            hint=f"see that {connection.inventory.root} has room there, and who may write it",
             stage="lock",
-            host=host.name,
+            host=connection.host,
         )
     return answer

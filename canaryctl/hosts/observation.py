@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -31,12 +31,11 @@ class Observation:
 
 def observe(
     connections: Connections,
-    hosts: Sequence[Host],
+    hosts: Iterable[Host | str],
     *,
     stack: str,
     releases: Sequence[str] = (),
-    nonce: str,
-    become_password: str | None = None,
+    nonce: str = "",
     mounts: Sequence[Mapping[str, str]] = (),
     audit: bool = False,
 ) -> Observation:
@@ -48,18 +47,15 @@ def observe(
         mounts: `path` and `sentinel` of the mounts to look at.
         audit: ask for what an audit needs as well, in the same round trip.
     """
-    by_name = {host.name: host for host in hosts}
 
     def look(connection: Connection) -> HostFacts:
-        host = by_name[connection.host]
-        config: dict[str, Any] = {"stack": stack, "root": host.root, "nonce": nonce, "releases": list(releases)}
-        config |= {"mounts": list(mounts)}
+        config = {"stack": stack, "nonce": nonce, "releases": list(releases), "mounts": list(mounts)}
         asked = time.time()
-        document = ask(connection, host, "audit" if audit else "facts", config, become_password=become_password)
+        document = ask(connection, "audit" if audit else "facts", config)
         # Sent early in the round trip, so the truth lies between; less than the trip itself is no skew.
-        facts, now = parse(host.name, document), time.time()
+        facts, now = parse(connection.host, document), time.time()
         if not facts.time:
-            with believing(host.name):
+            with believing(connection.host):
                 raise Unbelievable("time", "is missing")
         early, late = facts.time - now, facts.time - asked
         return replace(facts, clock_skew=0 if early <= 0 <= late else min(early, late, key=abs))
@@ -69,14 +65,7 @@ def observe(
 
 
 def collect(
-    connection: Connection,
-    host: Host,
-    project: str,
-    *,
-    stack: str = "",
-    tail: int = 2000,
-    since: float | None = None,
-    become_password: str | None = None,
+    connection: Connection, project: str, *, stack: str = "", tail: int = 2000, since: float | None = None
 ) -> dict[str, Any]:
     """The evidence of a compose project on a host.
 
@@ -90,21 +79,13 @@ def collect(
         "memory": {container id: bytes}, "became_healthy": {container id: [epoch]}, "compose": text, "errors": {service:
         text}}. A one-off container's log goes by the container's name. Memory and health are there where Docker tells.
     """
-    config = {"root": host.root, "stack": stack, "project": project, "tail": tail, "since": since}
-    document = ask(connection, host, "collect", config, become_password=become_password, timeout=120, limit=_EVIDENCE)
-    found = collected(host.name, document)
+    config = {"stack": stack, "project": project, "tail": tail, "since": since}
+    found = collected(connection.host, ask(connection, "collect", config, timeout=120, limit=_EVIDENCE))
     return {**vars(found), "containers": list(found.containers)}
 
 
 def watch_gpus(
-    connection: Connection,
-    host: Host,
-    project: str,
-    service: str,
-    *,
-    log: bool = False,
-    reload: bool = False,
-    become_password: str | None = None,
+    connection: Connection, project: str, service: str, *, log: bool = False, reload: bool = False
 ) -> dict[str, Any]:
     """Look at a service's GPUs from its host, at this moment.
 
@@ -117,42 +98,38 @@ def watch_gpus(
         "device", "number", "text"}] since these were made, "kernel_log": journalctl, dmesg, simulated, or why it is
         unreadable, "reloaded": why the reload did not work, else ''}.
     """
-    reloaded = ""
-    if reload:
-        answer = ask(connection, host, "reload", {"root": host.root}, become_password=become_password)
-        reloaded = believed(host.name, ReloadAnswer, answer).error
-    config = {"root": host.root, "project": project, "service": service, "log": log}
-    found = ask(connection, host, "gpu", config, become_password=become_password)
-    known = watched(host.name, found)
-    told = {"gpus": found.get("gpus") or [], "gpu": found.get("gpu") or {}, "xids": [vars(xid) for xid in known.xids]}
-    return {**vars(known), "containers": list(known.containers), "reloaded": reloaded, **told}
+    reloaded = believed(connection.host, ReloadAnswer, ask(connection, "reload", {})).error if reload else ""
+    answer = ask(connection, "gpu", {"project": project, "service": service, "log": log})
+    known = watched(connection.host, answer)
+    return {
+        **vars(known),
+        "containers": list(known.containers),
+        "reloaded": reloaded,
+        "gpus": answer.get("gpus") or [],
+        "gpu": answer.get("gpu") or {},
+        "xids": [vars(xid) for xid in known.xids],
+    }
 
 
-def look_at_mounts(
-    connection: Connection, host: Host, mounts: Sequence[Mapping[str, str]], *, become_password: str | None = None
-) -> dict[str, MountFacts]:
+def look_at_mounts(connection: Connection, mounts: Sequence[Mapping[str, str]]) -> dict[str, MountFacts]:
     """What is mounted on a host now, by path."""
-    config = {"root": host.root, "mounts": list(mounts)}
-    answer = ask(connection, host, "mounts", config, become_password=become_password)
-    with believing(host.name):
+    answer = ask(connection, "mounts", {"mounts": list(mounts)})
+    with believing(connection.host):
         return parse_mounts(answer.get("mounts"))
 
 
-def read_history(
-    connection: Connection, host: Host, stack: str, lines: int, *, become_password: str | None = None
-) -> list[dict[str, Any]]:
+def read_history(connection: Connection, stack: str, lines: int) -> list[dict[str, Any]]:
     """The newest `lines` of a stack's history on a host, oldest first; lines that cannot be ours are left out.
 
     Raises:
         HostError: the host cannot be asked, or may not read the file.
     """
-    config = {"root": host.root, "stack": stack, "lines": lines}
-    answer = ask(connection, host, "history", config, become_password=become_password)
+    answer = ask(connection, "history", {"stack": stack, "lines": lines})
     if error := answer.get("error"):
         raise HostError(
             f"the history cannot be read: {printable(error, 300)}",
-            host.name,
-            f"check who may read {host.root} there",
+            connection.host,
+            f"check who may read {connection.inventory.root} there",
         )
-    with believing(host.name):
+    with believing(connection.host):
         return history_lines(answer.get("lines"), Odd())

@@ -45,6 +45,7 @@ class Connections:
 
         def opened() -> Connection:
             connection = connect(host, self._jump)
+            connection.inventory = host
             connection.sudo_password = password_of(host, self._become_password)
             return connection
 

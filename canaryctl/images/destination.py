@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
-from canaryctl.config.environment import Host
 from canaryctl.hosts import Connection
 
 
@@ -14,7 +13,5 @@ class Destination:
     """A host, the stack whose images it gets, and the locks (`path` and `owner`) that the run must still hold there."""
 
     connection: Connection
-    host: Host
     stack: str
-    become_password: str | None = field(default=None, repr=False)
     locks: Sequence[Mapping[str, str]] = ()

@@ -30,10 +30,10 @@ def prune(destination: Destination) -> Pruned:
         HostError: the host is lost.
         LockedError: a lock is lost.
     """
-    host = destination.host
-    order = {"root": host.root, "stack": destination.stack, "locks": list(destination.locks)}
-    answer = ask(destination.connection, host, "prune", order, become_password=destination.become_password, timeout=120)
-    found = believed(host.name, PruneAnswer, answer)
+    host = destination.connection.host
+    order = {"stack": destination.stack, "locks": list(destination.locks)}
+    answer = ask(destination.connection, "prune", order, timeout=120)
+    found = believed(host, PruneAnswer, answer)
     if found.lost is not None:
-        raise lock_lost(host.name, next(iter(found.lost), None))
+        raise lock_lost(host, next(iter(found.lost), None))
     return Pruned(found.images, found.releases, found.faults, found.kept)

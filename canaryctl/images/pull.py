@@ -107,9 +107,8 @@ def pull_images(
         ApplyError: Docker there could not pull an image, or got another one.
         HostError: the connection was lost; Docker keeps the layers it has and goes on from them.
     """
-    host = destination.host
+    connection, host = destination.connection, destination.connection.host
     order = {
-        "root": host.root,
         "locks": list(destination.locks),
         "images": [
             {
@@ -123,28 +122,28 @@ def pull_images(
     }
     found = {registry: credential(registry) for registry in {_registry(image) for image in images}}
     logins = {registry: login.as_header(registry) for registry, login in found.items() if login}
-    command, prelude = call(host, "pull", order, become_password=destination.become_password, talk=True)
-    answers = PullAnswers(host.name, {image.id: image.name for image in images}, progress)
+    command, prelude = call(connection, "pull", order, talk=True)
+    answers = PullAnswers(host, {image.id: image.name for image in images}, progress)
     given = (prelude, json.dumps(logins).encode() + b"\n")
-    done = destination.connection.execute(command, given, answers.hear, timeout=None)
+    done = connection.execute(command, given, answers.hear, timeout=None)
     if not answers.over:
         raise HostError(
             f"the pulling program failed there (exit {done.code}): {done.complaint[-300:]}",
-            host.name,
+            host,
             "Python 3.7 or later is needed there; push again, it goes on from what has arrived",
         )
     if answers.lost:
-        raise lock_lost(host.name, answers.lost[0])
+        raise lock_lost(host, answers.lost[0])
     if answers.error:
         raise ApplyError(
             f"the images were not pulled there: {answers.error}",
             hint="fix Docker on the host, then push again",
             stage="push",
-            host=host.name,
+            host=host,
         )
     for image in images:
         if complaint := answers.faults[image.id]:
-            raise refused(image, host.name, complaint)
+            raise refused(image, host, complaint)
 
 
 def refused(image: ImageFact, host: str, complaint: str) -> ApplyError:

@@ -71,11 +71,13 @@ def push_images(
     if whole := transfer.wants_whole:  # what is staged by now need not be sent again
         transfer = _converse(destination, {**order, "whole": True}, layers, limiter, progress)
     if transfer.lost:
-        raise lock_lost(destination.host.name, transfer.lost[0])
+        raise lock_lost(destination.connection.host, transfer.lost[0])
     if transfer.error:
         raise _refused(destination, transfer.error)
     if transfer.loaded is None:
-        raise HostError("the receiving program ended early", destination.host.name, "push again: it goes on from there")
+        raise HostError(
+            "the receiving program ended early", destination.connection.host, "push again: it goes on from there"
+        )
     if faults := [f"{image.name}: {transfer.loaded[image.id]}" for image in images if transfer.loaded[image.id]]:
         raise _refused(destination, "; ".join(faults))
     return Delivery(
@@ -93,7 +95,7 @@ def _refused(destination: Destination, why: str) -> ApplyError:
         f"the images were not taken there: {why}",
         hint="nothing of them is tagged or used; fix the host, then push again: what has arrived is not sent again",
         stage="push",
-        host=destination.host.name,
+        host=destination.connection.host,
     )
 
 
@@ -104,23 +106,23 @@ def _converse(
     limiter: Limiter | None = None,
     progress: Progress = lambda _: None,
 ) -> Transfer:
-    host = destination.host
-    transfer = Transfer(host.name, layers, order, limiter or Limiter(), progress)
-    command, prelude = call(host, "receive", order, become_password=destination.become_password, talk=True)
+    connection, host = destination.connection, destination.connection.host
+    transfer = Transfer(host, layers, order, limiter or Limiter(), progress)
+    command, prelude = call(connection, "receive", order, talk=True)
     try:
-        done = destination.connection.execute(command, transfer.speak(prelude), transfer.hear, timeout=None)
+        done = connection.execute(command, transfer.speak(prelude), transfer.hear, timeout=None)
     except ApplyError as error:
-        error.host, error.where = host.name, error.where or host.name
+        error.host, error.where = host, error.where or host
         raise
     except OSError as error:
         why = f"a packed layer cannot be read on this machine: {error}"
-        raise ApplyError(why, hint="push again: what is missing is packed anew", stage="push", host=host.name) from None
+        raise ApplyError(why, hint="push again: what is missing is packed anew", stage="push", host=host) from None
     finally:
         transfer.silence()
     if done.code != 0 and not transfer.error:
         raise HostError(
             f"the receiving program failed there (exit {done.code}): {done.complaint[-300:]}",
-            host.name,
+            host,
             "Python 3.7 or later is needed there; push again, it goes on from what has arrived",
         )
     return transfer
@@ -136,7 +138,6 @@ def _order(
     destination: Destination, facts: HostFacts, images: Sequence[ImageFact], layers: Layers, *, ask: bool = False
 ) -> dict[str, Any]:
     return {
-        "root": destination.host.root,
         "docker_root": facts.docker.root if facts.docker else "/",
         "form": _form(facts),
         "ask": ask,

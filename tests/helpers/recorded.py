@@ -7,6 +7,8 @@ import threading
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
+from local import local_host
+
 from canaryctl.hosts import Completed, Connection
 
 
@@ -14,7 +16,7 @@ class Recorded(Connection):
     """Answers each command with the next of `conversations`, whatever it is asked; `asked` has what it was."""
 
     def __init__(self, *conversations: Sequence[dict[str, Any]], code: int = 0, complaint: str = "") -> None:
-        self.host = "alpha"
+        self.host, self.inventory = "alpha", local_host("alpha")
         self._conversations = list(conversations)
         self._ending = Completed(code, b"", complaint.encode())
         self.asked: list[bytearray] = []

@@ -134,12 +134,12 @@ def test_the_state_of_a_stack_is_read_as_root(pool: Connections, hosts: dict[str
 
 
 def test_evidence_comes_home(pool: Connections, hosts: dict[str, Host], box: str, service: str) -> None:
-    found = collect(pool.get(box), hosts[box], service)
+    found = collect(pool.get(box), service)
     log = found["logs"]["web"]
     assert "to-out" in log and "to-err" in log and not found["errors"]
     assert found["containers"][0]["Config"]["Env"][0] == "WORD=kept"
-    assert collect(pool.get(box), hosts[box], service, since=time.time() + 60)["logs"] == {"web": ""}
-    assert collect(pool.get(box), hosts[box], "obstest-none")["containers"] == []
+    assert collect(pool.get(box), service, since=time.time() + 60)["logs"] == {"web": ""}
+    assert collect(pool.get(box), "obstest-none")["containers"] == []
 
 
 def test_a_label_brings_no_file_home_but_a_releases_own(
@@ -161,7 +161,7 @@ def test_a_label_brings_no_file_home_but_a_releases_own(
             given = f"--label com.docker.compose.project={service}-label"
             given += f" --label com.docker.compose.project.config_files={label}"
             sudo(pool, box, f"docker run -d --name obstest-label {given} {IMAGE} /bin/sleep 600 >/dev/null")
-            found = collect(pool.get(box), hosts[box], f"{service}-label", stack="obstest")
+            found = collect(pool.get(box), f"{service}-label", stack="obstest")
             assert found["containers"] and not found["errors"]
             said[label] = found["compose"]
             sudo(pool, box, "docker rm -f obstest-label >/dev/null")
@@ -189,12 +189,12 @@ def guest(pool: Connections, hosts: dict[str, Host]) -> Iterator[Host]:
 
 
 def test_refused_sudo_is_said_and_a_password_helps(guest: Host) -> None:
-    with Connections([guest]) as connections:
-        for password, become in ((None, "refused"), ("wrong", "refused"), ("open-sesame", "sudo")):
-            seen = observe(connections, [guest], stack="obstest", nonce="ab12", become_password=password)
-            facts = seen.facts["canary-1"]
-            assert (facts.become, facts.user) == (become, "obsguest")
-            assert become == "sudo" or facts.become_reason
+    for password, become in ((None, "refused"), ("wrong", "refused"), ("open-sesame", "sudo")):
+        with Connections([guest], password) as connections:
+            seen = observe(connections, [guest], stack="obstest", nonce="ab12")
+        facts = seen.facts["canary-1"]
+        assert (facts.become, facts.user) == (become, "obsguest")
+        assert become == "sudo" or facts.become_reason
         assert "open-sesame" not in json.dumps(facts.raw)
 
 

@@ -21,15 +21,15 @@ def deployment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Deployment:
 
 def test_each_host_has_its_answer_and_the_lost_ones_are_told_apart(deployment: Deployment) -> None:
     with connected(deployment) as fleet:
-        found, lost = fleet.each(lambda connection, host: (host.name, connection.run("echo hello").stdout))
-        assert (fleet.environment, fleet.stack, fleet.password) == ("canary", "shop", None)
+        found, lost = fleet.each(lambda connection: (connection.inventory.name, connection.run("echo hello").stdout))
+        assert (fleet.environment, fleet.stack) == ("canary", "shop")
     assert found == {"one": ("one", b"hello\n"), "two": ("two", b"hello\n")}
     assert [failure.where for failure in lost] == ["lost"]
 
 
 def test_where_every_host_counts_a_lost_one_is_raised(deployment: Deployment) -> None:
     with connected(deployment) as fleet, pytest.raises(HostError) as raised:
-        fleet.all(lambda connection, host: connection.host)
+        fleet.all(lambda connection: connection.host)
     assert raised.value.where == "lost"
 
 
@@ -37,5 +37,5 @@ def test_some_of_the_hosts_are_asked_what_they_serve(deployment: Deployment) -> 
     hosts = [host for host in deployment.hosts if host.name != "lost"]
     with connected(deployment, hosts) as fleet:
         seen = fleet.observe()
-        assert fleet.all(lambda connection, host: connection.host) == {"one": "one", "two": "two"}
+        assert fleet.all(lambda connection: connection.host) == {"one": "one", "two": "two"}
     assert list(seen.facts) == ["one", "two"] and not seen.failures

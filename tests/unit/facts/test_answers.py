@@ -90,9 +90,10 @@ def test_an_unreadable_answer_is_the_hosts_failure(here: LocalConnection, answer
         def _argv(self, command: str, tty: bool) -> list[str]:
             return ["sh", "-c", f"cat >/dev/null; echo '{answer}'"]
 
-    host = Host("here", (), LOCAL | {"ansible_become": False})
+    liar = Liar("here")
+    liar.inventory = Host("here", (), LOCAL | {"ansible_become": False})
     with pytest.raises(HostError, match=why) as caught:
-        ask(Liar("here"), host, "mounts", {"root": "/r", "mounts": []})
+        ask(liar, "mounts", {"mounts": []})
     assert (caught.value.where, caught.value.reason) == ("here", "agent")
 
 

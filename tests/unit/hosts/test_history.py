@@ -7,17 +7,12 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
+from local import local
 
-from canaryctl.config.environment import Host
 from canaryctl.errors import HostError, LockedError
-from canaryctl.hosts import LocalConnection
 from canaryctl.hosts.history import append, history_line
 
 LINE = {"time": "2026-01-01T00:00:00Z", "what": "start", "to": "x" * 64}
-
-
-def here(root: Path) -> Host:
-    return Host("here", (), {"canary_root": str(root), "ansible_become": False})
 
 
 def written(root: Path) -> list[dict[str, str]]:
@@ -33,7 +28,7 @@ def test_history_lines_never_mix(tmp_path: Path) -> None:
     root = tmp_path / "with space"
 
     def add(number: int) -> None:
-        append(LocalConnection("here"), here(root), "shop", line | {"what": f"é{number}" * 3000})
+        append(local(root=root), "shop", line | {"what": f"é{number}" * 3000})
 
     with ThreadPoolExecutor(8) as pool:
         list(pool.map(add, range(24)))
@@ -42,14 +37,14 @@ def test_history_lines_never_mix(tmp_path: Path) -> None:
 
 
 def test_text_that_is_no_unicode_is_written_so_that_it_can_be_read(tmp_path: Path) -> None:
-    append(LocalConnection("here"), here(tmp_path), "shop", {**LINE, "who": "caf\udce9"})
+    append(local(root=tmp_path), "shop", {**LINE, "who": "caf\udce9"})
     assert written(tmp_path) == [{**LINE, "who": "caf\udce9"}]
 
 
 def test_a_refused_history_names_the_host(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(HostError) as caught:
-        append(LocalConnection("here"), here(tmp_path / "file"), "shop", LINE)
+        append(local(root=tmp_path / "file"), "shop", LINE)
     assert caught.value.where == "here" and "history" in caught.value.what
 
 
@@ -61,7 +56,7 @@ def test_history_is_written_by_who_holds_the_lock_alone(tmp_path: Path) -> None:
 
     def add(owner: str) -> None:
         locks = [{"path": str(lock), "owner": owner}]
-        append(LocalConnection("here"), here(tmp_path), "shop", LINE, locks=locks)
+        append(local(root=tmp_path), "shop", LINE, locks=locks)
 
     with pytest.raises(LockedError) as caught:
         add("another's")

@@ -5,20 +5,19 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from local import local
 from recorded import Recorded
 
-from canaryctl.config.environment import Host
 from canaryctl.errors import HostError, LockedError
-from canaryctl.hosts import Connection, LocalConnection
+from canaryctl.hosts import Connection
 from canaryctl.images.destination import Destination
 from canaryctl.images.prune import Pruned, prune
 
 ANSWER = {"agent": 1, "images": ["canaryctl/shop/web:a"], "releases": ["a-b"], "kept": {"c-d": ["x"]}, "faults": {}}
 
 
-def pruned(connection: Connection, root: str = "/opt/canaryctl") -> Pruned:
-    host = Host("alpha", (), {"canary_root": root, "ansible_become": False})
-    return prune(Destination(connection, host, "shop"))
+def pruned(connection: Connection) -> Pruned:
+    return prune(Destination(connection, "shop"))
 
 
 def test_what_went_and_what_stayed() -> None:
@@ -37,5 +36,5 @@ def test_an_answer_of_another_form_is_not_believed() -> None:
 
 
 def test_where_nothing_was_ever_released_nothing_goes(tmp_path: Path) -> None:
-    found = pruned(LocalConnection("alpha"), str(tmp_path))  # the real program, on this machine
+    found = pruned(local("alpha", tmp_path))  # the real program, on this machine
     assert (found.images, found.releases) == ((), ()) and list(found.faults) == [str(tmp_path / "shop")]

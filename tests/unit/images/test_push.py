@@ -8,7 +8,6 @@ from typing import Any
 import pytest
 from recorded import Recorded
 
-from canaryctl.config.environment import Host
 from canaryctl.errors import ApplyError, CanaryError, HostError, LockedError
 from canaryctl.facts.host import DockerFacts, HostFacts
 from canaryctl.images.destination import Destination
@@ -40,7 +39,7 @@ def facts() -> HostFacts:
 
 
 def pushed(connection: Recorded, layers: Layers) -> Delivery:
-    destination = Destination(connection, Host("alpha", ()), "shop", locks=[{"path": "/l", "owner": "mine"}])
+    destination = Destination(connection, "shop", locks=[{"path": "/l", "owner": "mine"}])
     return push_images(destination, facts(), [IMAGE], layers, limiter=Limiter(), progress=lambda _: None)
 
 
@@ -92,7 +91,7 @@ def test_a_program_that_fails_is_the_hosts_fault(layers: Layers) -> None:
 
 def test_what_would_be_sent_is_counted_without_what_is_there(layers: Layers) -> None:
     def missing(answer: dict[str, Any]) -> dict[str, int]:
-        return missing_bytes(Destination(Recorded([answer]), Host("alpha", ()), "shop"), facts(), [IMAGE], layers)
+        return missing_bytes(Destination(Recorded([answer]), "shop"), facts(), [IMAGE], layers)
 
     assert missing(NOTHING_MISSING) == {}
     assert missing(LAYER_MISSING) == {LAYER: 7}  # what is staged there is something else
