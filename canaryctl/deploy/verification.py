@@ -57,8 +57,8 @@ def gate(ctx: RunContext, hosts: Sequence[str]) -> tuple[Judgement, list[ProbeRe
     """
     from canaryctl.probe.verdict import gating, judge
 
-    crossing = dict.fromkeys(ctx.state.in_flight)  # judged when the deploy is over
-    context = replace(probe_context(ctx), limit=frozenset(hosts), crossing=crossing)
+    in_flight = dict.fromkeys(ctx.state.in_flight)  # judged when the deploy is over
+    context = replace(probe_context(ctx), limit=frozenset(hosts), in_flight=in_flight)
     names = gating(ctx.deployment.configuration.probes, ctx.deployment.policy.gates)
     rows = [replace(row, gates=row.name in names) for row in run(ctx, ctx.run.event, context)]
     found = judge(rows, (), ctx.deployment.policy)
@@ -77,7 +77,7 @@ def run(ctx: RunContext, on_event: Callable[..., None], context: ProbeContext | 
         deadline = ctx.deployment.policy.probe_deadline
         return run_probes(
             _chosen(ctx),
-            context or replace(probe_context(ctx), crossing=ctx.state.in_flight),
+            context or replace(probe_context(ctx), in_flight=ctx.state.in_flight),
             deadline=deadline,
             on_event=on_event,
         )

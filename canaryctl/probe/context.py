@@ -81,8 +81,8 @@ class ProbeContext:
         secrets: the stack's secrets that have a value, for templates alone.
         scrub: hides known secrets in a text.
         limit: hosts this run may touch; None means all.
-        look_at_gpus: (host, service, log, reload) to what the host tells of a service's GPUs; see `observe.watch_gpus`.
-        crossing: by (probe, host) the operations under way across a deploy; None while it is not over.
+        look_at_gpus: (host, service, log, reload) to what the host tells of a service's GPUs; see `hosts.watch_gpus`.
+        in_flight: by (probe, host) the operations under way across a deploy; None while it is not over.
         gpus_before: (probe, host) to what a gpu probe found in this host's last good run; empty where there is none.
     """
 
@@ -101,7 +101,7 @@ class ProbeContext:
     scrub: Callable[[str], str] = str
     limit: frozenset[str] | None = None
     look_at_gpus: Callable[[str, str, bool, bool], dict[str, Any]] = lambda host, service, log, reload: {}
-    crossing: Mapping[tuple[str, str], Begun | None] = field(default_factory=dict)
+    in_flight: Mapping[tuple[str, str], Begun | None] = field(default_factory=dict)
     gpus_before: Callable[[str, str], dict[str, Any]] = lambda probe, host: {}
 
     def knows(self, name: str) -> bool:

@@ -68,8 +68,8 @@ def cancel(probe: Lifecycle, scope: Scope) -> str:
 def run(probe: Lifecycle, scope: Scope) -> Outcome:
     """Go through the lifecycle once, or the rest of it where its operation was begun before a deploy."""
     scope.attempts = 1
-    if (probe.name, scope.host) in scope.context.crossing:
-        return _crossing(probe, scope, scope.context.crossing[probe.name, scope.host])
+    if (probe.name, scope.host) in scope.context.in_flight:
+        return _in_flight(probe, scope, scope.context.in_flight[probe.name, scope.host])
     try:
         if (outcome := check_precondition(scope, probe.precondition, probe.timeout)) is not None:
             return outcome
@@ -85,7 +85,7 @@ def run(probe: Lifecycle, scope: Scope) -> Outcome:
     return replace(outcome, reason=outcome.reason + reaped)
 
 
-def _crossing(probe: Lifecycle, scope: Scope, begun: Begun | None) -> Outcome:
+def _in_flight(probe: Lifecycle, scope: Scope, begun: Begun | None) -> Outcome:
     """Follow what was begun before the deploy to its end."""
     if begun is None:
         return Outcome("skipped", "its operation goes on until the deploy is over")

@@ -55,7 +55,7 @@ def begun(app: App, folder: Path, kind: str) -> tuple[Lifecycle, Scope, Any]:
 
 def followed(app: App, folder: Path, kind: str, begun: Begun | None) -> ProbeResult:
     """The row of the probe after the deploy."""
-    (row,) = prober(app, folder, crossing={("Survives", "h1"): begun})(CROSSING.replace("KIND", kind))
+    (row,) = prober(app, folder, in_flight={("Survives", "h1"): begun})(CROSSING.replace("KIND", kind))
     return row
 
 
