@@ -15,6 +15,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+from ansible.module_utils.atomic import write_atomic
 from ansible.module_utils.basic import AnsibleModule
 from ansible.module_utils.daemon_options import changes, flags, hidden, merge, parse, settle, undo
 
@@ -207,13 +208,7 @@ def read_record(file: Path) -> dict:
 
 def write(file: Path, text: str, mode: int) -> None:
     file.parent.mkdir(parents=True, exist_ok=True)
-    fresh = file.with_name(f"{file.name}.new")
-    with contextlib.suppress(FileNotFoundError):
-        fresh.unlink()
-    fresh.touch(mode=0o600)
-    fresh.write_text(text, encoding="utf-8")
-    fresh.chmod(mode)
-    fresh.replace(file)
+    write_atomic(file, text.encode(), mode)
 
 
 def remember(file: Path, record: dict, fresh: dict) -> None:

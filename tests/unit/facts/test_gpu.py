@@ -1,135 +1,88 @@
-"""What nvidia-smi and its neighbours say, in health and in sickness, and the facts made of it."""
+"""GPUs as an agent tells of them, typed."""
 
 from __future__ import annotations
 
-import sys
-import time
-from pathlib import Path
 from typing import Any
 
 import pytest
 
-from canaryctl.agent.read import gpu, gpuxml
-from canaryctl.agent.read.docker import Program
-from canaryctl.facts.host import HostFacts, parse
+from canaryctl.facts.gpu import CdiSpec, GpuFacts, GpuHost, GpuProcess, MigInstance, parse_gpu_host, parse_gpus
+from canaryctl.facts.typed import Unbelievable
 
-FIXTURES = Path(__file__).parents[2] / "fixtures/gpu"
-FIRST, SECOND = (f"GPU-5ab1c2d3-0000-4000-8000-00000000000{n}" for n in (1, 2))
-
-
-def text(name: str) -> str:
-    return (FIXTURES / name).read_text()
-
-
-def facts_of(name: str, **more: Any) -> HostFacts:
-    found = gpuxml.parse_smi_xml(text(name))
-    return parse("gpu-1", {"gpus": found["gpus"], "gpu": {"driver": found["driver"], "cuda": found["cuda"], **more}})
-
-
-def test_each_of_several_gpus_is_told_with_its_readings() -> None:
-    facts = facts_of("two-gpus.xml")
-    assert (facts.gpu_host.driver, facts.gpu_host.cuda) == ("550.54.15", "12.4")
-    first, second = facts.gpus
-    assert (first.index, first.name, first.uuid, first.memory) == (0, "NVIDIA H100 80GB HBM3", FIRST, 81559 << 20)
-    assert (first.readings.ecc, first.readings.ecc_uncorrected, first.readings.rows_remapped) == ("Enabled", 0, 1)
-    assert (first.readings.rows_pending, first.readings.rows_failed, first.readings.throttled) == (False, False, ())
-    assert second.pci_address == "0000:ca:00.0"
-    assert (second.readings.pcie_width, second.readings.pcie_width_max) == (8, 16)
-    assert (second.readings.pcie_generation, second.readings.pcie_generation_max) == (1, 5)
-    assert second.readings.throttled == ("hardware slowdown", "hardware thermal slowdown")
-    assert second.readings.temperature == 88
+TOLD = {
+    "index": 0,
+    "name": "NVIDIA H200",
+    "uuid": "GPU-1",
+    "memory": 150_754_820_096,
+    "memory_used": 1024,
+    "pci": {"address": "0000:17:00.0", "generation": 5, "generation_max": 5, "width": 16, "width_max": 16},
+    "mig": {"mode": "enabled", "instances": [{"index": 0, "uuid": "MIG-1", "profile": "1g.18gb", "memory": 1 << 34}]},
+    "ecc": {"mode": "enabled", "volatile_uncorrected": 2},
+    "rows": {"remapped": 1, "pending": True, "failed": False},
+    "throttled": ["power cap"],
+    "processes": [{"pid": 5, "type": "C+G", "name": "python", "memory": 7, "container": "ab12"}],
+}
 
 
-def test_processes_that_compute_are_told_from_those_that_draw() -> None:
-    processes = facts_of("two-gpus.xml").gpus[0].readings.processes
-    assert [(p.pid, p.name, p.computes, p.memory) for p in processes] == [
-        (4711, "python3", True, 1120 << 20),
-        (900, "/usr/lib/xorg/Xorg", False, None),
-    ]
+def test_what_lies_deeper_in_the_answer_comes_up() -> None:
+    (gpu,) = parse_gpus([TOLD])
+    assert (gpu.name, gpu.pci_address, gpu.mig_mode) == ("NVIDIA H200", "0000:17:00.0", "enabled")
+    assert gpu.mig == (MigInstance(0, "MIG-1", "1g.18gb", 1 << 34),)
+    readings = gpu.readings
+    assert (readings.ecc, readings.ecc_uncorrected) == ("enabled", 2)
+    assert (readings.rows_remapped, readings.rows_pending, readings.rows_failed) == (1, True, False)
+    assert (readings.pcie_generation, readings.pcie_width_max) == (5, 16)
+    assert readings.throttled == ("power cap",) and readings.processes[0].computes
 
 
-def test_two_looks_at_a_gpu_are_equal_whatever_it_was_doing() -> None:
-    busy, idle = facts_of("two-gpus.xml").gpus[0], facts_of("one-lost.txt").gpus[0]
-    assert busy == idle and busy.readings != idle.readings
+def test_what_a_driver_does_not_tell_is_none() -> None:
+    (gpu,) = parse_gpus([{"index": 1}])
+    assert gpu == GpuFacts(index=1) and gpu.readings.memory_used is None and gpu.readings.rows_pending is None
+    assert parse_gpus(None) == ()
 
 
-def test_mig_instances_get_their_uuids_from_the_list() -> None:
-    found = gpuxml.parse_smi_xml(text("mig.xml"))["gpus"]
-    gpu.name_mig_instances(found, text("mig-list.txt"))
-    (one,) = parse("gpu-1", {"gpus": found}).gpus
-    assert one.mig_mode == "Enabled"
-    assert [(i.index, i.profile, i.uuid[-2:], i.memory) for i in one.mig] == [
-        (0, "3g.40gb", "50", 40192 << 20),
-        (1, "3g.40gb", "51", 40192 << 20),
-    ]
+@pytest.mark.parametrize(("kind", "computes"), [("C", True), ("G", False), ("C+G", True), ("", False)])
+def test_who_computes(kind: str, computes: bool) -> None:
+    assert GpuProcess(type=kind).computes is computes
 
 
-def test_an_old_driver_says_less_and_says_it_otherwise() -> None:
-    (one,) = facts_of("old-driver.xml").gpus
-    assert (one.driver, one.memory, one.mig_mode) == ("450.51.06", 16160 << 20, "")
-    assert (one.readings.ecc_uncorrected, one.readings.rows_pending) == (2, None)
-    assert one.readings.throttled == ("power cap",)
+def test_two_looks_are_equal_but_for_what_stays() -> None:
+    (before,), (after,) = parse_gpus([TOLD]), parse_gpus([{**TOLD, "memory_used": 5, "throttled": []}])
+    assert before == after and before.readings != after.readings
+    assert parse_gpus([{**TOLD, "uuid": "GPU-2"}]) != (before,)
 
 
-def test_the_table_serves_where_xml_is_refused() -> None:
-    facts = parse("gpu-1", {"gpus": gpu.parse_smi_csv(text("table.csv"))})
-    assert [(g.name, g.memory, g.pci_address) for g in facts.gpus] == [
-        ("Tesla V100-PCIE-16GB", 16160 << 20, "0000:3b:00.0"),
-        ("Quadro P400", None, "0000:af:00.0"),
-    ]
-    assert facts.gpus[1].readings.pcie_width == 8
-
-
-@pytest.mark.parametrize("name", ["none.txt", "no-driver.txt", "lost.txt", "table.csv"])
-def test_what_is_no_xml_is_no_document(name: str) -> None:
-    with pytest.raises(ValueError):
-        gpuxml.parse_smi_xml(text(name))
+def test_what_a_host_has_around_them() -> None:
+    cdi = {"path": "/etc/cdi/nvidia.yaml", "devices": ["all"], "driver": "570.1", "stale": True}
+    told = {"state": "lost", "pci": [{"address": "0000:17:00.0"}, {}], "missing": ["0000:17:00.0"], "cdi": [cdi]}
+    host = parse_gpu_host(told)
+    assert (host.state, host.pci, host.missing) == ("lost", ("0000:17:00.0", ""), ("0000:17:00.0",))
+    assert host.cdi == (CdiSpec("/etc/cdi/nvidia.yaml", ("all",), "570.1", stale=True),)
+    assert parse_gpu_host(None) == GpuHost()
 
 
 @pytest.mark.parametrize(
-    ("name", "there", "state"),
+    ("entry", "where"),
     [
-        ("none.txt", False, "none"),
-        ("none.txt", True, "lost"),
-        ("no-driver.txt", True, "no-driver"),
-        ("mismatch.txt", True, "no-driver"),
-        ("lost.txt", True, "lost"),
+        ("NVIDIA", "gpus[0]"),
+        ({"index": "0"}, "gpus[0].index"),
+        ({"pci": []}, "gpus[0].pci"),
+        ({"pci": {"address": 17}}, "gpus[0].pci_address"),
+        ({"mig": {"instances": {}}}, "gpus[0].mig"),
+        ({"rows": {"pending": "yes"}}, "gpus[0].readings.rows_pending"),
+        ({"processes": [{"pid": 1.5}]}, "gpus[0].readings.processes[0].pid"),
     ],
 )
-def test_the_words_of_a_failure_say_what_is_wrong(name: str, there: bool, state: str) -> None:
-    said = gpu.complaint_in(text(name))
-    assert gpu.gpu_state([], said, there, has_smi=True) == state
-    assert said.split()[0] in text(name)
+def test_an_answer_of_another_form_is_refused_by_its_field(entry: Any, where: str) -> None:
+    with pytest.raises(Unbelievable) as caught:
+        parse_gpus([entry])
+    assert caught.value.where == where
 
 
-def test_one_lost_gpu_among_others_is_noticed() -> None:
-    said = gpu.complaint_in(text("one-lost.txt"))
-    assert said == "Unable to determine the device handle for GPU0000:CA:00.0: Unknown Error"
-    assert gpu.gpu_state(gpuxml.parse_smi_xml(text("one-lost.txt"))["gpus"], said, True, has_smi=True) == "lost"
-
-
-def test_a_gpu_without_any_program_of_its_driver_is_seen() -> None:
-    assert gpu.gpu_state([], "", True, has_smi=False) == "no-driver"
-    assert gpu.gpu_state([], "", False, has_smi=False) == "none"
-
-
-@pytest.mark.parametrize(("driver", "stale"), [("550.54.15", False), ("570.10", True), (None, False)])
-def test_a_cdi_specification_of_another_driver_is_stale(driver: str | None, stale: bool) -> None:
-    found = gpu.parse_cdi(text("nvidia.yaml"), driver)
-    assert found == {"devices": ["nvidia.com/gpu=0", "nvidia.com/gpu=all"], "driver": "550.54.15", "stale": stale}
-
-
-def test_addresses_are_written_as_the_kernel_writes_them() -> None:
-    assert gpu.pci_address("00000000:CA:00.0") == "0000:ca:00.0"
-
-
-def test_a_program_that_hangs_is_given_up_on_with_what_it_started() -> None:
-    began = time.monotonic()
-    asked = Program("/bin/sh", "-c", "sleep 60 & wait")
-    assert asked.finish(0.3) == (None, "") and "did not answer within" in asked.late
-    assert time.monotonic() - began < 30
-
-
-def test_programs_are_asked_in_the_language_that_is_parsed(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("LC_ALL", "de_DE.UTF-8")
-    assert Program(sys.executable, "-c", "import os; print(os.environ['LC_ALL'])").answer(5) == "C"
+@pytest.mark.parametrize(
+    ("document", "where"), [({"state": "fine"}, "gpu.state"), ({"pci": {}}, "gpu.pci"), ({"pci": ["x"]}, "gpu.pci")]
+)
+def test_so_is_what_is_around_them(document: Any, where: str) -> None:
+    with pytest.raises(Unbelievable) as caught:
+        parse_gpu_host(document)
+    assert caught.value.where == where
