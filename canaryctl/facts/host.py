@@ -191,6 +191,7 @@ class HostFacts:
 
     @property
     def gpu_simulated(self) -> bool:
+        """Whether the GPUs are the lab's stand-ins."""
         return self.gpu_host.simulated
 
     def container(self, service: str, project: str) -> ContainerFacts | None:

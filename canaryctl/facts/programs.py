@@ -121,6 +121,8 @@ class LockAnswer:
 
 @dataclass(frozen=True)
 class HeldSecret:
+    """A secret without its value: a keyed digest and a slow fingerprint."""
+
     mac: str = ""
     fingerprint: str = ""
 

@@ -71,6 +71,7 @@ class RegistryClient:
         self._tokens: dict[str, str] = {}
 
     def close(self) -> None:
+        """End the connections."""
         self._client.close()
 
     def fetch(self, reference: Reference, kind: str, name: str) -> tuple[bytes, str]:

@@ -22,6 +22,7 @@ REBOOT_FILE = "/run/reboot-required"
 
 
 def audit_host(config: dict[str, Any], become: str, reason: str) -> dict[str, Any]:
+    """What `observe_host` answers, and `audit`: what only audits ask for."""
     sshd, systemctl = find_program("sshd"), find_program("systemctl")
     asked_sshd = Program(sshd, "-T") if sshd else None
     asked_unit = Program(systemctl, "cat", "docker.service") if systemctl else None
@@ -58,6 +59,7 @@ def about_sshd(asked: Any) -> dict[str, str]:
 
 
 def parse_sshd(output: str) -> dict[str, str]:
+    """Settings that `sshd -T` tells, by name in small letters; those of SSHD_OPTIONS alone."""
     found: dict[str, str] = {}
     for line in output.splitlines():
         words = line.replace("=", " ", 1).split(None, 1)
@@ -139,4 +141,5 @@ def about_compose(base: str) -> str:
 
 
 def answer_audit(config: dict[str, Any]) -> None:
+    """The facts and what audits need beside them, as one line of JSON."""
     sys.stdout.write("\n" + json.dumps(audit_host(config, sys.argv[1], sys.argv[2])) + "\n")

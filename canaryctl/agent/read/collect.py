@@ -141,6 +141,7 @@ def read_compose(labels: dict[str, str], config: dict[str, Any]) -> str:
 
 
 def answer_collect(config: dict[str, Any]) -> None:
+    """Evidence of a project as one line of JSON: see facts/programs.py, `Collected`."""
     document = collect_project(config)
     text = json.dumps(document)
     most = MOST_OF_A_LOG

@@ -36,9 +36,11 @@ class Docker:
         self.prefix = "/v" + ".".join(map(str, self.version))
 
     def raw(self, path: str, timeout: float = 30) -> bytes:
+        """The body of an answer. Raises DockerError, OSError."""
         return self._ask(path, timeout)[1]
 
     def get(self, path: str, timeout: float = 30) -> Any:
+        """The document of an answer. Raises as `raw`."""
         return json.loads(self.raw(path, timeout))
 
     def post(self, path: str, timeout: float = 60, document: Any = None) -> bytes:
@@ -108,4 +110,5 @@ def ours(project: str, stack: str) -> bool:
 
 
 def quoted_filter(**filters: list[str]) -> str:
+    """Filters as the API takes them in an address."""
     return quote(json.dumps(filters))

@@ -38,6 +38,7 @@ COMPOSE_PLACES = ":".join(
 
 
 def observe_host(config: dict[str, Any], become: str, reason: str) -> dict[str, Any]:
+    """Everything about the host; what cannot be read is named under `errors`."""
     errors: dict[str, str] = {}
 
     def section(name: str, find: Callable[[], Any], otherwise: Any) -> Any:
@@ -224,4 +225,5 @@ def epoch(text: str) -> float | None:
 
 
 def answer_facts(config: dict[str, Any]) -> None:
+    """The facts as one line of JSON: see facts/host.py, `parse`."""
     sys.stdout.write("\n" + json.dumps(observe_host(config, sys.argv[1], sys.argv[2])) + "\n")

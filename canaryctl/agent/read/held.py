@@ -67,6 +67,7 @@ def public(holder: dict[str, Any]) -> dict[str, Any]:
 
 
 def about_lock(path: str) -> dict[str, Any] | None:
+    """What others may know of the lock at `path`; None where there is none."""
     holder = read_holder(path)
     return None if holder is None else public(holder)
 

@@ -81,5 +81,6 @@ def holder_of(path: str, table: dict[str, str]) -> tuple[str, str]:
 
 
 def answer_mounts(config: dict[str, Any]) -> None:
+    """The state of each of `mounts` as one line of JSON, by path."""
     answer = {"agent": 1, "mounts": about_mounts(start_mounts(config["mounts"]))}
     sys.stdout.write("\n" + json.dumps(answer) + "\n")

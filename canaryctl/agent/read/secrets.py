@@ -31,6 +31,7 @@ def plain_value(line: bytes) -> str:
 
 
 def fingerprint_of(salt: str, name: str, value: str) -> str:
+    """Hex digits by which two people can compare a value; slow, so that guessing is."""
     raw = hashlib.scrypt(
         value.encode("utf-8", "surrogateescape"),
         salt=(salt + name).encode(),
@@ -61,6 +62,7 @@ def held(config: dict[str, Any]) -> dict[str, Any]:
 
 
 def answer_secrets(config: dict[str, Any]) -> None:
+    """What the host holds as one line of JSON: see facts/programs.py, `HeldSecrets`."""
     document: dict[str, Any] = {"agent": 1, "become": sys.argv[1], "become_reason": sys.argv[2], "error": ""}
     try:
         document.update(held(config))

@@ -52,6 +52,7 @@ def load_dated(path: str) -> Any:
 
 
 def list_releases(directory: str, wanted: set[str | None], errors: dict[str, str]) -> dict[str, Any]:
+    """By directory name its release.json and, of those `wanted`, its files' hashes; the newest, and those."""
     names = [name for name in os.listdir(directory) if not name.startswith(".")]
     names.sort(key=lambda name: os.stat(directory + "/" + name).st_mtime, reverse=True)
     found: dict[str, Any] = {}
@@ -86,11 +87,13 @@ def changed_since_start(base: str) -> list[str]:
 
 
 def load_json(path: str) -> Any:
+    """A document of ours. Raises OSError, ValueError."""
     with open_regular(path) as file:
         return json.loads(file.read(LARGEST_JSON).decode("utf-8"))
 
 
 def last_lines(path: str, most: int = HISTORY_LINES) -> list[Any]:
+    """The objects in the last `most` lines of a file, oldest first. Raises OSError."""
     with open_regular(path) as file:
         file.seek(0, 2)
         size = file.tell()

@@ -12,6 +12,7 @@ ARCHITECTURES = {"x86_64": "amd64", "aarch64": "arm64", "armv7l": "arm", "i686":
 
 
 def read_text(path: str) -> str:
+    """A file's text. Raises OSError."""
     with open(path, encoding="utf-8", errors="replace") as file:
         return file.read()
 

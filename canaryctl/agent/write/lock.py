@@ -61,6 +61,7 @@ def make_way(path: str, config: dict[str, Any], answer: dict[str, Any]) -> dict[
 
 
 def put(path: str, holder: dict[str, Any]) -> None:
+    """Make a lock at `path`, whole by the time that it is seen."""
     now = time.time()
     since = datetime.datetime.fromtimestamp(int(now), datetime.timezone.utc).isoformat().replace("+00:00", "Z")
     for left in glob.glob(glob.escape(path) + ".new-*"):  # of one who was killed here, or found no room
@@ -168,6 +169,7 @@ def open_directory(path: str) -> int:
 
 
 def answer_lock(config: dict[str, Any]) -> None:
+    """Do one of the actions here; its answer as one line of JSON, or why no lock can be kept."""
     os.umask(0o022)
     actions = {"acquire": acquire, "renew": renew, "release": release, "show": show}
     try:

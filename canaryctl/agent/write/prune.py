@@ -99,6 +99,7 @@ def read_history(path: str) -> list[dict[str, Any]]:
 
 
 def read_releases(directory: str) -> dict[str, dict[str, Any] | None]:
+    """release.json by directory name; None where it cannot be read, or names no images."""
     found: dict[str, dict[str, Any] | None] = {}
     for name in os.listdir(directory):
         path = os.path.join(directory, name)
@@ -132,6 +133,7 @@ def remove_tags(daemon: Docker, tags: list[str], answer: dict[str, Any]) -> None
 def remove_directories(
     base: str, names: list[str], releases: dict[str, dict[str, Any] | None], answer: dict[str, Any]
 ) -> None:
+    """Remove releases that are as they were installed; the others are noted as kept."""
     for name in names:
         try:
             written = written_by_others(os.path.join(base, name), releases[name])

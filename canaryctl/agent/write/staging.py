@@ -107,6 +107,7 @@ class Staging:
 
 
 def size_of(file: IO[bytes]) -> int:
+    """Bytes of an open file."""
     return os.fstat(file.fileno()).st_size
 
 
