@@ -16,7 +16,7 @@ from canaryctl.deploy.backups import Backup
 from canaryctl.deploy.command import ROLLBACK
 from canaryctl.deploy.context import RunContext
 from canaryctl.deploy.rollback import _deployed_from_here
-from canaryctl.deploy.state import Migration, Served
+from canaryctl.deploy.state import Downtime, Migration, Served
 from canaryctl.errors import ApplyError, LockedError
 from canaryctl.evidence.document import new_document
 from canaryctl.evidence.store import StoredRun, stored_runs
@@ -285,5 +285,6 @@ def test_a_lock_that_is_lost_while_images_are_sent_stops_all_of_it(working: Any,
 
 
 def test_the_longest_time_out_of_service_is_said() -> None:
-    gaps = [{"service": "web", "seconds": 2.0}, {"service": "web", "seconds": 5.5}, {"service": "db", "seconds": None}]
-    assert rollback.gap_words(gaps).endswith("web 5.5 s") and "5" not in rollback.gap_words(gaps[2:])
+    downtime = [Downtime("a", "web", 0, 2.0), Downtime("b", "web", 1.0, 6.5), Downtime("a", "store", 0, None)]
+    assert rollback.downtime_words(downtime).endswith(": web 5.5 s")
+    assert "store" not in rollback.downtime_words(downtime[2:])
