@@ -61,7 +61,7 @@ def make_deployment(
     root.mkdir(exist_ok=True)
     (root / "stack.yml").write_text(stack)
     (root / "compose.yml").write_text(COMPOSE)
-    (root / "probes.yml").touch()
+    (root / "probes.yml").write_text("- {name: Health, kind: tcp, on: all, port: 1}\n")
     project = Project(root, root / "stack.yml", root / "inventories", root / "runs", hooks=root / "hooks")
     directory = project.inventories / PROD
     directory.mkdir(parents=True, exist_ok=True)
@@ -138,7 +138,7 @@ def seen(
         ContainerFacts(id=f"{host}-{service}", project=f"shop-{PROD}", service=service, state="running", started=1.0)
         for service in running
     )
-    known = {"docker": DockerFacts(running=True), "arch": "amd64", "containers": containers}
+    known = {"docker": DockerFacts(running=True), "compose": "2.40.0", "arch": "amd64", "containers": containers}
     return HostFacts(host, **{"state": state, **known, **more})
 
 
