@@ -78,9 +78,16 @@ def lab_env() -> Iterator[dict[str, str]]:
         for argv in (lab_up("canary-1"), [CTL, "build", "--build-arg", "BASE_IMAGE"]):
             ran(argv, env)
     yield env
-    for host in labs.require(LAB).hosts.values():  # what serves on costs CPU for nothing
-        left = "command -v docker >/dev/null && docker ps -aq | xargs -r docker rm -f"
-        subprocess.run(["docker", "exec", host.container, "sh", "-c", left], capture_output=True)
+    remove_containers(*labs.require(LAB).hosts)
+
+
+def remove_containers(*hosts: str) -> None:
+    """Let nothing serve on hosts, which costs CPU as long as nobody looks."""
+    left = "command -v docker >/dev/null && docker ps -aq | xargs -r docker rm -f"
+    for host in hosts:
+        subprocess.run(
+            ["docker", "exec", labs.require(LAB).hosts[host].container, "sh", "-c", left], capture_output=True
+        )
 
 
 def lab_up(*hosts: str) -> list[str]:
@@ -95,10 +102,14 @@ def ran(argv: list[str], env: Mapping[str, str]) -> None:
 
 
 @pytest.fixture(scope="module", autouse=True)
-def whole_lab(request: pytest.FixtureRequest) -> None:
-    """All hosts are there for a file that is marked `whole_lab`."""
-    if request.node.get_closest_marker("whole_lab"):
+def whole_lab(request: pytest.FixtureRequest) -> Iterator[None]:
+    """A file that is marked `whole_lab` has all hosts; on those that other files do not use, nothing serves later."""
+    wanted = request.node.get_closest_marker("whole_lab")
+    if wanted:
         ran(lab_up(*labs.DEFAULT_HOSTS), request.getfixturevalue("lab_env"))
+    yield
+    if wanted:
+        remove_containers(*labs.DEFAULT_HOSTS[1:])
 
 
 @pytest.fixture(scope="session")

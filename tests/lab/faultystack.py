@@ -35,7 +35,7 @@ services:
     ports: ["{{{{ address }}}}:{{{{ port }}}}:8000"]
     healthcheck:
       test: [CMD, python3, -m, ktrdr.healthcheck, "8000", /health]
-      interval: 1s
+      interval: 2s
       timeout: 3s
       retries: 2
       start_period: 20s

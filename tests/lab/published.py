@@ -46,9 +46,9 @@ services:
     ports: ["{{{{ address }}}}:{port}:8000"]
     healthcheck:
       test: [CMD, /bin/busybox, wget, -q, -O, /dev/null, "http://127.0.0.1:8000/"]
-      interval: 1s
+      interval: 3s
       timeout: 3s
-      retries: 3
+      retries: 2
       start_period: 10s
       start_interval: 300ms
 """

@@ -44,7 +44,7 @@ services:
     ports: ["{{{{ address }}}}:{port}:8000"]
     healthcheck:
       test: [CMD-SHELL, '{loud}; python3 -m ktrdr.healthcheck 8000 /']
-      interval: 1s
+      interval: 3s
       retries: 2
       start_period: 5s
       start_interval: 300ms
@@ -54,7 +54,7 @@ services:
     user: "0"
     stop_grace_period: 1s
     command: [python3, -m, http.server, "8000"]
-    healthcheck: {{test: [CMD, python3, -m, ktrdr.healthcheck, "8000", /], interval: 1s, start_interval: 300ms}}
+    healthcheck: {{test: [CMD, python3, -m, ktrdr.healthcheck, "8000", /], interval: 3s, start_interval: 300ms}}
 """
 # In the environments of processes that may hold a secret: the service that uses them, and whoever the operator started.
 SERVICE, OPERATOR = "LEAKY_SERVICE=yes", "LEAKY_OPERATOR=yes"
