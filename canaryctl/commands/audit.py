@@ -32,7 +32,7 @@ from canaryctl.evidence.run import Listener, Run
 from canaryctl.evidence.store import load_run
 from canaryctl.evidence.templating import warm_up
 from canaryctl.facts import HostFacts
-from canaryctl.hosts import Connections, Observation, observe
+from canaryctl.hosts import Fleet, Observation, observe
 from canaryctl.plan.deployment import Request
 from canaryctl.plan.mounts import asked
 
@@ -119,9 +119,9 @@ def _observe(run: Run, seen: Snapshot, environment: Environment, chosen: Sequenc
     hosts = environment.limited(chosen)
     began = time.monotonic()
     run.event("stage.started", stage="observe", hosts=list(chosen))
-    with Connections(hosts, seen.request.become_password) as connections:
+    with Fleet(hosts, seen.request.become_password) as fleet:
         observed = observe(
-            connections,
+            fleet,
             hosts,
             stack=seen.stack.stack if seen.stack else "",
             nonce=secrets.token_hex(16),

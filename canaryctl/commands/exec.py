@@ -5,10 +5,10 @@ from __future__ import annotations
 import shlex
 from collections.abc import Callable, Iterable, Sequence
 
-from canaryctl.commands.fleet import connected
 from canaryctl.commands.logs import require_service
 from canaryctl.config.yamlfile import shown
 from canaryctl.errors import ConfigError, HostError
+from canaryctl.hosts import Fleet, observe
 from canaryctl.hosts.sudo import with_password
 from canaryctl.plan.deployment import Request, load_deployment
 
@@ -49,8 +49,8 @@ def execute(
     host, *others = placed
     if others:
         say(f"on {host.name}; --limit chooses another ({', '.join(other.name for other in others)})")
-    with connected(deployment, [host]) as fleet:
-        seen = fleet.observe()
+    with Fleet([host], request.become_password) as fleet:
+        seen = observe(fleet, fleet.hosts, stack=deployment.stack.stack)
         for failure in seen.failures.values():
             raise failure
         facts = seen.facts[host.name]
@@ -59,7 +59,7 @@ def execute(
             state = container.state if container else "not there"
             hint = f"canaryctl status {deployment.environment.name} shows what runs"
             raise HostError(f"{service} does not run there: it is {state}", host.name, hint)
-        connection = fleet.connections.get(host.name)
+        connection = fleet.get(host.name)
         if terminal:
             sudo = ["sudo"] if facts.sudo else []
             code = connection.lend_terminal(shlex.join([*sudo, "docker", "exec", "-it", container.id, *command]))

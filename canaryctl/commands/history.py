@@ -6,10 +6,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from canaryctl.commands.fleet import connected
 from canaryctl.errors import HostError
 from canaryctl.evidence.signatures import standing, standing_words
-from canaryctl.hosts import read_history
+from canaryctl.hosts import Fleet, read_history
 from canaryctl.plan.deployment import Request, load_deployment
 
 # What makes a release the one that a host serves. `down` ends that.
@@ -32,12 +31,14 @@ class History:
 def history(request: Request, lines: int) -> tuple[History, list[HostError]]:
     """The newest `lines` changes and verdicts of an environment's hosts, newest first, and the hosts not asked."""
     deployment = load_deployment(request)
-    with connected(deployment) as fleet:
-        found, failures = fleet.each(lambda connection: read_history(connection, fleet.stack, lines))
+    with Fleet(deployment.hosts, request.become_password) as fleet:
+        found, failures = fleet.each(
+            fleet.hosts, lambda connection: read_history(connection, deployment.stack.stack, lines)
+        )
     rows = merge(found)[:lines]
     for row in rows[:_CHECKED]:
         row |= standing(row, deployment.environment, deployment.stack.stack)
-    return History(deployment.environment.name, deployment.stack.stack, rows), failures
+    return History(deployment.environment.name, deployment.stack.stack, rows), list(failures.values())
 
 
 def merge(found: Mapping[str, Sequence[Line]]) -> list[dict[str, Any]]:

@@ -6,14 +6,13 @@ import secrets
 from dataclasses import dataclass
 from typing import Literal
 
-from canaryctl.commands.fleet import Fleet, connected
 from canaryctl.deploy.locking import locked
 from canaryctl.errors import ConfigError, HostError, LockedError
 from canaryctl.evidence.document import operator_name
 from canaryctl.facts import LockFacts
-from canaryctl.hosts import Connection
+from canaryctl.hosts import Connection, Fleet
 from canaryctl.hosts import lock as remote
-from canaryctl.plan.deployment import Request, load_deployment
+from canaryctl.plan.deployment import Deployment, Request, load_deployment
 
 __all__ = ["Acquired", "LockFacts", "Locks", "Released", "acquire", "release", "status"]
 
@@ -50,15 +49,16 @@ class Released:
 
 def status(request: Request) -> tuple[Locks, list[HostError]]:
     """Who holds the environment's locks, and the hosts that cannot be asked."""
-    with connected(load_deployment(request)) as fleet:
+    deployment = load_deployment(request)
+    with Fleet(deployment.hosts, request.become_password) as fleet:
 
         def look(connection: Connection) -> HostLocks:
-            paths = _paths(fleet, connection)
+            paths = _paths(deployment, connection)
             found = remote.show(connection, list(paths.values()))
             return {of: found.get(path) for of, path in paths.items()}
 
-        seen, lost = fleet.each(look)
-        return Locks(fleet.environment, fleet.stack, seen), lost
+        seen, lost = fleet.each(fleet.hosts, look)
+        return Locks(deployment.environment.name, deployment.stack.stack, seen), list(lost.values())
 
 
 def acquire(request: Request, message: str, ttl: float) -> Acquired:
@@ -71,11 +71,12 @@ def acquire(request: Request, message: str, ttl: float) -> Acquired:
     """
     if not message.strip():
         raise ConfigError("the message is empty", "--message", "say why, for those whom the lock will stop")
-    with connected(load_deployment(request)) as fleet:
+    deployment = load_deployment(request)
+    with Fleet(deployment.hosts, request.become_password) as fleet:
         claim = remote.Claim(
             token=secrets.token_hex(16),
             holder=operator_name(),
-            environment=fleet.environment,
+            environment=deployment.environment.name,
             command="lock acquire",
             message=message.strip(),
             run="",
@@ -84,25 +85,29 @@ def acquire(request: Request, message: str, ttl: float) -> Acquired:
             held=True,
         )
         try:
-            return _claim(fleet, claim, break_lock=request.break_lock)
+            return _claim(deployment, fleet, claim, break_lock=request.break_lock)
         except BaseException:
-            fleet.each(lambda connection: remote.release(connection, [_stack_lock(fleet, connection)], claim.token))
+
+            def give_up(connection: Connection) -> None:
+                remote.release(connection, [_stack_lock(deployment, connection)], claim.token)
+
+            fleet.each(fleet.hosts, give_up)
             raise
 
 
-def _claim(fleet: Fleet, claim: remote.Claim, *, break_lock: bool) -> Acquired:
+def _claim(deployment: Deployment, fleet: Fleet, claim: remote.Claim, *, break_lock: bool) -> Acquired:
     displace: set[str] = set()
     displaced: dict[str, LockFacts] = {}
 
     def take(connection: Connection) -> remote.Attempt:
-        return remote.acquire(connection, [_stack_lock(fleet, connection)], claim, displace)
+        return remote.acquire(connection, [_stack_lock(deployment, connection)], claim, displace)
 
     while True:
-        found = fleet.all(take)
+        found = fleet.all(fleet.hosts, take)
         displaced |= {lock.mark: lock for attempt in found.values() for lock in attempt.displaced}
         refused = {host: attempt.refused for host, attempt in found.items() if attempt.refused}
         if not refused:
-            return Acquired(fleet.environment, fleet.stack, sorted(found), list(displaced.values()))
+            return Acquired(claim.environment, deployment.stack.stack, sorted(found), list(displaced.values()))
         if not (break_lock and {lock.mark for lock in refused.values()} - displace):
             raise locked(claim.environment, ", ".join(refused), next(iter(refused.values())))
         displace.update(lock.mark for lock in refused.values())
@@ -115,27 +120,30 @@ def release(request: Request) -> Released:
         LockedError: it is somebody else's, or a run's. Nothing is released then.
         HostError, ApplyError: a host cannot be asked.
     """
-    with connected(load_deployment(request)) as fleet:
+    deployment = load_deployment(request)
+    with Fleet(deployment.hosts, request.become_password) as fleet:
 
         def paths(connection: Connection) -> list[str]:
-            return list(_paths(fleet, connection).values()) if request.break_lock else [_stack_lock(fleet, connection)]
+            of_both = _paths(deployment, connection)
+            return list(of_both.values()) if request.break_lock else [of_both["stack"]]
 
-        seen = fleet.all(lambda connection: remote.show(connection, paths(connection)))
+        seen = fleet.all(fleet.hosts, lambda connection: remote.show(connection, paths(connection)))
         for host, locks in seen.items():
             for lock in locks.values():
                 if not (request.break_lock or lock.expired or (lock.held and lock.holder == operator_name())):
-                    raise _not_yours(fleet.environment, host, lock)
+                    raise _not_yours(deployment.environment.name, host, lock)
         marks = {lock.mark for locks in seen.values() for lock in locks.values()}
-        given_up = fleet.all(lambda connection: remote.release(connection, paths(connection), marks=marks))
-        return Released(fleet.environment, fleet.stack, {host: locks for host, locks in given_up.items() if locks})
+        given_up = fleet.all(fleet.hosts, lambda connection: remote.release(connection, paths(connection), marks=marks))
+    released = {host: locks for host, locks in given_up.items() if locks}
+    return Released(deployment.environment.name, deployment.stack.stack, released)
 
 
-def _stack_lock(fleet: Fleet, connection: Connection) -> str:
-    return remote.stack_lock(connection.inventory, fleet.stack)
+def _stack_lock(deployment: Deployment, connection: Connection) -> str:
+    return remote.stack_lock(connection.inventory, deployment.stack.stack)
 
 
-def _paths(fleet: Fleet, connection: Connection) -> dict[Literal["stack", "host"], str]:
-    return {"stack": _stack_lock(fleet, connection), "host": remote.host_lock(connection.inventory)}
+def _paths(deployment: Deployment, connection: Connection) -> dict[Literal["stack", "host"], str]:
+    return {"stack": _stack_lock(deployment, connection), "host": remote.host_lock(connection.inventory)}
 
 
 def _not_yours(environment: str, host: str, lock: LockFacts) -> LockedError:

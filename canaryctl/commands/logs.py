@@ -8,11 +8,10 @@ import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
-from canaryctl.commands.fleet import connected
 from canaryctl.config.scrub import Scrubber
 from canaryctl.config.yamlfile import shown
 from canaryctl.errors import ConfigError, HostError
-from canaryctl.hosts import Connection
+from canaryctl.hosts import Connection, Fleet, observe
 from canaryctl.hosts.sudo import as_root, with_password
 from canaryctl.plan.deployment import Deployment, Request, load_deployment
 
@@ -65,8 +64,8 @@ def logs(
         with turn:
             say(line) if follow else kept.add(line)
 
-    with connected(deployment, wanted) as fleet:
-        seen = fleet.observe()
+    with Fleet(wanted, request.become_password) as fleet:
+        seen = observe(fleet, fleet.hosts, stack=deployment.stack.stack)
 
         def read(connection: Connection) -> None:
             host, sudo = connection.host, seen.facts[connection.host].sudo
@@ -84,7 +83,7 @@ def logs(
             if lines.rest:
                 take(parse(host, scrub(lines.rest.decode(errors="replace"))))
 
-        _, failures = fleet.connections.each([host for host in wanted if host.name in seen.facts], read)
+        _, failures = fleet.each([host for host in wanted if host.name in seen.facts], read)
     for line in by_time(kept.lines):
         say(line)
     return [*seen.failures.values(), *failures.values()]

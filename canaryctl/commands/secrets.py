@@ -7,12 +7,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from canaryctl.agent.read.envfile import line_macs
-from canaryctl.commands.fleet import connected
 from canaryctl.config.secrets import env_file, find_secrets
 from canaryctl.errors import HostError
 from canaryctl.facts.fingerprints import fingerprint, salt_of
 from canaryctl.facts.programs import HeldSecret, HeldSecrets, believed
-from canaryctl.hosts import Connection
+from canaryctl.hosts import Connection, Fleet
 from canaryctl.hosts.ask import ask
 from canaryctl.plan.deployment import Deployment, Request, load_deployment
 from canaryctl.plan.rotation import compare_secrets
@@ -100,11 +99,11 @@ def diff(request: Request) -> tuple[SecretDiff, list[HostError]]:
     wanted = line_macs(nonce, env_file(values).encode())
     here = {name: _print(deployment, name, value) for name, value in values.items()}
     hosts = [host for host in deployment.hosts if host.name in deployment.placed]
-    with connected(deployment, hosts) as fleet:
-        seen, failures = fleet.each(lambda connection: _held(connection, deployment, nonce))
+    with Fleet(hosts, request.become_password) as fleet:
+        seen, failures = fleet.each(hosts, lambda connection: _held(connection, deployment, nonce))
     missing = [{"name": name, "problem": problem} for name, problem in problems.items()]
     rows = {host: compared(wanted, here, set(problems), held) for host, held in seen.items()}
-    return SecretDiff(deployment.environment.name, deployment.stack.stack, missing, rows), failures
+    return SecretDiff(deployment.environment.name, deployment.stack.stack, missing, rows), list(failures.values())
 
 
 def compared(

@@ -7,11 +7,11 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
-from canaryctl.commands.fleet import connected
 from canaryctl.commands.history import made_current
 from canaryctl.errors import CanaryError, HostError
 from canaryctl.evidence.signatures import standing
 from canaryctl.facts import HostFacts, LockFacts
+from canaryctl.hosts import Fleet, observe
 from canaryctl.plan.deployment import Deployment, Request, load_deployment
 from canaryctl.plan.drift import drift
 from canaryctl.plan.plan import readiness
@@ -113,8 +113,8 @@ def status_of_all(request: Request) -> tuple[dict[str, EnvironmentStatus | Canar
 
 
 def _status(deployment: Deployment) -> tuple[EnvironmentStatus, list[HostError]]:
-    with connected(deployment) as fleet:
-        seen = fleet.observe()
+    with Fleet(deployment.hosts, deployment.request.become_password) as fleet:
+        seen = observe(fleet, fleet.hosts, stack=deployment.stack.stack)
     hosts: dict[str, HostStatus | LostHost] = {}
     for host in deployment.hosts:
         lost = seen.failures.get(host.name)

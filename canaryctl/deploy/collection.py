@@ -18,7 +18,7 @@ from canaryctl.errors import CanaryError, HostError
 from canaryctl.evidence.excerpts import excerpt
 from canaryctl.evidence.files import safe_name
 from canaryctl.facts import describe_containers
-from canaryctl.hosts import Connection, Connections, history
+from canaryctl.hosts import Connection, Fleet, history
 from canaryctl.hosts import collect as collect_from
 from canaryctl.hosts.sudo import as_root
 from canaryctl.plan.plan import migration_host
@@ -98,13 +98,12 @@ def remember_interrupted(ctx: RunContext, verdict: str, seconds: float) -> None:
 
     Over connections of its own: an interruption closes the run's.
     """
-    hosts = [ctx.deployment.environment.hosts[host] for host in ctx.state.touched if host in ctx.facts]
-    waiting = {host.name for host in hosts}
+    hosts = [host for host in ctx.state.touched if host in ctx.facts]
+    waiting = set(hosts)
 
     def tell() -> None:
-        with Connections(hosts, ctx.deployment.request.become_password) as anew, contextlib.suppress(CanaryError):
-            names = [host.name for host in hosts]
-            waiting.intersection_update(_append(ctx, anew, names, ctx.command.name, verdict))
+        with ctx.fleet.anew(hosts) as fleet, contextlib.suppress(CanaryError):
+            waiting.intersection_update(_append(ctx, fleet, hosts, ctx.command.name, verdict))
 
     teller = threading.Thread(target=tell, name="history", daemon=True)
     teller.start()
@@ -115,7 +114,7 @@ def remember_interrupted(ctx: RunContext, verdict: str, seconds: float) -> None:
 
 def _append(
     ctx: RunContext,
-    connections: Connections,
+    fleet: Fleet,
     hosts: Sequence[str],
     what: str,
     verdict: str | None,
@@ -141,7 +140,7 @@ def _append(
         line = {**told, "from": ctx.served_before(host), **signature, **(more or {}).get(host, {})}
         history.append(connection, ctx.deployment.stack.stack, line, locking.held_on(ctx, host))
 
-    return connections.each(hosts, append)[1]
+    return fleet.each(hosts, append)[1]
 
 
 def know_secrets(ctx: RunContext, *, needed: bool = True) -> None:

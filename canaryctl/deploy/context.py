@@ -21,14 +21,13 @@ from canaryctl.deploy.state import RunState, Served
 from canaryctl.errors import HostError
 from canaryctl.evidence.run import Listener, Run
 from canaryctl.facts import HostFacts
-from canaryctl.hosts import Connections, observe
+from canaryctl.hosts import Fleet, observe
 from canaryctl.images.registry import Registries
 from canaryctl.plan.deployment import Deployment
 from canaryctl.plan.mounts import asked
 from canaryctl.plan.plan import Plan, Target, make_plan
 
 if TYPE_CHECKING:
-    from canaryctl.deploy.locking import RunLock
     from canaryctl.evidence.signatures import PublicKey
 
 
@@ -53,8 +52,7 @@ class RunContext:
         self.before: dict[str, HostFacts] = {}
         self.targets: dict[str, Target] = {}
         self.names: dict[str, Any] = {}
-        self.lock: RunLock | None = None  # see locking.py
-        self.fleet = Connections(deployment.hosts, deployment.request.become_password)
+        self.fleet = Fleet(deployment.hosts, deployment.request.become_password)
         self.registries: Registries = registries_of(deployment.environment)
         self.ansible = Session()
         self.nonce = secrets.token_hex(16)
@@ -69,8 +67,8 @@ class RunContext:
             leaving.callback(remove_scratch, self.scratch)
             leaving.callback(self.ansible.close)
             leaving.callback(self.fleet.close)
-            if self.lock and self.lock.ctx is self:  # a rollback works under the failed run's
-                leaving.callback(self.lock.release)
+            if self.fleet.locks.fleet is self.fleet:  # a rollback works under the failed run's
+                leaving.callback(self.fleet.locks.release)
 
     @cached_property
     def signer(self) -> Path | PublicKey | None:

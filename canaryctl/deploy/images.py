@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 from canaryctl.deploy import locking
 from canaryctl.deploy.context import RunContext
 from canaryctl.errors import CanaryError, HostError
-from canaryctl.hosts import Connection, unbelievable
+from canaryctl.hosts import Connection
 from canaryctl.images.destination import Destination
 from canaryctl.images.layers import Layers
 from canaryctl.images.prune import prune as prune_host
@@ -154,17 +153,6 @@ def _push_progress(ctx: RunContext, host: str) -> Progress:
 def _in_parallel(ctx: RunContext, stage: str, hosts: Sequence[str], one: Callable[[str], Any]) -> None:
     """Do `one` on every host; the others go on when one fails, and the worst error is raised at the end."""
     ctx.run.event("stage.started", stage=stage, hosts=list(hosts))
-    errors: list[CanaryError] = []
-    with ThreadPoolExecutor(max_workers=max(len(hosts), 1)) as pool:
-        for host, future in [(host, pool.submit(one, host)) for host in hosts]:
-            try:
-                future.result()
-            except CanaryError as error:
-                errors.append(error)
-            except Exception as error:
-                errors.append(unbelievable(host, error))
-            except KeyboardInterrupt:
-                ctx.fleet.close()
-                raise
+    _, errors = ctx.fleet.at_once(hosts, one)
     if errors:
-        raise next((error for error in errors if isinstance(error, HostError)), errors[0])
+        raise next((error for error in errors.values() if isinstance(error, HostError)), next(iter(errors.values())))

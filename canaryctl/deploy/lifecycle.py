@@ -258,7 +258,7 @@ def roll_back(ctx: RunContext) -> None:
     )
     # Where the disk is full, what serves is more than what is known of it.
     with _recorded(ctx.deployment.for_request(request), ROLLBACK, ctx.listeners, spare=ctx.scratch) as again:
-        again.lock = ctx.lock
+        again.fleet.locks = ctx.fleet.locks
         again.registries = ctx.registries
         again.state.stopped = {(gap.host, gap.service): gap.began for gap in ctx.state.downtime}
         collection.know_secrets(again, needed=False)

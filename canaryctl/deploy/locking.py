@@ -1,136 +1,32 @@
-"""The lock of a run: taken on all its hosts before anything is changed, kept alive, given up at the end.
+"""The lock of a run: taken on all its hosts before anything is changed, who makes way for it, and who is waited for.
 
-Only one run changes a stack on a host at a time. What the lock is on a host is told in docs/locks.md.
+Only one run changes a stack on a host at a time. What the lock is on a host is told in docs/locks.md; hosts/held.py
+keeps it.
 """
 
 from __future__ import annotations
 
-import contextlib
-import secrets
-import threading
 import time
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING
 
-from canaryctl.agent.read.held import digest_of
 from canaryctl.errors import ApplyError, HostError, LockedError
 from canaryctl.evidence.events import has_ended
-from canaryctl.facts.lock import LockFacts, lock_lost
-from canaryctl.hosts import Connection, Connections
+from canaryctl.facts.lock import LockFacts
 from canaryctl.hosts import lock as remote
-from canaryctl.hosts.lock import Attempt, Claim
+from canaryctl.hosts.lock import Claim
 
 if TYPE_CHECKING:
     from canaryctl.deploy.context import RunContext
 
-TTL = 60.0  # seconds that a lock outlives its last renewal
-_RENEW_EVERY = TTL / 3
+_TTL = 60.0  # seconds that a lock outlives its last renewal
 _WAIT_AT_MOST = 1800.0  # seconds
 _LOOK_EVERY = 2.0  # seconds between two tries while waiting
 # Files are dated by a clock that is a few milliseconds behind the one that is asked for the time.
 _CLOCK_STEP = 0.1  # seconds
 
 _COURTESY = 3.0  # seconds, about the time that a deploy takes to look at its hosts
-
-T = TypeVar("T")
-
-
-class RunLock:
-    """The locks of one run, by host; safe to use from several threads."""
-
-    def __init__(self, ctx: RunContext) -> None:
-        self.ctx = ctx
-        self.claim = Claim(
-            token=secrets.token_hex(16),
-            holder=ctx.run.operator,
-            environment=ctx.deployment.environment.name,
-            command=ctx.command.name,
-            message="",
-            run=ctx.run.id,
-            directory=str(ctx.run.path),
-            ttl=TTL,
-            held=False,
-        )
-        self.paths: dict[str, tuple[str, ...]] = {}
-        self._wanted: set[str] = set()  # a lock may be ours though its answer never came
-        self._lost: LockedError | None = None
-        self._over = threading.Event()
-        self._renewer = threading.Thread(target=self._keep_alive, name="lock", daemon=True)
-
-    def acquire(
-        self, wanted: Mapping[str, Sequence[str]], displace: Collection[str]
-    ) -> tuple[dict[str, Attempt], dict[str, HostError]]:
-        """One try on all hosts: what came of it, and the hosts that were lost. All or none of `wanted` is ours then."""
-        self._wanted |= set(wanted)
-
-        def take(connection: Connection, paths: Sequence[str]) -> Attempt:
-            return remote.acquire(connection, paths, self.claim, displace)
-
-        found, lost = self._each(wanted, take)
-        if any(attempt.refused for attempt in found.values()):
-            self._each({host: wanted[host] for host, got in found.items() if not got.refused}, self._give_up)
-        else:
-            for host in found:
-                self.paths[host] = (*self.paths.get(host, ()), *wanted[host])
-            if not self._renewer.is_alive():
-                self._renewer.start()
-        return found, lost
-
-    def require_held(self) -> None:
-        """Renew now, and stop a run that does not hold its lock any more.
-
-        Raises:
-            LockedError: names who holds it now.
-        """
-        if not self._lost:
-            self._renew()
-        if self._lost:
-            raise self._lost
-
-    def held_on(self, host: str) -> list[dict[str, str]]:
-        """What is checked on a host before each change there: `path` and `owner` of every lock. No secret."""
-        return [{"path": path, "owner": digest_of(self.claim.token)} for path in self.paths.get(host, ())]
-
-    def release(self) -> None:
-        """Give up everything. On a host that cannot be reached the lock expires by itself."""
-        self._over.set()
-        if self._renewer.is_alive():
-            self._renewer.join(_LOOK_EVERY)
-        hosts = self.ctx.deployment.environment.hosts
-        stack = self.ctx.deployment.stack.stack
-        wanted = {name: (remote.stack_lock(hosts[name], stack), remote.host_lock(hosts[name])) for name in self._wanted}
-
-        with contextlib.suppress(Exception):  # a host's odd answer keeps no lock on the others, and hides no error
-            _, lost = self._each(wanted, self._give_up)
-            if lost:  # an interruption closes a run's connections
-                password = self.ctx.deployment.request.become_password
-                with Connections([hosts[name] for name in lost], password) as anew:
-                    anew.each(list(lost), lambda connection: self._give_up(connection, wanted[connection.host]))
-
-    def _give_up(self, connection: Connection, paths: Sequence[str]) -> tuple[LockFacts, ...]:
-        return remote.release(connection, paths, self.claim.token)
-
-    def _each(
-        self, paths: Mapping[str, Sequence[str]], do: Callable[[Connection, Sequence[str]], T]
-    ) -> tuple[dict[str, T], dict[str, HostError]]:
-        return self.ctx.fleet.each(list(paths), lambda connection: do(connection, paths[connection.host]))
-
-    def _keep_alive(self) -> None:
-        while not self._over.wait(_RENEW_EVERY) and not self._lost:
-            with contextlib.suppress(Exception):  # whatever a host answers: the lock of the others must live on
-                self._renew()
-
-    def _renew(self) -> None:
-        """A host that does not answer is no loss of the lock: nothing can be changed there either."""
-
-        def one(connection: Connection, paths: Sequence[str]) -> dict[str, Any]:
-            return remote.renew(connection, paths, self.claim.token)
-
-        found, _ = self._each(dict(self.paths), one)
-        for host, lost in found.items():
-            for holder in lost.values():
-                self._lost = self._lost or lock_lost(host, holder)
 
 
 def take(ctx: RunContext, *, host_too: bool = False) -> None:
@@ -154,13 +50,13 @@ def _take(ctx: RunContext, host_too: bool, *, wait: float, break_lock: bool) -> 
     wanted = _wanted(ctx, host_too)
     if ctx.deployment.request.check or not wanted:
         return False
-    first = ctx.lock is None
-    ctx.lock = lock = ctx.lock or RunLock(ctx)
+    locks = ctx.fleet.locks
+    first, claim = not locks.paths, _claim(ctx)
     displace: set[str] = set()
     displaced: dict[str, LockFacts] = {}
     waited = _Waiting(ctx, wait)
     while True:
-        found, lost = lock.acquire(wanted, displace)
+        found, lost = locks.acquire(claim, wanted, displace)
         for seen in (seen for attempt in found.values() for seen in attempt.displaced):
             if displaced.setdefault(seen.mark, seen) is seen:
                 _tell_displaced(ctx, seen, seen.mark in displace)
@@ -193,13 +89,12 @@ def take_to_prune(ctx: RunContext) -> bool:
 
 def require_held(ctx: RunContext) -> None:
     """Before a stage: stop unless the run still holds the lock that it has taken. Raises LockedError."""
-    if ctx.lock:
-        ctx.lock.require_held()
+    ctx.fleet.locks.require_held()
 
 
 def held_on(ctx: RunContext, host: str) -> list[dict[str, str]]:
     """For whatever changes a host: the locks (`path`, `owner`) to find there first; none where none was taken."""
-    return ctx.lock.held_on(host) if ctx.lock else []
+    return ctx.fleet.locks.held_on(host)
 
 
 def locked(environment: str, host: str, seen: LockFacts) -> LockedError:
@@ -235,13 +130,27 @@ class _Waiting:
         time.sleep(_LOOK_EVERY)
 
 
+def _claim(ctx: RunContext) -> Claim:
+    return Claim(
+        token=ctx.fleet.locks.token,
+        holder=ctx.run.operator,
+        environment=ctx.deployment.environment.name,
+        command=ctx.command.name,
+        message="",
+        run=ctx.run.id,
+        directory=str(ctx.run.path),
+        ttl=_TTL,
+        held=False,
+    )
+
+
 def _wanted(ctx: RunContext, host_too: bool) -> dict[str, tuple[str, ...]]:
     """The locks that are still to be taken. Where sudo is refused nothing can be changed, as the plan will say."""
     wanted = {}
     for name, facts in ctx.facts.items():
         host = ctx.deployment.environment.hosts[name]
         paths = (remote.stack_lock(host, ctx.deployment.stack.stack), *((remote.host_lock(host),) if host_too else ()))
-        ours = ctx.lock.paths.get(name, ()) if ctx.lock else ()
+        ours = ctx.fleet.locks.paths.get(name, ())
         if facts.become != "refused" and (missing := tuple(path for path in paths if path not in ours)):
             wanted[name] = missing
     return wanted

@@ -25,6 +25,4 @@ def require_mounts(ctx: RunContext, hosts: Sequence[str]) -> None:
         if problems := mount_problems(connection.host, target, seen):
             raise problems[0]
 
-    _, lost = ctx.fleet.each(wanted, look)
-    for failure in lost.values():
-        raise failure
+    ctx.fleet.all(wanted, look)

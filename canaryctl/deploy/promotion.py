@@ -16,7 +16,7 @@ from canaryctl.deploy.proof import placed_images
 from canaryctl.deploy.state import Forced
 from canaryctl.errors import ConfigError, HostError
 from canaryctl.facts import HostFacts
-from canaryctl.hosts import Connections, observe
+from canaryctl.hosts import Fleet, observe
 from canaryctl.hosts.observation import Observation
 from canaryctl.images.docker import images_by_id, local_images
 from canaryctl.images.fetch import fetch_image
@@ -36,7 +36,7 @@ class _Source:
     """The environment before this one, observed."""
 
     environment: Environment
-    connections: Connections
+    fleet: Fleet
     seen: Observation
 
 
@@ -59,8 +59,8 @@ def promote(ctx: RunContext, *, fetch: bool = True) -> None:
     _demand_no_baseline(ctx, source.name)
     signers = load_signing(source)
     # The password that was asked for is of this environment's hosts, and goes to no others.
-    with Connections(source.hosts) as connections:
-        seen = observe(connections, list(source.hosts.values()), stack=deployment.stack.stack, nonce="")
+    with Fleet(source.hosts) as fleet:
+        seen = observe(fleet, fleet.hosts, stack=deployment.stack.stack)
         found = _choose(deployment, source, signers, seen)
         signing.say_doubts(ctx, found.doubts)
         if reason is not None and (found.refusals or (found.proof is None and seen.failures)):
@@ -68,7 +68,7 @@ def promote(ctx: RunContext, *, fetch: bool = True) -> None:
             return
         proof = _demand(deployment, found, seen)
         signing.say_unsigned(ctx, source.name, signers)
-        release, origins = _release(ctx, proof, _Source(source, connections, seen), fetch=fetch)
+        release, origins = _release(ctx, proof, _Source(source, fleet, seen), fetch=fetch)
     ctx.deployment = deployment.with_release(release, given=True)
     told = proof.as_dict()
     told["images"] = {name: {"id": image.id, "from": origins.get(name)} for name, image in release.images.items()}
@@ -263,7 +263,7 @@ def _fetched(ctx: RunContext, proof: Proof, name: str, source: _Source, host: st
     identity, seen = proof.images[name], source.seen
     described = _on_host(proof, name, seen.facts[host])
     ctx.run.event("stage.started", stage="fetch", hosts=[host])
-    connection, sudo = source.connections.get(host), seen.facts[host].sudo
+    connection, sudo = source.fleet.get(host), seen.facts[host].sudo
     fetch_image(connection, _tag(ctx.deployment, proof, name), identity, described.size, sudo=sudo)
     image = _here(ctx.deployment, proof, [name]).get(name)
     if image is None or (described.layers and image.layers != described.layers):

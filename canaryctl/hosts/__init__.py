@@ -2,6 +2,7 @@
 
 from canaryctl.hosts.ask import interpreter
 from canaryctl.hosts.connection import CommandTimeout, Completed, Connection
+from canaryctl.hosts.fleet import Fleet, at_once
 from canaryctl.hosts.observation import (
     Observation,
     collect,
@@ -11,20 +12,19 @@ from canaryctl.hosts.observation import (
     watch_gpus,
 )
 from canaryctl.hosts.process import LocalConnection
-from canaryctl.hosts.ssh import Connections, unbelievable
 
 __all__ = [
     "CommandTimeout",
     "Completed",
     "Connection",
-    "Connections",
+    "Fleet",
     "LocalConnection",
     "Observation",
+    "at_once",
     "collect",
     "interpreter",
     "look_at_mounts",
     "observe",
     "read_history",
-    "unbelievable",
     "watch_gpus",
 ]

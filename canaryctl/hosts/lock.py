@@ -10,8 +10,8 @@ from canaryctl.config.environment import Host
 from canaryctl.errors import ApplyError
 from canaryctl.facts.lock import LockFacts
 from canaryctl.facts.programs import LockAnswer, believed
-from canaryctl.hosts import Connection
 from canaryctl.hosts.ask import ask
+from canaryctl.hosts.connection import Connection
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,7 @@ from canaryctl.facts.programs import ReloadAnswer, believed, collected, watched
 from canaryctl.facts.typed import Unbelievable, believing, printable
 from canaryctl.hosts.ask import ask
 from canaryctl.hosts.connection import Connection
-from canaryctl.hosts.ssh import Connections
+from canaryctl.hosts.fleet import Fleet
 
 _EVIDENCE = 64 << 20  # bytes: the agent's own bound on what it collects, and room for the rest
 
@@ -30,7 +30,7 @@ class Observation:
 
 
 def observe(
-    connections: Connections,
+    fleet: Fleet,
     hosts: Iterable[Host | str],
     *,
     stack: str,
@@ -60,7 +60,7 @@ def observe(
         early, late = facts.time - now, facts.time - asked
         return replace(facts, clock_skew=0 if early <= 0 <= late else min(early, late, key=abs))
 
-    facts, failures = connections.each(hosts, look)
+    facts, failures = fleet.each(hosts, look)
     return Observation(facts, failures)
 
 

@@ -11,7 +11,7 @@ import pytest
 
 from canaryctl.agent.read.envfile import secrets_mac
 from canaryctl.config.environment import Host
-from canaryctl.hosts import Connections, collect, observe
+from canaryctl.hosts import Fleet, collect, observe
 from canaryctl.lab.state import directory
 
 pytestmark = pytest.mark.lab
@@ -42,19 +42,19 @@ def hosts(lab_env: dict[str, str]) -> dict[str, Host]:
 
 
 @pytest.fixture(scope="module")
-def pool(hosts: dict[str, Host]) -> Iterator[Connections]:
-    with Connections(hosts) as connections:
-        yield connections
+def pool(hosts: dict[str, Host]) -> Iterator[Fleet]:
+    with Fleet(hosts) as fleet:
+        yield fleet
 
 
-def sudo(pool: Connections, host: str, script: str) -> str:
+def sudo(pool: Fleet, host: str, script: str) -> str:
     done = pool.get(host).run(f"sudo -n sh -ec {shlex.quote(script)}", timeout=60)
     assert done.ok, done.complaint
     return done.text
 
 
 @pytest.fixture(scope="module")
-def box(pool: Connections, hosts: dict[str, Host]) -> str:
+def box(pool: Fleet, hosts: dict[str, Host]) -> str:
     """A host with Docker."""
     found, _ = pool.each(hosts, lambda connection: connection.run("command -v docker").ok)
     provisioned = [name for name, has in found.items() if has]
@@ -64,7 +64,7 @@ def box(pool: Connections, hosts: dict[str, Host]) -> str:
 
 
 @pytest.fixture(scope="module")
-def service(pool: Connections, box: str) -> Iterator[str]:
+def service(pool: Fleet, box: str) -> Iterator[str]:
     """A compose-labelled container on a host with Docker, from an image made of the host's own shell."""
     sudo(
         pool,
@@ -85,10 +85,10 @@ def service(pool: Connections, box: str) -> Iterator[str]:
     )
 
 
-def test_all_hosts_are_seen_at_once(pool: Connections, hosts: dict[str, Host]) -> None:
+def test_all_hosts_are_seen_at_once(pool: Fleet, hosts: dict[str, Host]) -> None:
     broken = Host("gone", (), {**hosts["canary-1"].vars, "ansible_port": 1})
-    with Connections([*hosts.values(), broken]) as connections:
-        seen = observe(connections, [*hosts.values(), broken], stack="obstest", nonce="ab12")
+    with Fleet([*hosts.values(), broken]) as fleet:
+        seen = observe(fleet, [*hosts.values(), broken], stack="obstest", nonce="ab12")
     assert list(seen.failures) == ["gone"] and list(seen.facts) == list(hosts)
     for name, facts in seen.facts.items():
         assert facts.hostname == name and facts.os.id == "debian" and facts.become in ("sudo", "none")
@@ -96,7 +96,7 @@ def test_all_hosts_are_seen_at_once(pool: Connections, hosts: dict[str, Host]) -
         assert abs(facts.clock_skew) < 1 and facts.user == "ops" and not facts.errors
 
 
-def test_docker_is_seen_in_full(pool: Connections, hosts: dict[str, Host], box: str, service: str) -> None:
+def test_docker_is_seen_in_full(pool: Fleet, hosts: dict[str, Host], box: str, service: str) -> None:
     facts = observe(pool, [hosts[box]], stack="obstest", nonce="ab12").facts[box]
     assert facts.docker is not None and facts.docker.running and facts.docker.root == "/var/lib/docker"
     assert facts.compose and facts.docker.root in facts.disks
@@ -110,7 +110,7 @@ def test_docker_is_seen_in_full(pool: Connections, hosts: dict[str, Host], box: 
     assert "obstest_data" in [volume.name for volume in facts.volumes]
 
 
-def test_the_state_of_a_stack_is_read_as_root(pool: Connections, hosts: dict[str, Host]) -> None:
+def test_the_state_of_a_stack_is_read_as_root(pool: Fleet, hosts: dict[str, Host]) -> None:
     identity = "a1" * 32
     release = f"{identity}-0123abcd"  # names of another form are not believed
     sudo(
@@ -133,7 +133,7 @@ def test_the_state_of_a_stack_is_read_as_root(pool: Connections, hosts: dict[str
         sudo(pool, "canary-1", "rm -r /opt/obstest")
 
 
-def test_evidence_comes_home(pool: Connections, hosts: dict[str, Host], box: str, service: str) -> None:
+def test_evidence_comes_home(pool: Fleet, hosts: dict[str, Host], box: str, service: str) -> None:
     found = collect(pool.get(box), service)
     log = found["logs"]["web"]
     assert "to-out" in log and "to-err" in log and not found["errors"]
@@ -143,7 +143,7 @@ def test_evidence_comes_home(pool: Connections, hosts: dict[str, Host], box: str
 
 
 def test_a_label_brings_no_file_home_but_a_releases_own(
-    pool: Connections, hosts: dict[str, Host], box: str, service: str
+    pool: Fleet, hosts: dict[str, Host], box: str, service: str
 ) -> None:
     base = "/opt/obstest/obstest"
     rendered = f"{base}/releases/r1/compose.yml"
@@ -171,7 +171,7 @@ def test_a_label_brings_no_file_home_but_a_releases_own(
 
 
 @pytest.fixture
-def guest(pool: Connections, hosts: dict[str, Host]) -> Iterator[Host]:
+def guest(pool: Fleet, hosts: dict[str, Host]) -> Iterator[Host]:
     """A user of canary-1 whose sudo wants a password."""
     sudo(
         pool,
@@ -190,8 +190,8 @@ def guest(pool: Connections, hosts: dict[str, Host]) -> Iterator[Host]:
 
 def test_refused_sudo_is_said_and_a_password_helps(guest: Host) -> None:
     for password, become in ((None, "refused"), ("wrong", "refused"), ("open-sesame", "sudo")):
-        with Connections([guest], password) as connections:
-            seen = observe(connections, [guest], stack="obstest", nonce="ab12")
+        with Fleet([guest], password) as fleet:
+            seen = observe(fleet, [guest], stack="obstest", nonce="ab12")
         facts = seen.facts["canary-1"]
         assert (facts.become, facts.user) == (become, "obsguest")
         assert become == "sudo" or facts.become_reason
@@ -200,6 +200,6 @@ def test_refused_sudo_is_said_and_a_password_helps(guest: Host) -> None:
 
 def test_a_host_without_that_python_says_so(hosts: dict[str, Host]) -> None:
     host = Host("canary-1", (), {**hosts["canary-1"].vars, "ansible_python_interpreter": "/opt/none/python3"})
-    with Connections([host]) as connections:
-        error = observe(connections, [host], stack="obstest", nonce="00").failures["canary-1"]
+    with Fleet([host]) as fleet:
+        error = observe(fleet, [host], stack="obstest", nonce="00").failures["canary-1"]
     assert "/opt/none/python3" in error.what

@@ -19,9 +19,9 @@ import pytest
 
 from canaryctl.config.environment import Host
 from canaryctl.errors import HostError
+from canaryctl.hosts import Fleet
 from canaryctl.hosts.connection import CommandTimeout, Connection
 from canaryctl.hosts.native import NativeConnection
-from canaryctl.hosts.ssh import Connections
 from canaryctl.lab.state import directory
 
 pytestmark = [pytest.mark.lab, pytest.mark.whole_lab]
@@ -59,8 +59,8 @@ def make(state: Path, lab_hosts: dict[str, Any]) -> MakeHost:
 
 @pytest.fixture(params=["auto", "openssh"])
 def connection(request: pytest.FixtureRequest, make: MakeHost) -> Iterator[Connection]:
-    with Connections([make(canary_transport=request.param)]) as connections:
-        yield connections.get("canary-1")
+    with Fleet([make(canary_transport=request.param)]) as fleet:
+        yield fleet.get("canary-1")
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -83,8 +83,8 @@ def nobody(lab_hosts: dict[str, Any]) -> str:
 
 
 def refusal(*hosts: Host) -> HostError:
-    with Connections(hosts) as connections, pytest.raises(HostError) as caught:
-        connections.get(hosts[0].name)
+    with Fleet(hosts) as fleet, pytest.raises(HostError) as caught:
+        fleet.get(hosts[0].name)
     assert caught.value.where == hosts[0].name and caught.value.hint and caught.value.exit_code == 3
     return caught.value
 
@@ -184,8 +184,8 @@ def test_sixteen_threads_share_one_connection(connection: Connection) -> None:
 
 
 def test_what_comes_too_late_for_a_session_costs_no_connection(make: MakeHost) -> None:
-    with Connections([make()]) as connections:
-        connection = connections.get("canary-1")
+    with Fleet([make()]) as fleet:
+        connection = fleet.get("canary-1")
         assert isinstance(connection, NativeConnection)
         transport = connection._transport
         session = transport.open_session()
@@ -199,7 +199,7 @@ def test_what_comes_too_late_for_a_session_costs_no_connection(make: MakeHost) -
             late.add_int(session.remote_chanid)
             late.add_string(b"x")
             transport._send_user_message(late)
-        assert connection.run("echo x").text == "x\n" and connections.get("canary-1") is connection
+        assert connection.run("echo x").text == "x\n" and fleet.get("canary-1") is connection
         with connection.dial("127.0.0.1", 22) as link:  # a number that was used before
             link.settimeout(5)
             assert link.recv(100).startswith(b"SSH-2.0")
@@ -207,15 +207,15 @@ def test_what_comes_too_late_for_a_session_costs_no_connection(make: MakeHost) -
 
 def test_nothing_is_left_behind(make: MakeHost) -> None:
     before = {p.name for p in Path("/tmp").glob("cctl-*")}
-    with Connections([make(canary_transport="openssh")]) as connections:
-        connections.get("canary-1").run("true")
+    with Fleet([make(canary_transport="openssh")]) as fleet:
+        fleet.get("canary-1").run("true")
     assert {p.name for p in Path("/tmp").glob("cctl-*")} == before
 
 
 def test_all_hosts_at_once_and_the_bad_one_apart(make: MakeHost) -> None:
     hosts = [make("canary-1"), make("staging-core"), make("staging-cpu", ansible_port=1)]
-    with Connections(hosts) as connections:
-        results, failures = connections.each(hosts, lambda c: c.run("hostname").text.strip())
+    with Fleet(hosts) as fleet:
+        results, failures = fleet.each(hosts, lambda c: c.run("hostname").text.strip())
     assert results == {"canary-1": "canary-1", "staging-core": "staging-core"}
     assert list(failures) == ["staging-cpu"]
 
@@ -223,7 +223,7 @@ def test_all_hosts_at_once_and_the_bad_one_apart(make: MakeHost) -> None:
 @pytest.mark.parametrize("transport", ["auto", "openssh"])
 class TestRefusals:
     def test_wrong_port(self, make: MakeHost, transport: str) -> None:
-        assert "refuses connections" in refusal(make(ansible_port=1, canary_transport=transport)).what
+        assert "refuses fleet" in refusal(make(ansible_port=1, canary_transport=transport)).what
 
     def test_unknown_name(self, make: MakeHost, transport: str) -> None:
         assert "resolved" in refusal(make(ansible_host="nowhere.invalid", canary_transport=transport)).what
@@ -278,8 +278,8 @@ def test_hashed_known_hosts(make: MakeHost, state: Path, tmp_path: Path) -> None
     file = tmp_path / "known_hosts"
     shutil.copy(state / "known_hosts", file)
     subprocess.run(["ssh-keygen", "-q", "-H", "-f", file], check=True, capture_output=True)
-    with Connections([make(known_hosts=file)]) as connections:
-        assert connections.get("canary-1").run("true").ok
+    with Fleet([make(known_hosts=file)]) as fleet:
+        assert fleet.get("canary-1").run("true").ok
 
 
 def test_an_encrypted_key_needs_the_agent(
@@ -298,12 +298,10 @@ def test_an_encrypted_key_needs_the_agent(
             time.sleep(0.02)
         monkeypatch.setenv("SSH_AUTH_SOCK", str(where))
         subprocess.run(["ssh-add", "-q", state / "id_ed25519"], check=True, capture_output=True)
-        with Connections([make(ansible_ssh_private_key_file=str(locked))]) as connections:
-            assert connections.get("canary-1").run("true").ok
+        with Fleet([make(ansible_ssh_private_key_file=str(locked))]) as fleet:
+            assert fleet.get("canary-1").run("true").ok
         monkeypatch.delenv("SSH_AUTH_SOCK")
-        with Connections(
-            [make(ansible_ssh_private_key_file=str(locked), options=f"-o IdentityAgent={where}")]
-        ) as again:
+        with Fleet([make(ansible_ssh_private_key_file=str(locked), options=f"-o IdentityAgent={where}")]) as again:
             assert again.get("canary-1").run("true").ok
     finally:
         agent.terminate()
@@ -327,10 +325,10 @@ def test_jump_hosts_and_the_users_ssh_configuration(
         Host(name, (), {"ansible_ssh_common_args": f"-F {config}", "canary_transport": transport})
         for name in ("inner", "proxied")
     ]
-    with Connections(hosts) as connections:
-        results, failures = connections.each(hosts, lambda c: c.run("hostname").text.strip())
+    with Fleet(hosts) as fleet:
+        results, failures = fleet.each(hosts, lambda c: c.run("hostname").text.strip())
         assert (results, failures) == ({"inner": "staging-core", "proxied": "staging-core"}, {})
-        with connections.get("inner").dial("127.0.0.1", 22) as link:
+        with fleet.get("inner").dial("127.0.0.1", 22) as link:
             assert link.recv(100).startswith(b"SSH-2.0")
 
 
@@ -348,7 +346,7 @@ def test_an_unknown_jump_host_is_refused(make: MakeHost, tmp_path: Path, lab_hos
 def test_a_lost_host_is_named_and_can_come_back(connection: Connection, make: MakeHost) -> None:
     """Its sshd ends our session in the middle of a command."""
     killer = "sleep 0.3; kill -9 $(ps -o ppid= -p $PPID) $PPID; sleep 20"
-    with Connections([make()]) as others:
+    with Fleet([make()]) as others:
         pool = others.get("canary-1")
         with pytest.raises(HostError, match="lost"):
             pool.run(killer, timeout=10)

@@ -184,14 +184,14 @@ def test_a_rollback_works_under_the_failed_runs_lock_and_leaves_it(failed: Any, 
 
     class Lock:
         def __init__(self) -> None:
-            self.ctx = ctx
+            self.fleet = ctx.fleet
 
         def release(self) -> None:
             given_up.append("given up")
 
-    ctx.lock = Lock()
+    ctx.fleet.locks = Lock()
     lifecycle.roll_back(ctx)
-    assert nested.contexts[0].lock is ctx.lock and not given_up
+    assert nested.contexts[0].fleet.locks is ctx.fleet.locks and not given_up
     ctx.__exit__()
     assert given_up == ["given up"]
 

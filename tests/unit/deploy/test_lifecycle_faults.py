@@ -54,7 +54,7 @@ class FakeContext:
     def __init__(self, deployment: Any, run: Run, command: Command, listeners: Any = ()) -> None:
         self.deployment, self.run, self.command, self.done = deployment, run, command, []
         self.facts: dict[str, Any] = {"h": SimpleNamespace(sudo=False)}
-        self.state, self.lock, self.signer = RunState(), None, None
+        self.state, self.fleet, self.signer = RunState(), SimpleNamespace(locks=None), None
 
     def __enter__(self) -> FakeContext:
         return self

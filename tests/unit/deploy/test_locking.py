@@ -78,8 +78,7 @@ def running(working: Any, observed: list[str]) -> Callable[..., RunContext]:
 
 
 def ours(ctx: RunContext) -> str:
-    assert ctx.lock
-    return digest_of(ctx.lock.claim.token)
+    return digest_of(ctx.fleet.locks.token)
 
 
 def test_every_host_is_locked_and_freed_at_the_end(running: Any, locks: Locks, observed: list[str]) -> None:
@@ -88,7 +87,7 @@ def test_every_host_is_locked_and_freed_at_the_end(running: Any, locks: Locks, o
     assert locks.owner("a") == locks.owner("b") == ours(ctx)
     assert locks.owner("a", whole=True) is None and not observed
     held = [{"path": str(locks.path("a")), "owner": ours(ctx)}]
-    assert locking.held_on(ctx, "a") == held and ctx.lock.claim.token not in str(held)
+    assert locking.held_on(ctx, "a") == held and ctx.fleet.locks.token not in str(held)
     ctx.__exit__()
     assert locks.owner("a") is None and locks.owner("b") is None
 
@@ -236,7 +235,7 @@ def test_patience_ends(running: Any, locks: Locks, monkeypatch: pytest.MonkeyPat
 def test_a_rehearsal_locks_nothing(running: Any, locks: Locks) -> None:
     ctx = running("a", check=True)
     locking.take(ctx, host_too=True)
-    assert ctx.lock is None and locks.owner("a") is None and locking.held_on(ctx, "a") == []
+    assert not ctx.fleet.locks.paths and locks.owner("a") is None and locking.held_on(ctx, "a") == []
     locking.require_held(ctx)
 
 
@@ -289,5 +288,5 @@ def test_a_nested_runs_lock_stays_when_it_ends(running: Any, locks: Locks, tmp_p
     ctx = running("a")
     locking.take(ctx)
     with make_context(make_deployment(tmp_path, ("a",))) as nested:
-        nested.lock = ctx.lock
+        nested.fleet.locks = ctx.fleet.locks
     assert locks.owner("a") == ours(ctx)

@@ -12,7 +12,7 @@ from canaryctl.agent.read import collect
 from canaryctl.config.environment import Host
 from canaryctl.errors import ApplyError, HostError, LockedError
 from canaryctl.facts.answers import MOST_VALUES, read_answer
-from canaryctl.hosts import Connection, Connections, LocalConnection
+from canaryctl.hosts import Connection, Fleet, LocalConnection
 from canaryctl.hosts.ask import ask
 
 LOCAL = {"ansible_connection": "local"}
@@ -105,8 +105,8 @@ def test_one_hosts_strange_answer_is_its_failure_alone() -> None:
     def read(connection: Connection) -> int:
         return {"good": 1}[connection.host]
 
-    with Connections(hosts("good", "odd")) as connections:
-        found, lost = connections.each(["good", "odd"], read)
+    with Fleet(hosts("good", "odd")) as fleet:
+        found, lost = fleet.each(["good", "odd"], read)
     assert found == {"good": 1}
     assert lost["odd"].where == "odd" and lost["odd"].reason == "agent" and "KeyError" in lost["odd"].what
     assert isinstance(lost["odd"].__cause__, KeyError)
@@ -123,8 +123,8 @@ def test_of_several_refusals_the_one_that_counts_most_is_raised_with_the_words_o
     def refuse(connection: Connection) -> None:
         raise refusals[connection.host]
 
-    with Connections(hosts(*refusals)) as connections, pytest.raises(LockedError) as caught:
-        connections.each(list(refusals), refuse)
+    with Fleet(hosts(*refusals)) as fleet, pytest.raises(LockedError) as caught:
+        fleet.each(list(refusals), refuse)
     assert caught.value.where == "b"
     assert {"a: no room", "d: no room"} == set(caught.value.what.split("; ")[1:])
 
@@ -133,8 +133,8 @@ def test_an_interruption_is_no_failure_of_a_host() -> None:
     def stop(_connection: Connection) -> None:
         raise KeyboardInterrupt
 
-    with Connections(hosts("a")) as connections, pytest.raises(KeyboardInterrupt):
-        connections.each(["a"], stop)
+    with Fleet(hosts("a")) as fleet, pytest.raises(KeyboardInterrupt):
+        fleet.each(["a"], stop)
 
 
 def test_evidence_that_is_too_much_keeps_the_newest_of_each_log(

@@ -11,11 +11,11 @@ import pytest
 
 from canaryctl.config.environment import Host
 from canaryctl.errors import ConfigError, HostError
+from canaryctl.hosts import Fleet
 from canaryctl.hosts.connection import CommandTimeout, Connection
 from canaryctl.hosts.identities import kind_of, public_part
 from canaryctl.hosts.openssh import explain
 from canaryctl.hosts.process import LocalConnection
-from canaryctl.hosts.ssh import Connections
 
 
 @pytest.mark.parametrize(
@@ -91,16 +91,16 @@ def test_every_host_is_asked_and_every_failure_kept() -> None:
             raise HostError("is down", "b")
         return connection.run(f"echo {connection.host}").text.strip()
 
-    with Connections(hosts) as connections:
-        results, failures = connections.each(hosts, ask)
+    with Fleet(hosts) as fleet:
+        results, failures = fleet.each(hosts, ask)
         assert (results, list(failures)) == ({"a": "a", "c": "c"}, ["b"])
-        _, odd = connections.each(["a"], lambda connection: 1 / 0)
+        _, odd = fleet.each(["a"], lambda connection: 1 / 0)
         assert isinstance(odd["a"].__cause__, ZeroDivisionError)
 
 
 def test_other_connections_are_refused() -> None:
-    with Connections([Host("a", (), {"ansible_connection": "winrm"})]) as connections, pytest.raises(ConfigError):
-        connections.get("a")
+    with Fleet([Host("a", (), {"ansible_connection": "winrm"})]) as fleet, pytest.raises(ConfigError):
+        fleet.get("a")
 
 
 @pytest.mark.parametrize("passphrase", ["", "secret phrase"])
