@@ -296,7 +296,7 @@ def _leave(document: dict[str, Any], output: Output) -> NoReturn:
 
 
 def _confirm(yes: bool, output: Output) -> Confirm:
-    return lambda plan: _agreed({"": plan.changes}, yes, output, "make these changes?")
+    return lambda plan: _agreed({"": plan.operations}, yes, output, "make these changes?")
 
 
 def _confirm_both(yes: bool, output: Output) -> ConfirmBoth:

@@ -14,7 +14,7 @@ from canaryctl.facts import HostFacts, LockFacts
 from canaryctl.hosts import Fleet, observe
 from canaryctl.plan.deployment import Deployment, Request, load_deployment
 from canaryctl.plan.drift import drift
-from canaryctl.plan.plan import readiness
+from canaryctl.plan.operations.provision import readiness
 
 
 @dataclass(frozen=True)

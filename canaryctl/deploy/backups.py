@@ -18,7 +18,7 @@ from canaryctl.facts.documents import migration_record
 from canaryctl.facts.names import plain_name
 from canaryctl.facts.typed import Unbelievable, one, printable
 from canaryctl.hosts.sudo import as_root
-from canaryctl.plan.plan import migration_host
+from canaryctl.plan.operations.migrate import migration_host
 
 BEFORE_RESTORE = "-before-restore.dump"
 

@@ -21,10 +21,12 @@ from canaryctl.errors import ConfigError
 from canaryctl.evidence.compare import compare
 from canaryctl.evidence.run import Listener
 from canaryctl.plan.deployment import Deployment, Request, load_deployment
-from canaryctl.plan.plan import Change, Plan, make_plan
+from canaryctl.plan.operations.operation import Operation
+from canaryctl.plan.operations.start import StartVariant
+from canaryctl.plan.plan import Plan, make_plan
 
 # Asked once, with the changes of both under what they are for.
-ConfirmBoth = Callable[[Mapping[str, Sequence[Change]]], bool]
+ConfirmBoth = Callable[[Mapping[str, Sequence[Operation]]], bool]
 
 
 def deploy(
@@ -69,7 +71,7 @@ def _demand_disposable(deployment: Deployment) -> None:
         )
 
 
-def _both(ctx: RunContext, plan: Plan, candidate: Deployment) -> dict[str, Sequence[Change]]:
+def _both(ctx: RunContext, plan: Plan, candidate: Deployment) -> dict[str, Sequence[Operation]]:
     """The changes of both. Those of the candidate are planned from the hosts as they are, then put in words."""
     architectures = {facts.arch for facts in ctx.facts.values() if facts.arch}
     candidate = settle_platform(candidate, architectures, ctx.registries)
@@ -84,14 +86,15 @@ def _both(ctx: RunContext, plan: Plan, candidate: Deployment) -> dict[str, Seque
     )
     require_possible(then.problems)
     stages = ("push", "render", "migrate")
-    before = [change for change in then.changes if change.stage in stages and change not in plan.changes]
+    known = [operation.as_dict() for operation in plan.operations]
+    before = [one for one in then.operations if one.stage in stages and one.as_dict() not in known]
     start = [
-        Change(host, "start", f"the services of {candidate.variant}", "they take the place of the baseline's")
+        StartVariant(host, "they take the place of the baseline's", candidate.variant)
         for host in candidate.placed
         if host in ctx.facts
     ]
     return {
-        f"baseline {ctx.deployment.variant}": plan.changes,
+        f"baseline {ctx.deployment.variant}": plan.operations,
         f"then candidate {candidate.variant}": [*before, *start],
     }
 

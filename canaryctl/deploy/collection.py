@@ -21,7 +21,7 @@ from canaryctl.facts import describe_containers
 from canaryctl.hosts import Connection, Fleet, history
 from canaryctl.hosts import collect as collect_from
 from canaryctl.hosts.sudo import as_root
-from canaryctl.plan.plan import migration_host
+from canaryctl.plan.operations.migrate import migration_host
 
 
 def collect(ctx: RunContext) -> None:

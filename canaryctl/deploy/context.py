@@ -25,7 +25,8 @@ from canaryctl.hosts import Fleet, observe
 from canaryctl.images.registry import Registries
 from canaryctl.plan.deployment import Deployment
 from canaryctl.plan.mounts import asked
-from canaryctl.plan.plan import Plan, Target, make_plan
+from canaryctl.plan.plan import Plan, make_plan
+from canaryctl.plan.target import Target
 
 if TYPE_CHECKING:
     from canaryctl.evidence.signatures import PublicKey
@@ -175,7 +176,7 @@ class RunContext:
 
     def record_plan(self, plan: Plan, *, done: Plan | None = None) -> None:
         """Put the plan and what it leads to into the record; `done` is what was made of an earlier one."""
-        changes = [change.as_dict() for made in (done, plan) if made for change in made.changes]
+        changes = [operation.as_dict() for made in (done, plan) if made for operation in made.operations]
         self.run.set("plan", {"changes": changes})
         self.run.event("plan", changes=changes)
         release = self.deployment.made

@@ -10,14 +10,15 @@ from canaryctl.contract import Cache, Job, Place, Row, Subject, check_all, here,
 from canaryctl.deploy.context import RunContext
 from canaryctl.errors import ContractError, UnjudgedError
 from canaryctl.plan.gpus import run_options
-from canaryctl.plan.plan import Plan, needed_images
+from canaryctl.plan.operations.push import Push
+from canaryctl.plan.plan import Plan
 from canaryctl.plan.release import ImageFact, content_tag
 
 _HINT = "fix the image, or its contract in the stack file (docs/contracts.md); --no-contract goes on without"
 
 
-def check_here(ctx: RunContext) -> None:
-    """Check the images that some host lacks and this machine has. Of those that are there, what is remembered counts.
+def check_here(ctx: RunContext, plan: Plan) -> None:
+    """Check the images that a plan pushes and this machine has. Of those that are there, what is remembered counts.
 
     Raises:
         ContractError: an image does not keep its contract.
@@ -28,7 +29,7 @@ def check_here(ctx: RunContext) -> None:
         return
     release = ctx.deployment.release
     hosts = [host for host in ctx.targets if host in ctx.facts]
-    lacking = {image.name for host in hosts for image in needed_images(release, ctx.targets[host], ctx.facts[host])}
+    lacking = {push.image.name for push in plan.of(Push)}
     wanted = {name for host in hosts for name in _images_of(ctx, host)}
     place, cache = here(), Cache()
     jobs = [
@@ -47,7 +48,7 @@ def check_on_hosts(ctx: RunContext, plan: Plan) -> None:
     Raises:
         ContractError, UnjudgedError: as `check_here`.
     """
-    if not ctx.deployment.request.contracts or not plan.changes:
+    if not ctx.deployment.request.contracts or not plan.operations:
         return
     jobs: list[Job] = []
     skipped: list[Row] = []

@@ -15,23 +15,19 @@ from canaryctl.images.layers import Layers
 from canaryctl.images.prune import prune as prune_host
 from canaryctl.images.pull import pull_images
 from canaryctl.images.push import Delivery, Limiter, Progress, Sending, missing_bytes, push_images
-from canaryctl.plan.plan import is_pulled, needed_images
-from canaryctl.plan.release import ImageFact, Release
+from canaryctl.plan.operations.push import Push
+from canaryctl.plan.plan import Plan
+from canaryctl.plan.release import ImageFact
 
 
-def push(ctx: RunContext, hosts: Sequence[str], release: Release | None = None) -> None:
-    """Bring the images that hosts lack, or have hosts pull them, all hosts in parallel.
-
-    Args:
-        release: whose images, where it is not the one that is deployed.
-    """
+def push(ctx: RunContext, pushes: Sequence[Push]) -> None:
+    """Bring images to hosts, or have hosts pull them, all hosts in parallel."""
     locking.require_held(ctx)
-    wanted = release or ctx.deployment.release
-    layers = _layers(wanted)
+    layers = _layers(pushes)
 
     def one(host: str) -> None:
         began = time.monotonic()
-        pulled, pushed = _needed(ctx, host, wanted)
+        pulled, pushed = _ways(pushes, host)
         try:
             if pulled:
                 _pull(ctx, host, pulled)
@@ -63,17 +59,18 @@ def push(ctx: RunContext, hosts: Sequence[str], release: Release | None = None) 
         )
 
     try:
-        _in_parallel(ctx, "push", hosts, one)
+        _in_parallel(ctx, "push", list(dict.fromkeys(push.host for push in pushes)), one)
     finally:
         layers.close()
 
 
-def bytes_to_push(ctx: RunContext) -> dict[str, dict[str, Any]]:
+def bytes_to_push(ctx: RunContext, plan: Plan) -> dict[str, dict[str, Any]]:
     """What a push would send to each host: compressed bytes, the layers they are, and what the host would pull."""
-    layers = _layers(ctx.deployment.release)
+    pushes = plan.of(Push)
+    layers = _layers(pushes)
 
     def one(connection: Connection) -> dict[str, Any]:
-        pulled, images = _needed(ctx, connection.host, ctx.deployment.release)
+        pulled, images = _ways(pushes, connection.host)
         facts = ctx.facts[connection.host]
         found = missing_bytes(_destination(ctx, connection), facts, images, layers) if images else {}
         sent = {"bytes": sum(found.values()), "images": [image.name for image in images], "layers": list(found)}
@@ -87,16 +84,15 @@ def bytes_to_push(ctx: RunContext) -> dict[str, dict[str, Any]]:
     return found
 
 
-def _layers(release: Release) -> Layers:
-    """The layers of those images that this machine has."""
-    return Layers(image for image in release.images.values() if image.local)
+def _layers(pushes: Sequence[Push]) -> Layers:
+    """The layers of the images that this machine sends."""
+    return Layers({push.image.id: push.image for push in pushes if not push.pulled}.values())
 
 
-def _needed(ctx: RunContext, host: str, release: Release) -> tuple[list[ImageFact], list[ImageFact]]:
-    """Images that a host lacks: those it pulls, and those it is sent."""
-    needed = needed_images(release, ctx.targets[host], ctx.facts[host])
-    pulled = [image for image in needed if is_pulled(image, ctx.deployment.policies[host])]
-    return pulled, [image for image in needed if image not in pulled]
+def _ways(pushes: Sequence[Push], host: str) -> tuple[list[ImageFact], list[ImageFact]]:
+    """The images that a host pulls, and those that it is sent."""
+    pulled, pushed = ([p.image for p in pushes if p.host == host and p.pulled is way] for way in (True, False))
+    return pulled, pushed
 
 
 def _destination(ctx: RunContext, connection: Connection) -> Destination:

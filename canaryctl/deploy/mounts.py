@@ -6,8 +6,7 @@ from collections.abc import Sequence
 
 from canaryctl.deploy.context import RunContext
 from canaryctl.hosts import Connection, look_at_mounts
-from canaryctl.plan.mounts import asked
-from canaryctl.plan.plan import mount_problems
+from canaryctl.plan.mounts import asked, mount_problems
 
 
 def require_mounts(ctx: RunContext, hosts: Sequence[str]) -> None:
@@ -22,7 +21,7 @@ def require_mounts(ctx: RunContext, hosts: Sequence[str]) -> None:
     def look(connection: Connection) -> None:
         target = ctx.targets[connection.host]
         seen = look_at_mounts(connection, asked(target.mounts))
-        if problems := mount_problems(connection.host, target, seen):
+        if problems := mount_problems(connection.host, target.mounts, seen):
             raise problems[0]
 
     ctx.fleet.all(wanted, look)

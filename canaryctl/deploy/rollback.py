@@ -17,9 +17,9 @@ from canaryctl.errors import ApplyError, CanaryError, ConfigError, LockedError
 from canaryctl.evidence.store import stored_runs
 from canaryctl.images.docker import images_by_id
 from canaryctl.images.resolve import recorded_images
-from canaryctl.plan.plan import Plan, Target
+from canaryctl.plan.operations.push import to_push
+from canaryctl.plan.plan import Plan
 from canaryctl.plan.release import ImageFact, Release, canonical, recorded_image
-from canaryctl.plan.rendering import Rendering
 from canaryctl.plan.rollback import RollbackPlan, back_from
 
 HOW_ON = (
@@ -59,8 +59,7 @@ def enter(ctx: RunContext, back: RollbackPlan) -> Plan:
     """Make the release that will serve again the one that this run is about; the plan that leads there."""
     release = dict(back.release)
     ctx.record_release(served_of(release, back.id), release.get("id"))
-    current = {host: facts.state.current for host, facts in ctx.facts.items()}
-    plan = Plan(tuple(back.changes(current)))
+    plan = Plan(back.operations)
     ctx.record_plan(plan)
     return plan
 
@@ -174,14 +173,9 @@ def bring_images(ctx: RunContext, back: RollbackPlan, *, leave: bool = False) ->
 
 
 def _bring(ctx: RunContext, back: RollbackPlan, hosts: Sequence[str], release: Release) -> None:
-    ctx.targets = {
-        host: Target(Rendering(host, str(step.directory), step.services, {}, ()), step.project, None)
-        for host, step in back.steps.items()
-    }
-    try:
-        push_steps.push(ctx, hosts, release)
-    finally:
-        ctx.targets = {}
+    policies = ctx.deployment.policies
+    pushes = [to_push(host, release, back.steps[host].services, ctx.facts[host], policies[host]) for host in hosts]
+    push_steps.push(ctx, [push for of_host in pushes for push in of_host])
 
 
 def settle_database(ctx: RunContext, back: RollbackPlan, moved: Migration | None = None) -> Backup | None:
@@ -240,23 +234,7 @@ def go(ctx: RunContext, back: RollbackPlan, backup: Backup | None, *, leave: boo
             f"the database is as it was at {lost['from']}: what was written until {lost['until']} is only in "
             f"{told['before']} on {backup.host}"
         )
-    entries: dict[str, Any] = {}
-    for host, step in back.steps.items():
-        entry: dict[str, Any] = {"become": ctx.facts[host].sudo, "project": step.project}
-        if step.directory is None:
-            entry["created"] = {
-                "containers": list(step.created.containers),
-                "volumes": list(step.created.volumes),
-                "files": list(step.created.files),
-            }
-        else:
-            entry |= {
-                "release": step.directory,
-                "replaces": list(step.replaces),
-                "wait_timeout": ctx.deployment.stack.start_timeout,
-            }
-        entries[host] = entry
-    stages.rollback(ctx, entries)
+    stages.rollback(ctx, back.operations)
 
 
 def downtime_words(downtime: Sequence[Downtime]) -> str:

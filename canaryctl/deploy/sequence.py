@@ -35,6 +35,9 @@ from canaryctl.deploy.watching import Watching
 from canaryctl.errors import CanaryError, ConfigError, HostError
 from canaryctl.evidence.run import Listener
 from canaryctl.plan.deployment import Request
+from canaryctl.plan.operations.migrate import Migrate
+from canaryctl.plan.operations.provision import Provision
+from canaryctl.plan.operations.push import Push
 from canaryctl.plan.plan import Plan, plan_provision
 from canaryctl.plan.rollback import back_to, choose_release
 
@@ -53,7 +56,7 @@ _EARLIER = {
 def deploy(request: Request, listeners: Sequence[Listener], confirm: Confirm) -> Document:
     """Bring an environment to the release that this machine's images and files make, and judge it."""
     with recorded(DEPLOY, request, listeners) as ctx:
-        deploy_release(ctx, lambda plan: require_agreement(ctx, plan, confirm) if plan.changes else None)
+        deploy_release(ctx, lambda plan: require_agreement(ctx, plan, confirm) if plan.operations else None)
     return ctx.run.document
 
 
@@ -67,9 +70,9 @@ def provision(request: Request, listeners: Sequence[Listener]) -> Document:
         )
         ctx.record_plan(plan)
         require_possible(plan.problems)
-        if hosts := plan.hosts("provision"):
+        if provisions := plan.of(Provision):
             with ctx.changing():
-                stages.provision(ctx, hosts)
+                stages.provision(ctx, provisions)
         collection.collect(ctx)
     return ctx.run.document
 
@@ -89,7 +92,7 @@ def stage(name: str, request: Request, listeners: Sequence[Listener]) -> Documen
         require_possible(plan.problems_before_end_of(name))
         require_earlier(plan, name)
         if name == "push":
-            contracts.check_here(ctx)
+            contracts.check_here(ctx, plan)
         apply(ctx, plan.only(name), lambda plan: None)
         waves.end(ctx)
         if name != "push":  # images alone change nothing that could be collected
@@ -173,7 +176,7 @@ def show_plan(request: Request, only: str | None = None) -> Document:
             "release": ctx.deployment.release.as_dict(),
             "promotion": ctx.run.document["promotion"],
             "forced": ctx.run.document["forced"],
-            "plan": {"changes": [change.as_dict() for change in plan.changes]},
+            "plan": {"changes": [operation.as_dict() for operation in plan.operations]},
             "notes": [*_said(ctx), *plan.notes, *waves.foretold(ctx, plan)],
             "diffs": [stages.diff_release(ctx, host) for host in plan.hosts("render")] if request.diff else [],
         }
@@ -191,7 +194,7 @@ def bytes_to_push(request: Request) -> tuple[dict[str, dict[str, Any]], list[Hos
         plan = ctx.plan()
         require_possible(plan.problems_before_end_of("push"))
         require_earlier(plan, "push")
-        return images.bytes_to_push(ctx), list(ctx.state.failures.values())
+        return images.bytes_to_push(ctx, plan), list(ctx.state.failures.values())
 
 
 # the steps they share
@@ -208,7 +211,7 @@ def deploy_release(ctx: RunContext, agree: Callable[[Plan], None]) -> None:
     collection.know_secrets(ctx)
     ctx.observe()
     ctx.require_all_hosts()
-    if ctx.deployment.request.wait and not ctx.plan().changes:
+    if ctx.deployment.request.wait and not ctx.plan().operations:
         locking.let_others_go_first()
     locking.take(ctx)
     ctx.require_all_hosts()
@@ -218,7 +221,7 @@ def deploy_release(ctx: RunContext, agree: Callable[[Plan], None]) -> None:
     for note in waves.foretold(ctx, plan):
         ctx.run.note(note)
     verification.check_probes(ctx)
-    contracts.check_here(ctx)
+    contracts.check_here(ctx, plan)
     agree(plan)
     hooks.before_deploy(ctx)
     apply(ctx, plan, agree)
@@ -228,7 +231,7 @@ def deploy_release(ctx: RunContext, agree: Callable[[Plan], None]) -> None:
     collection.remember(ctx, "verdict", verification.proven(ctx))
     ctx.state.judged = True
     after_failure(ctx, ended.policy)
-    if plan.changes and ctx.state.verdict == "passed" and locking.take_to_prune(ctx):
+    if plan.operations and ctx.state.verdict == "passed" and locking.take_to_prune(ctx):
         with ctx.changing():
             images.prune(ctx)
     hooks.after_deploy(ctx)
@@ -236,7 +239,7 @@ def deploy_release(ctx: RunContext, agree: Callable[[Plan], None]) -> None:
 
 def apply(ctx: RunContext, plan: Plan, agree: Callable[[Plan], None]) -> None:
     """Make the changes, stage by stage. Where provisioning brings others to light, `agree` is asked again."""
-    if not plan.changes:
+    if not plan.operations:
         return
     if plan.hosts("provision") or plan.hosts("push"):
         with ctx.changing():
@@ -244,11 +247,11 @@ def apply(ctx: RunContext, plan: Plan, agree: Callable[[Plan], None]) -> None:
     if ctx.command.checks_contracts:
         contracts.check_on_hosts(ctx, plan)
     with ctx.changing():
-        if hosts := plan.hosts("render"):
-            stages.render(ctx, hosts)
-        if hosts := plan.hosts("migrate"):
-            mounts.require_mounts(ctx, hosts[:1])
-            stages.migrate(ctx, hosts[0], plan)
+        if plan.hosts("render"):
+            stages.render(ctx, plan)
+        for migration in plan.of(Migrate):
+            mounts.require_mounts(ctx, [migration.host])
+            stages.migrate(ctx, migration)
         if hosts := plan.hosts("start"):
             mounts.require_mounts(ctx, hosts)
             with in_flight.under_way(ctx):
@@ -258,17 +261,17 @@ def apply(ctx: RunContext, plan: Plan, agree: Callable[[Plan], None]) -> None:
 
 def prepare(ctx: RunContext, plan: Plan, agree: Callable[[Plan], None]) -> Plan:
     """Have hosts ready, with the images on them. What provisioning brings to light is planned afresh, and shown."""
-    if hosts := plan.hosts("provision"):
+    if provisions := plan.of(Provision):
         locking.take(ctx, host_too=True)
-        stages.provision(ctx, hosts)
+        stages.provision(ctx, provisions)
         ctx.observe()
         agreed, plan = plan, ctx.plan()
         record_plan(ctx, plan, done=agreed.only("provision"))
         require_possible(plan.problems)
         if not plan.within(agreed):
             agree(plan)
-    if hosts := plan.hosts("push"):
-        images.push(ctx, hosts)
+    if pushes := plan.of(Push):
+        images.push(ctx, pushes)
     return plan
 
 
@@ -296,12 +299,11 @@ def require_agreement(ctx: RunContext, plan: Plan, confirm: Confirm) -> None:
 
 def require_earlier(plan: Plan, name: str) -> None:
     """Stop a stage that would run before what it stands on."""
-    missing = [change for change in plan.changes if change.stage in _EARLIER[name]]
     hosts = set(plan.hosts(name))
-    for change in missing:
-        if change.host in hosts or change.stage == "migrate":
+    for missing in (operation for operation in plan.operations if operation.stage in _EARLIER[name]):
+        if missing.host in hosts or missing.stage == "migrate":
             raise ConfigError(
-                f"{name} needs {change.stage} first: {change.what} ({change.reason})",
-                change.host,
-                f"run: canaryctl {change.stage} ENV, or canaryctl deploy ENV for all of it",
+                f"{name} needs {missing.stage} first: {missing.what} ({missing.reason})",
+                missing.host,
+                f"run: canaryctl {missing.stage} ENV, or canaryctl deploy ENV for all of it",
             )

@@ -17,45 +17,54 @@ from canaryctl.deploy.context import RunContext
 from canaryctl.errors import ApplyError, CanaryError, ConfigError, HostError
 from canaryctl.facts import lock_lost
 from canaryctl.hosts.sudo import as_root
-from canaryctl.plan.plan import Plan, marker_of, migration_host
+from canaryctl.plan.operations.migrate import Migrate, marker_of, migration_host
+from canaryctl.plan.operations.provision import Provision
+from canaryctl.plan.operations.render import WriteSecrets
+from canaryctl.plan.operations.rollback import BringBack, RemoveCreated
+from canaryctl.plan.operations.start import StopProject
+from canaryctl.plan.plan import Plan
 
 # Stages that may leave a host serving something else than before, or with files of a release that it never served.
 _TOUCHING = ("render", "migrate", "start", "rollback", "restore", "down")
 
 
-def provision(ctx: RunContext, hosts: Sequence[str]) -> None:
+def provision(ctx: RunContext, operations: Sequence[Provision]) -> None:
     """Install what hosts lack; those whose services require a GPU get the toolkit for it."""
-    wants = {host: [want for want in ctx.deployment.wants(host) if want.required] for host in hosts}
-    cuda = [want.image.cuda for host in hosts for want in wants[host] if want.image.cuda]
-    variables: dict[str, Any] = {"canary_hosts": {host: {"gpu": bool(wants[host])} for host in hosts}}
-    if cuda:
-        variables["canary_cuda"] = max(cuda, key=version_of)
+    hosts = {operation.host: {"gpu": operation.gpu} for operation in operations}
+    variables: dict[str, Any] = {"canary_hosts": hosts}
+    if cuda := max((operation.cuda for operation in operations), key=version_of, default=""):
+        variables["canary_cuda"] = cuda
     if ctx.deployment.request.allow_docker_restart:
         variables["canary_allow_docker_restart"] = True
-    _ansible(ctx, "provision", hosts, variables)
+    _ansible(ctx, "provision", list(hosts), variables)
 
 
-def render(ctx: RunContext, hosts: Sequence[str]) -> None:
-    """Write the release to hosts; a compose file that docker compose rejects is refused there."""
+def render(ctx: RunContext, plan: Plan) -> None:
+    """Write the release and secrets to hosts; a compose file that docker compose rejects is refused there."""
+    hosts = plan.hosts("render")
     for host in hosts:
         if diff := diff_release(ctx, host):
             ctx.run.host_file(host, "compose.diff", diff)
             if ctx.deployment.request.diff or ctx.command.shows_diff:
                 ctx.run.event("diff", host=host, text=diff)
-    _ansible(ctx, "render", hosts, _stage_variables(ctx, hosts))
+    variables = _stage_variables(ctx, hosts)
+    for writing in plan.of(WriteSecrets):
+        variables["canary_hosts"][writing.host]["secrets_source"] = str(_secrets_source(ctx))
+    _ansible(ctx, "render", hosts, variables)
 
 
-def migrate(ctx: RunContext, host: str, plan: Plan) -> None:
+def migrate(ctx: RunContext, operation: Migrate) -> None:
     """Run the migration once, with the database up and everything else as it was."""
     databases = ctx.deployment.stack.migrations.databases if ctx.deployment.stack.migrations else ()
     backuphost.require_host(ctx)
-    hosts = [h for h in ctx.facts if h == host or set(databases) & set(ctx.deployment.placed.get(h, ()))]
-    _ansible(ctx, "migrate", hosts, _stage_variables(ctx, hosts, plan))
+    hosts = [h for h in ctx.facts if h == operation.host or set(databases) & set(ctx.deployment.placed.get(h, ()))]
+    _ansible(ctx, "migrate", hosts, _stage_variables(ctx, hosts, operation.replaces))
 
 
 def start(ctx: RunContext, hosts: Sequence[str], plan: Plan) -> dict[str, CanaryError]:
     """Make the release current and bring its services up, healthy; what went wrong by host, lost hosts first."""
-    return _faults("start", _play(ctx, "start", hosts, _stage_variables(ctx, hosts, plan)).results)
+    replaces = {host: [stop.project for stop in plan.of(StopProject, host)] for host in hosts}
+    return _faults("start", _play(ctx, "start", hosts, _stage_variables(ctx, hosts, replaces)).results)
 
 
 def down(ctx: RunContext, *, volumes: bool) -> None:
@@ -67,12 +76,19 @@ def down(ctx: RunContext, *, volumes: bool) -> None:
     _ansible(ctx, "down", hosts, variables)
 
 
-def rollback(ctx: RunContext, entries: Mapping[str, Mapping[str, Any]]) -> None:
-    """Bring an earlier release back, or remove what a first one made; `entries` are as rollback.yml takes them."""
-    variables = _stage_variables(ctx, list(entries))
-    for host, entry in entries.items():
-        variables["canary_hosts"][host] = dict(entry)
-    _ansible(ctx, "rollback", list(entries), variables)
+def rollback(ctx: RunContext, operations: Sequence[BringBack | RemoveCreated]) -> None:
+    """Bring an earlier release back, or remove what a first one made."""
+    hosts = [operation.host for operation in operations]
+    variables = _stage_variables(ctx, hosts)
+    variables["canary_hosts"] = {
+        operation.host: {
+            "become": ctx.facts[operation.host].sudo,
+            "wait_timeout": ctx.deployment.stack.start_timeout,
+            **operation.data,
+        }
+        for operation in operations
+    }
+    _ansible(ctx, "rollback", hosts, variables)
 
 
 def restore(ctx: RunContext, hosts: Sequence[str], wanted: Mapping[str, Any]) -> dict[str, Any]:
@@ -82,7 +98,9 @@ def restore(ctx: RunContext, hosts: Sequence[str], wanted: Mapping[str, Any]) ->
     return dict(told) if isinstance(told, Mapping) else {}
 
 
-def _stage_variables(ctx: RunContext, hosts: Sequence[str], plan: Plan | None = None) -> dict[str, Any]:
+def _stage_variables(
+    ctx: RunContext, hosts: Sequence[str], replaces: Mapping[str, Sequence[str]] | None = None
+) -> dict[str, Any]:
     deployment = ctx.deployment
     entries: dict[str, Any] = {}
     for host in hosts:
@@ -92,9 +110,8 @@ def _stage_variables(ctx: RunContext, hosts: Sequence[str], plan: Plan | None = 
             entry |= {
                 "release": rendering.directory,
                 "source": str(_written(ctx, host)),
-                "secrets_source": str(_secrets_source(ctx) or ""),
                 "services": list(rendering.services),
-                "replaces": list(plan.replaces.get(host, ())) if plan else [],
+                "replaces": list((replaces or {}).get(host, ())),
                 "wait_timeout": deployment.stack.start_timeout,
             }
         entries[host] = entry

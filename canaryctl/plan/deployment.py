@@ -28,9 +28,9 @@ from canaryctl.errors import ConfigError
 from canaryctl.facts import HostFacts
 from canaryctl.plan.gpus import GpuRequest, devices_for, wants_of
 from canaryctl.plan.mounts import mounts_of
-from canaryctl.plan.plan import Target
 from canaryctl.plan.release import Release
 from canaryctl.plan.rendering import Rendering, place_services, render_host, template_names
+from canaryctl.plan.target import Target
 
 if TYPE_CHECKING:  # the probes' models take a while to import, and half of the commands do without
     from canaryctl.config.probes import Probe, Selection

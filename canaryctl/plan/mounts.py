@@ -8,6 +8,7 @@ from typing import Literal
 
 from canaryctl.config.sizes import show_size
 from canaryctl.config.stack import Mount
+from canaryctl.errors import ApplyError
 from canaryctl.facts.audit import MountFacts
 
 
@@ -35,6 +36,11 @@ def mount_faults(mounts: Iterable[Mount], seen: Mapping[str, MountFacts]) -> lis
     """The first fault of each mount."""
     found = [_fault(mount, seen.get(mount.path)) for mount in mounts]
     return [fault for fault in found if fault is not None]
+
+
+def mount_problems(host: str, mounts: Iterable[Mount], seen: Mapping[str, MountFacts]) -> list[ApplyError]:
+    """Declared mounts that a host lacks: whatever ran there would use an empty directory of its own instead."""
+    return [ApplyError(fault.what, hint=fault.hint, stage="migrate", host=host) for fault in mount_faults(mounts, seen)]
 
 
 def _fault(mount: Mount, seen: MountFacts | None) -> MountFault | None:

@@ -8,8 +8,8 @@ from typing import Any
 
 from canaryctl.errors import ConfigError, HostError
 from canaryctl.facts.host import HostFacts
-from canaryctl.plan.plan import Change
-from canaryctl.plan.release import canonical
+from canaryctl.plan.operations.rollback import BringBack, Created, RemoveCreated
+from canaryctl.plan.release import SHORT, canonical
 from canaryctl.plan.releasedocuments import differing_hosts, parse_release
 from canaryctl.plan.verdicts import (
     Histories,
@@ -23,25 +23,16 @@ from canaryctl.plan.verdicts import (
     read_histories,
 )
 
-SHORT = 12
 _FEWEST = 4  # digits of a release's id that an operator may give
-
-
-@dataclass(frozen=True)
-class Created:
-    """What a run made on a host that served nothing before: container ids, volume names, files below the stack's."""
-
-    containers: tuple[str, ...] = ()
-    volumes: tuple[str, ...] = ()
-    files: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
 class HostRollback:
     """What one host goes back to: a release's `directory`, or nothing (None), where `created` is removed.
 
-    `project` is the compose project that serves then; `replaces` are those that stop for it. `images` are those of the
-    services placed there: name, `id` and `tag` as in release.json, of which `release` is the whole.
+    `was` is the directory of the release that is current now. `project` is the compose project that serves then;
+    `replaces` are those that stop for it. `images` are those of the services placed there: name, `id` and `tag` as in
+    release.json, of which `release` is the whole.
     """
 
     host: str
@@ -50,8 +41,18 @@ class HostRollback:
     services: tuple[str, ...] = ()
     replaces: tuple[str, ...] = ()
     images: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
-    created: Created = Created()
+    created: Created = field(default_factory=Created)
     release: Mapping[str, Any] = field(default_factory=dict)
+    was: str | None = None
+
+    @property
+    def operation(self) -> BringBack | RemoveCreated:
+        """What is done on the host."""
+        if self.directory is None:
+            reason = "this run made them, and nothing served before"
+            return RemoveCreated(self.host, reason, self.project, self.created)
+        reason = f"{(self.was or 'nothing')[:SHORT]} is current"
+        return BringBack(self.host, reason, self.directory, self.project, self.replaces)
 
     def missing(self, facts: HostFacts) -> list[str]:
         """Names of the images that the host has not, whole, under their tags."""
@@ -74,22 +75,10 @@ class RollbackPlan:
         """The release's id."""
         return str(self.release["id"]) if self.release else None
 
-    def changes(self, current: Mapping[str, str | None]) -> list[Change]:
-        """The plan, in words; `current` is each host's release directory now."""
-        found = []
-        for host, step in self.steps.items():
-            was = (current.get(host) or "nothing")[:SHORT]
-            if step.directory is None:
-                made = (
-                    f"{len(step.created.containers)} containers, {len(step.created.volumes)} volumes, "
-                    f"{len(step.created.files)} files"
-                )
-                found.append(
-                    Change(host, "rollback", f"remove {made}", "this run made them, and nothing served before")
-                )
-            else:
-                found.append(Change(host, "rollback", f"make {step.directory[:SHORT]} current", f"{was} is current"))
-        return found
+    @property
+    def operations(self) -> tuple[BringBack | RemoveCreated, ...]:
+        """What is done, a host each."""
+        return tuple(step.operation for step in self.steps.values())
 
 
 @dataclass(frozen=True)
@@ -313,6 +302,7 @@ def _step(host: str, directory: str, document: Mapping[str, Any], seen: HostFact
         replaces=tuple(other for other in seen.projects(stack) if other != project and _ours(seen, other, stack)),
         images={name: image for name, image in document["images"].items() if name in names},
         release=document,
+        was=seen.state.current,
     )
 
 

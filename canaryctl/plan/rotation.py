@@ -3,21 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Protocol
 
 from canaryctl.facts.host import HostFacts, StateFacts
-from canaryctl.plan.rendering import Rendering
-
-
-class Wanted(Protocol):
-    """What this module needs of a plan's target."""
-
-    @property
-    def rendering(self) -> Rendering: ...
-    @property
-    def secrets(self) -> str | None: ...
-    @property
-    def secret_macs(self) -> Mapping[str, str]: ...
+from canaryctl.plan.target import Target
 
 
 def compare_secrets(wanted: Mapping[str, str], there: Mapping[str, str]) -> dict[str, str]:
@@ -34,24 +22,24 @@ def compare_secrets(wanted: Mapping[str, str], there: Mapping[str, str]) -> dict
     }
 
 
-def secrets_reason(target: Wanted, facts: HostFacts) -> str:
+def secrets_reason(target: Target, facts: HostFacts) -> str:
     """Why the secrets file of a host is written anew, naming the secrets."""
     words = {"differs": "has another value", "missing": "is new", "extra": "is no longer asked for"}
-    found = compare_secrets(target.secret_macs, facts.state.secret_macs)
-    said = [f"{name} {words[how]}" for name, how in found.items() if how != "same"]
-    return ", ".join(said) or "the file is written differently"
+    compared = compare_secrets(target.secret_macs, facts.state.secret_macs)
+    sentences = [f"{name} {words[how]}" for name, how in compared.items() if how != "same"]
+    return ", ".join(sentences) or "the file is written differently"
 
 
-def rotation_reason(service: str, target: Wanted, facts: HostFacts) -> str:
+def rotation_reason(service: str, target: Target, facts: HostFacts) -> str:
     """Why a running service must be started again for a secret's sake, or ''."""
-    changed = changed_secrets(target, facts.state)
+    changed = _changed_secrets(target, facts.state)
     names = [name for name in target.rendering.secrets.get(service, ()) if name in changed]
     return f"uses {', '.join(names)}, which has another value" if names else ""
 
 
-def changed_secrets(target: Wanted, state: StateFacts) -> set[str]:
+def _changed_secrets(target: Target, state: StateFacts) -> set[str]:
     """Secrets that the services on a host have not been started with, as they are to be."""
     if target.secrets is None or state.secrets is None:
         return set()
-    found = compare_secrets(target.secret_macs, state.secret_macs)
-    return {name for name, how in found.items() if how in ("differs", "missing")} | set(state.secrets_unused)
+    compared = compare_secrets(target.secret_macs, state.secret_macs)
+    return {name for name, how in compared.items() if how in ("differs", "missing")} | set(state.secrets_unused)

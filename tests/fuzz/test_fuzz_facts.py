@@ -27,10 +27,13 @@ from canaryctl.facts.programs import HeldSecrets, LockAnswer, PruneAnswer, belie
 from canaryctl.hosts.knownhosts import parse as parse_known_hosts
 from canaryctl.hosts.target import parse as parse_ssh
 from canaryctl.plan.drift import drift
-from canaryctl.plan.plan import Target, make_plan, plan_provision, readiness
+from canaryctl.plan.operations.provision import readiness
+from canaryctl.plan.operations.start import StopProject
+from canaryctl.plan.plan import make_plan, plan_provision
 from canaryctl.plan.release import ImageFact, Release
 from canaryctl.plan.rendering import Rendering
 from canaryctl.plan.rollback import RollbackPlan, back_from, back_to, choose_release, known_releases, passed_releases
+from canaryctl.plan.target import Target
 from canaryctl.plan.verdicts import Trust
 
 FIXTURES = Path(__file__).parents[1] / "fixtures"
@@ -68,7 +71,8 @@ def decide(facts: HostFacts) -> None:
     """Everything that is decided by one host's facts."""
     hosts = {"one": facts}
     plan = make_plan(STACK, RELEASE, {"one": TARGET}, hosts, {"one": Policy()})
-    for name in (*(name for found in plan.replaces.values() for name in found), facts.state.current or "x"):
+    json.dumps([operation.as_dict() for operation in plan.operations])
+    for name in (*(stop.project for stop in plan.of(StopProject)), facts.state.current or "x"):
         assert name.replace("-", "").replace("_", "").isalnum()
     plan_provision(hosts, {"one": Policy()})
     readiness(facts)
@@ -89,7 +93,7 @@ def decide(facts: HostFacts) -> None:
         try:
             found = decided()
             if isinstance(found, RollbackPlan):
-                found.changes({"one": facts.state.current})
+                json.dumps([operation.as_dict() for operation in found.operations])
                 _ = [step.missing(facts) for step in found.steps.values()]
         except CanaryError as error:
             assert error.where

@@ -8,7 +8,7 @@ from canaryctl.audit.model import Found, HostConfig, Setup, Severity
 from canaryctl.audit.rule import Rule
 from canaryctl.config.versions import version_of
 from canaryctl.facts.host import HostFacts
-from canaryctl.plan.plan import OLDEST_COMPOSE
+from canaryctl.plan.operations.provision import OLDEST_COMPOSE
 from canaryctl.plan.ports import on_all_addresses, taken_ports
 
 OLDEST_DOCKER = version_of("20.10")

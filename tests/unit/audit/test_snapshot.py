@@ -12,8 +12,8 @@ from canaryctl.audit.snapshot import Snapshot, as_served, begin, complete
 from canaryctl.config.project import Project
 from canaryctl.config.versions import version_of
 from canaryctl.facts.host import HostFacts, ReleaseFacts, StateFacts
-from canaryctl.plan import plan
 from canaryctl.plan.deployment import Request
+from canaryctl.plan.operations.provision import OLDEST_COMPOSE
 
 STACK: dict[str, Any] = {
     "stack": "shop",
@@ -79,4 +79,4 @@ def test_hosts_that_differ_in_the_environments_policy_are_a_finding(project: Pro
 def test_the_oldest_compose_is_one_number() -> None:
     defaults = Path(__file__).parents[3] / "roles" / "docker_engine" / "defaults" / "main.yml"
     minimum = yaml.safe_load(defaults.read_text())["docker_engine_compose_minimum"]
-    assert version_of(minimum) == plan.OLDEST_COMPOSE
+    assert version_of(minimum) == OLDEST_COMPOSE

@@ -35,15 +35,22 @@ from canaryctl.deploy.context import RunContext
 from canaryctl.deploy.state import RunState
 from canaryctl.errors import ApplyError, CanaryError, ConfigError, HostError
 from canaryctl.evidence.run import Run
+from canaryctl.plan.operations.migrate import Migrate
+from canaryctl.plan.operations.push import Push
+from canaryctl.plan.operations.render import Render
+from canaryctl.plan.operations.start import StartService
+from canaryctl.plan.plan import Plan
+from canaryctl.plan.release import ImageFact
 
-
-class Plan:
-    """Something of every stage is to be done on one host."""
-
-    changes, problems, notes, left_alone = ("all",), (), (), ()
-
-    def hosts(self, stage: str) -> list[str]:
-        return ["h"] if stage != "provision" else []
+# Something of every stage but provision is to be done on one host.
+PLAN = Plan(
+    (
+        Push("h", "not there", ImageFact("web", "sha256:0", "web:1", 1, (), "linux/amd64"), "t"),
+        Render("h", "not there", "d", ("web",)),
+        Migrate("h", "never", "web", "up"),
+        StartService("h", "not there", "web"),
+    )
+)
 
 
 class FakeContext:
@@ -72,7 +79,7 @@ class FakeContext:
         pass
 
     def plan(self) -> Plan:
-        return Plan()
+        return PLAN
 
     def record_plan(self, plan: Plan, *, done: Plan | None = None) -> None:
         pass

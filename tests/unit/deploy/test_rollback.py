@@ -183,9 +183,9 @@ def test_what_hosts_go_back_to_is_what_the_run_is_about(working: Any) -> None:
     plan = rollback.enter(
         ctx, RollbackPlan(document, {"a": HostRollback("a", "d" * 72, "shop-prod", release=document)})
     )
-    assert [(change.host, change.stage) for change in plan.changes] == [("a", "rollback")]
+    assert [(change.host, change.stage) for change in plan.operations] == [("a", "rollback")]
     assert ctx.state.release.id == EARLIER == ctx.run.document["release"]["id"] == ctx.names["release"]
-    assert ctx.run.document["plan"]["changes"] == [change.as_dict() for change in plan.changes]
+    assert ctx.run.document["plan"]["changes"] == [change.as_dict() for change in plan.operations]
 
 
 MOVED = Migration("1", "2")

@@ -325,7 +325,7 @@ def test_a_rollback_is_planned_shown_and_judged(
         return sequence.rollback(request, None, (), confirm)
 
     steps, document = story(roll_back, facts, deployment=known.for_request(known.request))
-    assert len(asked) == 1 and asked[0].changes, "what it would do is shown first"
+    assert len(asked) == 1 and asked[0].operations, "what it would do is shown first"
     assert document["release"]["id"] == before["id"]
     assert only(steps, "find_images", "settle_database", "check_probes") == [
         *("find_images", "settle_database", "check_probes")

@@ -14,7 +14,8 @@ from canaryctl.config.policy import Policy
 from canaryctl.deploy import stages, verification, waves
 from canaryctl.deploy.context import RunContext
 from canaryctl.errors import ApplyError, CanaryError, ConfigError, GateError, HostError, UnjudgedError
-from canaryctl.plan.plan import Change, Plan
+from canaryctl.plan.operations.start import StartService
+from canaryctl.plan.plan import Plan
 from canaryctl.probe.results import ProbeResult
 from canaryctl.probe.verdict import Judgement
 
@@ -202,10 +203,10 @@ def test_a_rehearsal_starts_all_at_once(run: Any) -> None:
 
 def test_what_is_foretold_is_what_is_done(working: Any) -> None:
     ctx = working(*HOSTS, policy=TWO)
-    starting = Plan(tuple(Change(host, "start", "web", "new") for host in HOSTS))
+    starting = Plan(tuple(StartService(host, "new", "web") for host in HOSTS))
     (said,) = waves.foretold(ctx, starting)
     assert "a (the gate); b, c; d, e" in said
-    assert waves.foretold(ctx, Plan()) == [] and waves.foretold(ctx, Plan(starting.changes[:1])) == []
+    assert waves.foretold(ctx, Plan()) == [] and waves.foretold(ctx, Plan(starting.operations[:1])) == []
 
 
 @pytest.mark.parametrize("verdict", ["passed", "failed", "inconclusive"])

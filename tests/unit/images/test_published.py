@@ -15,7 +15,7 @@ from canaryctl.errors import ConfigError
 from canaryctl.images.distribution import UnreachableError
 from canaryctl.images.registry import Published, Registries
 from canaryctl.images.resolve import recorded_images, release_images
-from canaryctl.plan.plan import is_pulled
+from canaryctl.plan.operations.push import is_pulled
 from canaryctl.plan.release import ImageFact, source_allowed
 
 PINNED = f"registry.test/web@sha256:{'d' * 64}"

@@ -275,10 +275,10 @@ def test_floors_without_a_gpu_make_no_sense() -> None:
 def test_provisioning_asked_for_by_name_installs_the_toolkit_where_a_service_requires_a_gpu() -> None:
     bare = host("", docker=None, gpu={"state": "no-driver"})
     plan = plan_provision({"gpu-1": bare}, {"gpu-1": Policy("check")}, {"gpu-1": want()})
-    assert [(c.what, c.reason) for c in plan.changes] == [
+    assert [(c.what, c.reason) for c in plan.operations] == [
         ("install Docker and compose", "Docker is not installed"),
         ("install the NVIDIA container toolkit", "the NVIDIA container toolkit is not installed"),
     ]
-    assert [c.what for c in plan_provision({"gpu-1": bare}, {"gpu-1": Policy()}).changes] == [
+    assert [c.what for c in plan_provision({"gpu-1": bare}, {"gpu-1": Policy()}).operations] == [
         "install Docker and compose"
     ]

@@ -9,7 +9,8 @@ import pytest
 
 from canaryctl.errors import ConfigError, HostError
 from canaryctl.facts.host import ContainerFacts, HostFacts, ImageFacts, ReleaseFacts, StateFacts, VolumeFacts
-from canaryctl.plan.rollback import Created, back_from, back_to, choose_release
+from canaryctl.plan.operations.rollback import Created
+from canaryctl.plan.rollback import back_from, back_to, choose_release
 from canaryctl.plan.verdicts import Signed, Trust, Verdict
 
 NOW = datetime(2026, 11, 25, tzinfo=UTC).timestamp()

@@ -1,0 +1,59 @@
+"""Ports that a release publishes against those in use."""
+
+from __future__ import annotations
+
+import pytest
+
+from canaryctl.facts.host import HostFacts, parse
+from canaryctl.plan.ports import on_all_addresses, taken_ports
+
+ANY, LOCAL, OTHER = "0.0.0.0", "192.0.2.1", "192.0.2.9"  # noqa: S104  compared with, not bound
+
+
+def host(address: str, *, project: str = "", holder: str = "", published: str = "") -> HostFacts:
+    containers = []
+    if project:
+        ports = [{"address": published or address, "port": 80, "container_port": 80}]
+        containers = [{"name": f"{project}-web-1", "project": project, "state": "running", "ports": ports}]
+    listeners = [{"address": address, "port": 80, "process": holder}]
+    return parse("one", {"containers": containers, "ports": listeners})
+
+
+@pytest.mark.parametrize(
+    ("wanted", "taken", "clash"),
+    [
+        (LOCAL, LOCAL, True),
+        (LOCAL, OTHER, False),
+        (LOCAL, ANY, True),
+        (LOCAL, "::", True),
+        ("", LOCAL, True),
+        (ANY, OTHER, True),
+        ("2001:db8::1", "2001:db8::2", False),
+    ],
+)
+def test_addresses_collide_where_they_are_the_same_or_stand_for_all(wanted: str, taken: str, clash: bool) -> None:
+    found = taken_ports([(wanted, 80, "web")], host(taken, holder="nginx"), ())
+    assert found == ([(80, "web", "nginx")] if clash else [])
+
+
+def test_another_port_is_no_matter() -> None:
+    assert taken_ports([(LOCAL, 81, "web")], host(LOCAL), ()) == []
+
+
+def test_what_our_own_projects_hold_is_free_and_a_stranger_is_named() -> None:
+    ours = host(LOCAL, project="shop-prod")
+    assert taken_ports([(LOCAL, 80, "web")], ours, {"shop-prod"}) == []
+    assert taken_ports([(LOCAL, 80, "web")], ours, {"shop-test"}) == [(80, "web", "container shop-prod-web-1")]
+
+
+def test_our_container_on_another_address_explains_no_listener() -> None:
+    seen = host(LOCAL, project="shop-prod", published=OTHER, holder="nginx")
+    (found,) = taken_ports([(LOCAL, 80, "web")], seen, {"shop-prod"})
+    assert found[:2] == (80, "web")
+
+
+@pytest.mark.parametrize(
+    ("address", "every"), [("", True), ("*", True), (ANY, True), ("::", True), (LOCAL, False), ("eth0", False)]
+)
+def test_addresses_that_stand_for_all(address: str, every: bool) -> None:
+    assert on_all_addresses(address) is every
