@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
@@ -11,7 +10,7 @@ from canaryctl.commands.history import made_current
 from canaryctl.errors import CanaryError, HostError
 from canaryctl.evidence.signatures import standing
 from canaryctl.facts import HostFacts, LockFacts
-from canaryctl.hosts import Fleet, observe
+from canaryctl.hosts import Fleet, at_once, observe
 from canaryctl.plan.deployment import Deployment, Request, load_deployment
 from canaryctl.plan.drift import drift
 from canaryctl.plan.operations.provision import readiness
@@ -106,8 +105,9 @@ def status_of_all(request: Request) -> tuple[dict[str, EnvironmentStatus | Canar
             deployments[name] = load_deployment(replace(request, environment=name))
         except CanaryError as error:
             faulty[name] = error
-    with ThreadPoolExecutor(max_workers=max(len(deployments), 1)) as pool:
-        asked = dict(zip(deployments, pool.map(_status, deployments.values()), strict=True))
+    asked, failed = at_once(list(deployments), lambda name: _status(deployments[name]))
+    for failure in failed.values():
+        raise failure
     found = {name: faulty.get(name) or asked[name][0] for name in request.project.environments()}
     return found, [*faulty.values(), *(failure for _, failures in asked.values() for failure in failures)]
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 import base64
 import re
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,7 +17,7 @@ from canaryctl.config.environment import Host, load_environment, match_hosts
 from canaryctl.config.pins import pins_of
 from canaryctl.config.yamlfile import shown
 from canaryctl.errors import CanaryError, ConfigError, HostError
-from canaryctl.hosts import knownhosts
+from canaryctl.hosts import at_once, knownhosts
 from canaryctl.hosts.hostkeys import HostKey, offered_keys
 from canaryctl.hosts.knownhosts import KnownKey
 from canaryctl.plan.deployment import Request
@@ -101,26 +100,19 @@ def offered(request: Request, *, replace: bool = False) -> OfferedKeys:
     chosen = match_hosts(environment, request.limit)
     hosts = [host for host in environment.limited(chosen) if not _is_local(host)]
 
-    def one(host: Host) -> Trust | CanaryError:
-        try:
-            target, keys = offered_keys(host)
-            pins = pins_of(environment.directory)
-            files = target.files("userknownhostsfile") + target.files("globalknownhostsfile")
-            others = [file for file in files if file != pins]
-            pinned = [key for name in target.known_as[:1] for key in knownhosts.matching([pins], [name])]
-            known = knownhosts.matching(others, target.known_as)
-            return assess(host.name, target.known_as[0], keys, expected_of(host), pinned, known, replace=replace)
-        except CanaryError as error:
-            return error
+    pins = pins_of(environment.directory)
 
-    with ThreadPoolExecutor(max_workers=min(max(len(hosts), 1), 16)) as pool:
-        found = list(pool.map(one, hosts))
-    return OfferedKeys(
-        environment.name,
-        pins_of(environment.directory),
-        tuple(one for one in found if isinstance(one, Trust)),
-        tuple(one for one in found if isinstance(one, CanaryError)),
-    )
+    def assessed(name: str) -> Trust:
+        host = environment.hosts[name]
+        target, keys = offered_keys(host)
+        files = target.files("userknownhostsfile") + target.files("globalknownhostsfile")
+        others = [file for file in files if file != pins]
+        pinned = [key for known_as in target.known_as[:1] for key in knownhosts.matching([pins], [known_as])]
+        known = knownhosts.matching(others, target.known_as)
+        return assess(name, target.known_as[0], keys, expected_of(host), pinned, known, replace=replace)
+
+    found, errors = at_once([host.name for host in hosts], assessed)
+    return OfferedKeys(environment.name, pins, tuple(found.values()), tuple(errors.values()))
 
 
 def expected_of(host: Host) -> list[str]:

@@ -122,22 +122,21 @@ def _append(
 ) -> dict[str, HostError]:
     """Append a line to the history of each of `hosts`; those that refused, with why."""
 
-    told = history.history_line(
+    common = history.history_line(
         who=ctx.run.operator,
         environment=ctx.deployment.environment.name,
         what=what,
-        before=None,
         after=ctx.state.release.id,
         verdict=verdict,
         run=ctx.run.id,
         role=ctx.command.role,
         extra=proof(ctx, what),
     )
-    signature = signing.signature(ctx, told)  # once, for all hosts
+    signature = signing.signature(ctx, common)  # once, for all hosts
 
     def append(connection: Connection) -> None:
         host = connection.host
-        line = {**told, "from": ctx.served_before(host), **signature, **(more or {}).get(host, {})}
+        line = {**common, "from": ctx.served_before(host), **signature, **(more or {}).get(host, {})}
         history.append(connection, ctx.deployment.stack.stack, line, locking.held_on(ctx, host))
 
     return fleet.each(hosts, append)[1]

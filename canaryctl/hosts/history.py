@@ -18,25 +18,23 @@ def history_line(
     who: str,
     environment: str,
     what: str,
-    before: str | None,
     after: str | None,
     verdict: str | None,
     run: str,
     role: str | None = None,
-    time: str | None = None,
     extra: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
-    """A line of the history; `before` and `after` are release ids and become its `from` and `to`.
+    """A line of the history; `after` is a release's id and becomes its `to`. Its `from` is each host's own.
 
     `role` is in the line where there is one: what passed as a baseline is neither promoted nor rolled back to.
     `extra` are further keys: what a verdict proves (deploy/proof.py).
     """
     line = {
-        "time": time or now(),
+        "time": now(),
         "who": who,
         "environment": environment,
         "what": what,
-        "from": before,
+        "from": None,
         "to": after,
         "verdict": verdict,
         "run": run,

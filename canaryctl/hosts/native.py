@@ -9,7 +9,6 @@ import subprocess
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
-from typing import Any
 
 import paramiko
 
@@ -19,6 +18,7 @@ from canaryctl.hosts.connection import CHUNK, LARGEST_COMPLAINT, Bounded, Comple
 from canaryctl.hosts.identities import authenticate
 from canaryctl.hosts.pump import bridge
 from canaryctl.hosts.target import NeedsOpenSSH, Target
+from canaryctl.hosts.transport import OrderlyTransport
 
 # paramiko logs tracebacks of its own; errors reach operators through HostError alone.
 logging.getLogger("paramiko").addHandler(logging.NullHandler())
@@ -27,37 +27,6 @@ _WINDOW = 1 << 24  # bytes in flight towards us: a log or an image must not wait
 _CIPHERS = ("aes128-gcm@openssh.com", "aes256-gcm@openssh.com", "aes128-ctr", "aes192-ctr", "aes256-ctr")
 _DEAD_AFTER_MS = 30_000  # unacknowledged data for this long means that the host is gone
 _LOCAL_KEEPALIVE = 15  # seconds
-
-
-class _Transport(paramiko.Transport):
-    """Keeps what comes too late for a channel from the server.
-
-    paramiko makes a message under its channel's lock and sends it after letting go of that: meanwhile another thread
-    may have sent the channel's close, and for a message after that sshd drops the whole connection. Message numbers
-    are those of RFC 4254, section 9.
-    """
-
-    _OF_A_CHANNEL = (93, 94, 95, 96, 98)  # window adjust, data, extended data, EOF, request
-    _CLOSE = 97
-
-    def __init__(self, *args: Any, **more: Any) -> None:
-        self._done: set[int] = set()  # the server's numbers of channels that we closed and it has not opened again
-        super().__init__(*args, **more)
-
-    def open_channel(self, *args: Any, **more: Any) -> paramiko.Channel:
-        channel = super().open_channel(*args, **more)
-        self._done.discard(channel.remote_chanid)
-        return channel
-
-    def _send_message(self, data: paramiko.Message) -> None:
-        # One thread at a time gets here with messages of channels: paramiko's clear_to_send_lock is held.
-        head = bytes(data.packet.getbuffer()[:5])
-        channel = int.from_bytes(head[1:], "big")
-        if head[0] == self._CLOSE:
-            self._done.add(channel)
-        elif head[0] in self._OF_A_CHANNEL and channel in self._done:
-            return
-        super()._send_message(data)  # type: ignore[misc, unused-ignore]
 
 
 class NativeConnection(Connection):
@@ -212,7 +181,7 @@ def _open(target: Target, via: Connection | None) -> paramiko.Transport:
     link = link_to(target, via)
     transport: paramiko.Transport | None = None
     try:
-        transport = _Transport(link, default_window_size=_WINDOW)
+        transport = OrderlyTransport(link, default_window_size=_WINDOW)
         transport.set_keepalive(int(target.option("serveraliveinterval", "0")) or _LOCAL_KEEPALIVE)
         transport.banner_timeout = transport.handshake_timeout = target.connect_timeout
         _prefer(transport, target, known)

@@ -223,7 +223,7 @@ def test_all_hosts_at_once_and_the_bad_one_apart(make: MakeHost) -> None:
 @pytest.mark.parametrize("transport", ["auto", "openssh"])
 class TestRefusals:
     def test_wrong_port(self, make: MakeHost, transport: str) -> None:
-        assert "refuses fleet" in refusal(make(ansible_port=1, canary_transport=transport)).what
+        assert "refuses connections" in refusal(make(ansible_port=1, canary_transport=transport)).what
 
     def test_unknown_name(self, make: MakeHost, transport: str) -> None:
         assert "resolved" in refusal(make(ansible_host="nowhere.invalid", canary_transport=transport)).what

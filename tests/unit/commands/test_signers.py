@@ -65,17 +65,16 @@ def allowed(tmp_path: Path, key: Path) -> Path:
 
 
 def line(at: float = NOW - 60, **more: Any) -> dict[str, Any]:
-    return history_line(
+    line = history_line(
         who="ann@desk",
         environment=more.pop("environment", "canary"),
         what="verdict",
-        before=None,
         after=more.pop("to", RELEASE),
         verdict="passed",
         run="20260310T120000Z-deploy-0001",
-        time=datetime.fromtimestamp(at, UTC).isoformat().replace("+00:00", "Z"),
         extra={"images": {"web": WEB}, "variant": "only", "simulated": False, "placed": ["web"], **more},
     )
+    return {**line, "time": datetime.fromtimestamp(at, UTC).isoformat().replace("+00:00", "Z")}
 
 
 def typed(given: dict[str, Any]) -> Verdict:

@@ -64,18 +64,17 @@ def document(shop: Stack) -> dict[str, Any]:
 def line(release: str, verdict: str, time: str = "09T12:00:00", what: str = "verdict", **extra: Any) -> dict[str, Any]:
     environment, role = extra.pop("environment", "canary"), extra.pop("role", None)
     proves = {"placed": ["web", "db"], "simulated": False, "contracts": {"passed": 7}, "variant": "split", **extra}
-    return history_line(
+    line = history_line(
         who="ann@desk",
         environment=environment,
         what=what,
-        before=None,
         after=release,
         verdict=verdict,
         run=f"run-{time}-{verdict}",
         role=role,
-        time=f"2026-03-{time}.000000Z",
         extra=proves,
     )
+    return {**line, "time": f"2026-03-{time}.000000Z"}
 
 
 def wanted(shop: Stack, **more: Any) -> Wanted:

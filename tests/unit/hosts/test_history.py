@@ -21,9 +21,7 @@ def written(root: Path) -> list[dict[str, str]]:
 
 
 def test_history_lines_never_mix(tmp_path: Path) -> None:
-    line = history_line(
-        who="a@b", environment="canary", what="start", before=None, after="x" * 64, verdict=None, run="r"
-    )
+    line = history_line(who="a@b", environment="canary", what="start", after="x" * 64, verdict=None, run="r")
     assert list(line) == ["time", "who", "environment", "what", "from", "to", "verdict", "run"]
     root = tmp_path / "with space"
 
