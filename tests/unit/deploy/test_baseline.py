@@ -18,7 +18,7 @@ from canaryctl.deploy.context import RunContext
 from canaryctl.deploy.outcome import Outcome
 from canaryctl.errors import ApplyError, ConfigError, HostError
 from canaryctl.plan.deployment import Deployment, Request
-from canaryctl.plan.plan import Change
+from canaryctl.plan.operations.operation import Operation
 from canaryctl.plan.release import ImageFact, make_release
 
 TWO = STACK.replace("variants: {", "variants: {other: {web: store, store: store}, ")
@@ -102,7 +102,7 @@ def test_the_operator_is_asked_once_for_the_changes_of_both(both: Both) -> None:
     starts = [change for change in asked[then] if change.stage == "start"]
     assert [(change.host, change.stage) for change in starts] == [("a", "start")]
     assert not set(asked[first]) & {change for change in asked[then] if change.stage in ("push", "render", "migrate")}
-    assert all(isinstance(change, Change) for change in asked[first])
+    assert all(isinstance(change, Operation) for change in asked[first])
 
 
 def test_who_says_no_gets_neither(both: Both) -> None:

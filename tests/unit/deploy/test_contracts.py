@@ -14,14 +14,15 @@ from canaryctl.deploy.context import RunContext
 from canaryctl.errors import CanaryError, ContractError, UnjudgedError
 from canaryctl.facts.gpu import GpuFacts
 from canaryctl.facts.host import HostFacts, ImageFacts
-from canaryctl.plan.plan import Change, Plan
+from canaryctl.plan.operations.push import Push
+from canaryctl.plan.plan import Plan
 from canaryctl.plan.release import content_tag, make_release
 
 GPU_STACK = STACK.replace(
     'web: {tag: "shop-web:1"}',
     'web: {tag: "shop-web:1", gpu: optional, contract: {commands: [{run: nvidia-smi, where: gpu}]}}',
 )
-CHANGED = Plan((Change("a", "push", "web", "new"),))
+CHANGED = Plan((Push("a", "new", image("web", WEB), "t"),))
 
 
 class Checks:
@@ -85,14 +86,16 @@ def test_images_that_some_host_lacks_are_checked_here(
 ) -> None:
     ctx = working("a", "b")
     checks.known = set(known)
-    contracts.check_here(ready(ctx, a=having(ctx, "a", *a), b=having(ctx, "b", *b)))
+    ready(ctx, a=having(ctx, "a", *a), b=having(ctx, "b", *b))
+    contracts.check_here(ctx, ctx.plan())
     assert sorted(checks.asked) == [(name, "here") for name in asked]
     assert [row["image"] for row in ctx.run.document["contracts"]] == [name for name, _ in checks.asked]
 
 
 def test_images_of_hosts_that_were_not_observed_are_not_checked(working: Any, checks: Checks) -> None:
     ctx = working("a", "b")
-    contracts.check_here(ready(ctx, b=having(ctx, "b")))
+    ready(ctx, b=having(ctx, "b"))
+    contracts.check_here(ctx, ctx.plan())
     assert checks.asked == [("web", "here")]  # a alone has the store
 
 
@@ -115,16 +118,16 @@ def test_an_image_that_breaks_its_contract_stops_the_release(
     ready(ctx, a=having(ctx, "a"))
     if error:
         with pytest.raises(error) as stopped:
-            contracts.check_here(ctx)
+            contracts.check_here(ctx, ctx.plan())
         assert sorted(stopped.value.where.split(", ")) == names
     else:
-        contracts.check_here(ctx)
+        contracts.check_here(ctx, ctx.plan())
     assert len(ctx.state.contracts) == len(ctx.run.document["contracts"]) == 2  # recorded whatever came of it
 
 
 def test_without_contracts_nothing_is_checked_and_that_is_said(working: Any, checks: Checks) -> None:
     ctx = ready(working("a", contracts=False), a=seen("a"))
-    contracts.check_here(ctx)
+    contracts.check_here(ctx, ctx.plan())
     contracts.check_on_hosts(ctx, CHANGED)
     assert not checks.jobs and len(notes(ctx)) == 1
 
@@ -140,7 +143,7 @@ def pulled(ctx: RunContext) -> RunContext:
 def test_an_image_that_hosts_pull_is_checked_on_the_first_that_has_it(working: Any, checks: Checks) -> None:
     ctx = pulled(working("a", "b"))
     ready(ctx, a=having(ctx, "a"), b=having(ctx, "b"))
-    contracts.check_here(ctx)
+    contracts.check_here(ctx, ctx.plan())
     assert checks.asked == [("store", "here")]
     contracts.check_on_hosts(ctx, CHANGED)
     assert checks.asked[1:] == [("web", "a")]
