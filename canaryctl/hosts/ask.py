@@ -66,9 +66,9 @@ def ask(
     try:
         answer = read_answer(_last_line(done.stdout))
     except ValueError as error:
-        said = done.complaint if done.code or not done.stdout.strip() else f"its answer cannot be read: {error}"
+        why = done.complaint if done.code or not done.stdout.strip() else f"its answer cannot be read: {error}"
         raise HostError(
-            f"the agent failed there (exit {done.code}): {said or 'no output'}",
+            f"the agent failed there (exit {done.code}): {why or 'no output'}",
             host.name,
             f"Try `{interpreter(host)} --version` on it: Python 3.7 or later is needed.",
             reason="python" if "SyntaxError" in done.complaint else "agent",
@@ -79,11 +79,11 @@ def ask(
     return answer
 
 
-def _last_line(said: bytes) -> bytes:
+def _last_line(output: bytes) -> bytes:
     """The last line that holds anything: a login shell may print a greeting before, and a few empty ones after."""
-    tail = said[-1024:]
-    end = len(said) - len(tail) + len(tail.rstrip())
-    return said[said.rfind(b"\n", 0, end) + 1 : end]
+    tail = output[-1024:]
+    end = len(output) - len(tail) + len(tail.rstrip())
+    return output[output.rfind(b"\n", 0, end) + 1 : end]
 
 
 def call(connection: Connection, program: str, config: dict[str, Any], *, talk: bool = False) -> tuple[str, bytes]:

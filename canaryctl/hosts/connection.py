@@ -39,8 +39,8 @@ class Completed:
     @property
     def complaint(self) -> str:
         """The end of what it said on standard error, else on standard output: at most 2000 characters."""
-        said = self.stderr.strip() or self.stdout.strip()
-        return said.decode("utf-8", "replace")[-2000:]
+        output = self.stderr.strip() or self.stdout.strip()
+        return output.decode("utf-8", "replace")[-2000:]
 
 
 class CommandTimeout(HostError):  # noqa: N818  named like the standard library's TimeoutError

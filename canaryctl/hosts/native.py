@@ -291,12 +291,12 @@ def _handshake(transport: paramiko.Transport, target: Target) -> None:
 def _check_key(transport: paramiko.Transport, target: Target, known: list[knownhosts.KnownKey]) -> None:
     offered = transport.get_remote_server_key()
     blob = offered.asbytes()
-    said = knownhosts.standing(known, offered.get_name(), blob)
-    if said == "known":
+    standing = knownhosts.standing(known, offered.get_name(), blob)
+    if standing == "known":
         return
     offers = f"{offered.get_name()} {knownhosts.fingerprint(blob)}"
     name = target.known_as[0]
-    if said == "unknown":
+    if standing == "unknown":
         files = ", ".join(str(f) for f in target.files("userknownhostsfile")) or "known_hosts"
         raise HostError(
             f"its host key is not known: it offers {offers}, and {files} has none for {name}",
@@ -309,10 +309,10 @@ def _check_key(transport: paramiko.Transport, target: Target, known: list[knownh
     entries = "; ".join(
         f"{key.kind} {knownhosts.fingerprint(key.blob)} ({key.where})"
         for key in known
-        if key.marker == ("@revoked" if said == "revoked" else "")
+        if key.marker == ("@revoked" if standing == "revoked" else "")
     )
     raise HostError(
-        f"its host key is {said}: it offers {offers}, known is {entries}",
+        f"its host key is {standing}: it offers {offers}, known is {entries}",
         target.host,
         "If the host was really reinstalled, correct that entry after comparing fingerprints (a pinned one with: "
         "canaryctl trust ENV --replace); else somebody may be listening in.",

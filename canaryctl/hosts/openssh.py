@@ -97,19 +97,19 @@ class OpenSSHConnection(ProcessConnection):
             )
         self._running.add(child)
         try:
-            said = _until_dialled(child, timeout)
+            words = _until_dialled(child, timeout)
         except BaseException:
             end_group(child)
             ours.close()
             raise
-        if said is None:
+        if words is None:
             threading.Thread(target=self._watch, args=(child,), daemon=True).start()
             return ours
         ours.close()
         self._running.discard(child)
-        if "prohibited" in said:
+        if "prohibited" in words:
             raise PermissionError(f"sshd on {self.host} forbids port forwarding to {address}:{port}")
-        if "timed out" in said.lower():
+        if "timed out" in words.lower():
             raise TimeoutError(f"no answer from {address}:{port} within {timeout:g} s, seen from {self.host}")
         if not self._still_there():
             raise lost(self.host)
@@ -175,8 +175,8 @@ class OpenSSHConnection(ProcessConnection):
         with contextlib.suppress(subprocess.TimeoutExpired):
             master.wait(5)  # what it has to say it says while it ends
         end_group(master)
-        said = master.stderr.read(1 << 16).decode("utf-8", "replace")
-        what, hint = explain(said)
+        words = master.stderr.read(1 << 16).decode("utf-8", "replace")
+        what, hint = explain(words)
         raise HostError(what, self.host, hint, reason=_KEY_REASONS.get(what.partition(" (")[0], "unreachable"))
 
     def _listen(self, master: subprocess.Popen[bytes]) -> None:
@@ -209,7 +209,7 @@ def askpass_script(secret: Path, user: str, host: str) -> str:
 def _until_dialled(child: subprocess.Popen[bytes], timeout: float) -> str | None:
     """None once the far side accepted, or seems to have; else what ssh said before it gave up."""
     assert child.stderr is not None  # noqa: S101  asked for in dial
-    said = b""
+    words = b""
     deadline = time.monotonic() + timeout
     while (left := deadline - time.monotonic()) > 0:
         readable, _, _ = select.select([child.stderr], [], [], min(left, _GRACE))
@@ -217,9 +217,9 @@ def _until_dialled(child: subprocess.Popen[bytes], timeout: float) -> str | None
             data = os.read(child.stderr.fileno(), 4096)
             if not data:
                 end_group(child)
-                return said.decode("utf-8", "replace")
-            said += data
-            if _DIALLED in said:
+                return words.decode("utf-8", "replace")
+            words += data
+            if _DIALLED in words:
                 return None
     end_group(child)
     return "timed out"
@@ -247,12 +247,12 @@ _REASONS = (
 _KEY_REASONS = {"its host key is changed": "host-key-changed", "its host key is not known": "host-key-unknown"}
 
 
-def explain(said: str) -> tuple[str, str]:
+def explain(words: str) -> tuple[str, str]:
     """What ssh's own words mean, and what to do next."""
-    lines = [line.strip() for line in said.splitlines() if line.strip(" @\r")]
+    lines = [line.strip() for line in words.splitlines() if line.strip(" @\r")]
     last = lines[-1] if lines else "ssh ended without a word"
     for pattern, what, hint in _REASONS:
-        if re.search(pattern, said):
-            told = next((line for line in lines if re.search(pattern, line)), last)
-            return f"{what} ({told.strip('@ ')})", hint
+        if re.search(pattern, words):
+            matched = next((line for line in lines if re.search(pattern, line)), last)
+            return f"{what} ({matched.strip('@ ')})", hint
     return f"ssh failed: {last}", "Try the same with `ssh -v`."

@@ -37,11 +37,11 @@ def _pass_on(channel: paramiko.Channel) -> None:
     while True:
         ready = select.select(sources, [], [])[0]
         if channel in ready:
-            said = channel.recv(_CHUNK)
-            if not said:
+            output = channel.recv(_CHUNK)
+            if not output:
                 return
-            while said:
-                said = said[os.write(_STDOUT, said) :]
+            while output:
+                output = output[os.write(_STDOUT, output) :]
         if _STDIN in ready:
             typed = os.read(_STDIN, _CHUNK)
             if typed:
