@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from canaryctl.config.scrub import Scrubber
-from canaryctl.deploy import locking, signing
+from canaryctl.deploy import signing
 from canaryctl.deploy.context import RunContext
 from canaryctl.deploy.proof import proof
 from canaryctl.deploy.state import Downtime, Migration
@@ -137,7 +137,7 @@ def _append(
     def append(connection: Connection) -> None:
         host = connection.host
         line = {**common, "from": ctx.served_before(host), **signature, **(more or {}).get(host, {})}
-        history.append(connection, ctx.deployment.stack.stack, line, locking.held_on(ctx, host))
+        history.append(connection, ctx.deployment.stack.stack, line, ctx.fleet.locks.held_on(host))
 
     return fleet.each(hosts, append)[1]
 

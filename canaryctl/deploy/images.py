@@ -6,7 +6,6 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from canaryctl.deploy import locking
 from canaryctl.deploy.context import RunContext
 from canaryctl.errors import CanaryError, HostError
 from canaryctl.hosts import Connection
@@ -22,7 +21,7 @@ from canaryctl.plan.release import ImageFact
 
 def push(ctx: RunContext, pushes: Sequence[Push]) -> None:
     """Bring images to hosts, or have hosts pull them, all hosts in parallel."""
-    locking.require_held(ctx)
+    ctx.fleet.locks.require_held()
     layers = _layers(pushes)
 
     def one(host: str) -> None:
@@ -96,7 +95,7 @@ def _ways(pushes: Sequence[Push], host: str) -> tuple[list[ImageFact], list[Imag
 
 
 def _destination(ctx: RunContext, connection: Connection) -> Destination:
-    return Destination(connection, ctx.deployment.stack.stack, locking.held_on(ctx, connection.host))
+    return Destination(connection, ctx.deployment.stack.stack, ctx.fleet.locks.held_on(connection.host))
 
 
 def _pull(ctx: RunContext, host: str, images: Sequence[ImageFact]) -> None:

@@ -87,16 +87,6 @@ def take_to_prune(ctx: RunContext) -> bool:
     return True
 
 
-def require_held(ctx: RunContext) -> None:
-    """Before a stage: stop unless the run still holds the lock that it has taken. Raises LockedError."""
-    ctx.fleet.locks.require_held()
-
-
-def held_on(ctx: RunContext, host: str) -> list[dict[str, str]]:
-    """For whatever changes a host: the locks (`path`, `owner`) to find there first; none where none was taken."""
-    return ctx.fleet.locks.held_on(host)
-
-
 def locked(environment: str, host: str, seen: LockFacts) -> LockedError:
     """The error of who finds a lock."""
     free = f"release it with: canaryctl lock release {environment}" if seen.held else "wait for it with --wait"

@@ -12,7 +12,7 @@ from typing import Any
 from canaryctl.ansible import AnsibleOptions, StageOrder, StageResult, StageRun, run_stage
 from canaryctl.config.durations import now
 from canaryctl.config.versions import version_of
-from canaryctl.deploy import backuphost, collection, locking
+from canaryctl.deploy import backuphost, collection
 from canaryctl.deploy.context import RunContext
 from canaryctl.errors import ApplyError, CanaryError, ConfigError, HostError
 from canaryctl.facts import lock_lost
@@ -180,7 +180,7 @@ def _ansible(ctx: RunContext, stage: str, hosts: Sequence[str], variables: dict[
 
 def _play(ctx: RunContext, stage: str, hosts: Sequence[str], variables: dict[str, Any]) -> StageRun:
     """Run a stage's playbook and record every host's result."""
-    locking.require_held(ctx)
+    ctx.fleet.locks.require_held()
     began = now()
     ctx.run.event("stage.started", stage=stage, hosts=list(hosts))
     with _touching(ctx, stage, hosts):
@@ -218,7 +218,7 @@ def _run_stage(ctx: RunContext, stage: str, hosts: Sequence[str], variables: dic
         variables=variables,
         private={
             **ctx.deployment.environment.pins,
-            "canary_locks": {host: locking.held_on(ctx, host) for host in hosts},
+            "canary_locks": {host: ctx.fleet.locks.held_on(host) for host in hosts},
         },
         artifacts=ctx.run.ansible_dir(stage),
         options=AnsibleOptions(

@@ -87,7 +87,7 @@ def test_every_host_is_locked_and_freed_at_the_end(running: Any, locks: Locks, o
     assert locks.owner("a") == locks.owner("b") == ours(ctx)
     assert locks.owner("a", whole=True) is None and not observed
     held = [{"path": str(locks.path("a")), "owner": ours(ctx)}]
-    assert locking.held_on(ctx, "a") == held and ctx.fleet.locks.token not in str(held)
+    assert ctx.fleet.locks.held_on("a") == held and ctx.fleet.locks.token not in str(held)
     ctx.__exit__()
     assert locks.owner("a") is None and locks.owner("b") is None
 
@@ -97,7 +97,7 @@ def test_the_whole_host_is_locked_besides_where_it_is_changed(running: Any, lock
     locking.take(ctx)
     locking.take(ctx, host_too=True)  # what is held already stays
     assert locks.owner("a", whole=True) == locks.owner("a") == ours(ctx)
-    assert [one["path"] for one in locking.held_on(ctx, "a")] == [
+    assert [one["path"] for one in ctx.fleet.locks.held_on("a")] == [
         str(locks.path("a")),
         str(locks.path("a", whole=True)),
     ]
@@ -235,8 +235,8 @@ def test_patience_ends(running: Any, locks: Locks, monkeypatch: pytest.MonkeyPat
 def test_a_rehearsal_locks_nothing(running: Any, locks: Locks) -> None:
     ctx = running("a", check=True)
     locking.take(ctx, host_too=True)
-    assert not ctx.fleet.locks.paths and locks.owner("a") is None and locking.held_on(ctx, "a") == []
-    locking.require_held(ctx)
+    assert not ctx.fleet.locks.paths and locks.owner("a") is None and ctx.fleet.locks.held_on("a") == []
+    ctx.fleet.locks.require_held()
 
 
 def test_where_sudo_is_refused_nothing_is_locked(running: Any, locks: Locks) -> None:
@@ -262,11 +262,11 @@ def test_a_host_that_is_lost_on_the_way_is_left_out(running: Any, locks: Locks, 
 def test_a_lock_that_is_broken_stops_the_run_before_its_next_stage(running: Any, locks: Locks) -> None:
     ctx = running("a")
     locking.take(ctx)
-    locking.require_held(ctx)
+    ctx.fleet.locks.require_held()
     shutil.rmtree(locks.path("a"))
     locks.put("a", holder="eve@desk")
     with pytest.raises(LockedError) as lost:
-        locking.require_held(ctx)
+        ctx.fleet.locks.require_held()
     assert "eve@desk" in lost.value.what
     ctx.__exit__()
     assert locks.owner("a") == digest_of("theirs")  # not ours to give up
