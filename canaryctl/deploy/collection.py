@@ -207,7 +207,9 @@ def read_migration(ctx: RunContext) -> None:
     lines = [line for line in done.text.splitlines() if line.strip()]
     if done.code == 0:
         revision = lines[-1].split()[0] if lines else ""
-        record_migration(ctx, {"before": revision, "after": revision})
+        known = ctx.state.migration  # of a restore whose backup's revision nobody had read
+        ctx.state.migration = Migration(known.before if known else revision, revision)
+        ctx.run.migration({**ctx.run.document["migrations"], **vars(ctx.state.migration)})
     else:
         ctx.run.warn(f"the database's revision could not be read: {done.complaint.strip()[-300:]}", host)
 
