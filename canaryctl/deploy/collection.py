@@ -157,14 +157,14 @@ def know_secrets(ctx: RunContext, *, needed: bool = True) -> None:
 
 def serving(ctx: RunContext) -> str:
     """What the hosts serve now, in words, from the last observation."""
-    said = []
+    hosts = []
     for host, facts in ctx.facts.items():
         running = sorted(
             c.service for c in facts.containers if c.project == ctx.deployment.compose_project and c.state == "running"
         )
         release = facts.state.current[:12] if facts.state.current else "no release"
-        said.append(f"{host}: {release}, running {', '.join(running) or 'nothing'}")
-    return "; ".join(said)
+        hosts.append(f"{host}: {release}, running {', '.join(running) or 'nothing'}")
+    return "; ".join(hosts)
 
 
 def record_downtime(ctx: RunContext, host: str, gaps: Mapping[str, Mapping[str, float | None]]) -> None:

@@ -118,10 +118,10 @@ def _check(ctx: RunContext, jobs: Sequence[Job]) -> None:
     references = {job.subject.name: job.subject.reference for job in jobs}
     for found, error in ((broken, ContractError), (unjudged, UnjudgedError)):
         if found:
-            said = "\n".join(f"{row.image}: {row.check}: {row.reason}" for row in found)
+            faults = "\n".join(f"{row.image}: {row.check}: {row.reason}" for row in found)
             where = ", ".join(dict.fromkeys(references[row.image] for row in found))
             kind = "contract broken" if error is ContractError else "contract not judged"
-            raise error(f"{kind}: {said}", where, _HINT)
+            raise error(f"{kind}: {faults}", where, _HINT)
 
 
 def _record(ctx: RunContext, rows: Sequence[Row]) -> None:

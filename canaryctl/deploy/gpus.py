@@ -19,13 +19,13 @@ _RECENT = 50  # runs that are looked through for figures to compare with
 
 def wait_for_others(ctx: RunContext, plan: Plan) -> Plan:
     """Where the policy is to wait for GPUs that others use, look again until they are free or the time is over."""
-    began, told = time.monotonic(), False
+    began, noted = time.monotonic(), False
     while busy := _waited_for(ctx, plan):
         left = min(ctx.deployment.policies[problem.host].busy_wait for problem in busy) - (time.monotonic() - began)
         if left <= 0:
             return plan
-        if not told:
-            told = True
+        if not noted:
+            noted = True
             ctx.run.note(f"waited for GPUs in use, at most {show_duration(left)}: {busy[0].what}")
         time.sleep(min(_LOOK_EVERY, left))
         ctx.observe()

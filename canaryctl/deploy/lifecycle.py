@@ -94,8 +94,8 @@ def _recorded(
                     raise
         except KeyboardInterrupt as interrupt:
             _after_interrupt(ctx, interrupt)
-            told = Interrupted("interrupted by the operator", "", interrupted_hint(ctx))
-            _finish(ctx, outcome(ended_by(ctx, interrupt)), told)
+            stopped = Interrupted("interrupted by the operator", "", interrupted_hint(ctx))
+            _finish(ctx, outcome(ended_by(ctx, interrupt)), stopped)
         except BaseException as error:
             _finish(ctx, outcome(ended_by(ctx, error)), error)
             raise
@@ -173,8 +173,8 @@ def _whatever_comes(ctx: RunContext) -> Iterator[None]:
     except CanaryError as second:
         ctx.run.warn(f"after the failure: {second.what}", second.where, second.hint)
     except Exception as fault:
-        told = error_object(fault) or {}
-        ctx.run.warn(f"after the failure: {told['what']}", hint=told["hint"])
+        second_fault = error_object(fault) or {}
+        ctx.run.warn(f"after the failure: {second_fault['what']}", hint=second_fault["hint"])
 
 
 def _say_what_serves(ctx: RunContext, error: CanaryError) -> None:

@@ -65,7 +65,7 @@ def _take(ctx: RunContext, host_too: bool, *, wait: float, break_lock: bool) -> 
         refused = {host: attempt.refused for host, attempt in found.items() if attempt.refused}
         if not refused:
             stale = {host for host, attempt in found.items() if attempt.touched > ctx.facts[host].time - _CLOCK_STEP}
-            return first and bool(waited.told or displaced or stale)
+            return first and bool(waited.waited_for or displaced or stale)
         more = {seen.mark for seen in refused.values() if break_lock or _is_dead(ctx, seen)} - displace
         displace |= more
         if not more:
@@ -105,7 +105,7 @@ class _Waiting:
         self._ctx = ctx
         self._began = time.monotonic()
         self._seconds = seconds
-        self.told = ""
+        self.waited_for = ""
 
     def go_on(self, refused: Mapping[str, LockFacts]) -> None:
         """Sleep until the next try. Raises LockedError where there is no time left."""
@@ -114,8 +114,8 @@ class _Waiting:
         pushes = self._ctx.command.adds_only and {h.command for h in refused.values()} == {self._ctx.command.name}
         if time.monotonic() - self._began >= (_WAIT_AT_MOST if pushes else self._seconds):
             raise locked(self._ctx.deployment.environment.name, ", ".join(refused), seen)
-        if seen.mark != self.told:
-            self.told = seen.mark
+        if seen.mark != self.waited_for:
+            self.waited_for = seen.mark
             self._ctx.run.event("lock.waiting", host=host, lock=seen.as_dict(), text=seen.words())
         time.sleep(_LOOK_EVERY)
 

@@ -84,12 +84,12 @@ def send(webhook: Webhook, payload: Mapping[str, Any], *, deadline: float = DEAD
     Args:
         deadline: seconds for all of it.
     """
-    said = [f"no answer in {deadline:g} s"]
+    outcomes = [f"no answer in {deadline:g} s"]
     # In a thread, for a server that answers a byte a second keeps every timeout of one read.
-    sender = threading.Thread(target=_post_twice, args=(webhook.url, payload, said.append), daemon=True)
+    sender = threading.Thread(target=_post_twice, args=(webhook.url, payload, outcomes.append), daemon=True)
     sender.start()
     sender.join(deadline)
-    return said[-1]
+    return outcomes[-1]
 
 
 def _post_twice(url: str, payload: Mapping[str, Any], say: Callable[[str], None]) -> None:

@@ -70,12 +70,12 @@ def promote(ctx: RunContext, *, fetch: bool = True) -> None:
         signing.say_unsigned(ctx, source.name, signers)
         release, origins = _release(ctx, proof, _Source(source, fleet, seen), fetch=fetch)
     ctx.deployment = deployment.with_release(release, given=True)
-    told = proof.as_dict()
-    told["images"] = {name: {"id": image.id, "from": origins.get(name)} for name, image in release.images.items()}
+    taken = proof.as_dict()
+    taken["images"] = {name: {"id": image.id, "from": origins.get(name)} for name, image in release.images.items()}
     ctx.run.set("variant", release.variant)
     ctx.state.promoted = True
-    ctx.run.set("promotion", told)
-    ctx.run.event("promotion", **told)
+    ctx.run.set("promotion", taken)
+    ctx.run.event("promotion", **taken)
 
 
 def _demand_no_baseline(ctx: RunContext, source: str) -> None:
@@ -148,7 +148,7 @@ def left_out(facts: HostFacts) -> list[str]:
     unread = {"its history": facts.errors.get("state.history"), "its releases": facts.errors.get("state.releases")}
     return [
         *(f"{what} cannot be read: {why}" for what, why in unread.items() if why),
-        *(said for said in facts.odd if said.startswith(("a line of its history", "the release.json"))),
+        *(sentence for sentence in facts.odd if sentence.startswith(("a line of its history", "the release.json"))),
     ]
 
 

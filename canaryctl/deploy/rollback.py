@@ -228,11 +228,11 @@ def go(ctx: RunContext, back: RollbackPlan, backup: Backup | None, *, leave: boo
     """
     back = bring_images(ctx, back, leave=leave)
     if backup:
-        told = backups.restore(ctx, backup)
-        lost = told["window"]
+        restored = backups.restore(ctx, backup)
+        lost = restored["window"]
         ctx.run.note(
             f"the database is as it was at {lost['from']}: what was written until {lost['until']} is only in "
-            f"{told['before']} on {backup.host}"
+            f"{restored['before']} on {backup.host}"
         )
     stages.rollback(ctx, back.operations)
 
@@ -243,8 +243,8 @@ def downtime_words(downtime: Sequence[Downtime]) -> str:
     for gap in downtime:
         if gap.seconds is not None:
             longest[gap.service] = max(longest.get(gap.service, 0.0), gap.seconds)
-    said = ", ".join(f"{service} {seconds:.1f} s" for service, seconds in sorted(longest.items()))
-    return f"out of service meanwhile: {said}" if said else "no service was out of service"
+    times = ", ".join(f"{service} {seconds:.1f} s" for service, seconds in sorted(longest.items()))
+    return f"out of service meanwhile: {times}" if times else "no service was out of service"
 
 
 def summary(document: Mapping[str, Any]) -> dict[str, Any]:

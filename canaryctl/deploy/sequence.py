@@ -184,8 +184,8 @@ def show_plan(request: Request, only: str | None = None) -> Document:
 
 def _said(ctx: RunContext) -> list[str]:
     """What a deploy would note and warn of before it plans: lines of a history that prove nothing, for example."""
-    told = ctx.run.document
-    return [*told["notes"], *(f"warning: {warning['what']}" for warning in told["warnings"])]
+    so_far = ctx.run.document
+    return [*so_far["notes"], *(f"warning: {warning['what']}" for warning in so_far["warnings"])]
 
 
 def bytes_to_push(request: Request) -> tuple[dict[str, dict[str, Any]], list[HostError]]:

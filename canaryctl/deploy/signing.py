@@ -52,10 +52,10 @@ def contradiction(verdict: Verdict, runs: Path) -> str:
         document = json.loads((runs / run / "run.json").read_text(encoding="utf-8"))
         release = document["release"]
         images = {name: image["id"] for name, image in release["images"].items()}
-        said = verdict.line.get("images")
+        claimed = verdict.line.get("images")
         if document["verdict"] != "passed":
             return f"this machine's record of that run says {document['verdict']}"
-        if release["id"] != verdict.release or (said is not None and dict(said) != images):
+        if release["id"] != verdict.release or (claimed is not None and dict(claimed) != images):
             return "this machine's record of that run is of another release"
     except (OSError, ValueError, LookupError, TypeError, AttributeError, RecursionError):
         return ""  # none here, or none that can be read

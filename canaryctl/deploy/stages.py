@@ -94,8 +94,8 @@ def rollback(ctx: RunContext, operations: Sequence[BringBack | RemoveCreated]) -
 def restore(ctx: RunContext, hosts: Sequence[str], wanted: Mapping[str, Any]) -> dict[str, Any]:
     """Stop the writers and put a backup in the database's place; what the role reports. `wanted` is canary_restore."""
     stats = _ansible(ctx, "restore", hosts, _stage_variables(ctx, hosts) | {"canary_restore": dict(wanted)})
-    told = stats.get("canary_restore_result")
-    return dict(told) if isinstance(told, Mapping) else {}
+    result = stats.get("canary_restore_result")
+    return dict(result) if isinstance(result, Mapping) else {}
 
 
 def _stage_variables(
@@ -278,16 +278,16 @@ def diff_release(ctx: RunContext, host: str) -> str:
 
 
 def _words_of(found: Any) -> tuple[tuple[str, Any], ...]:
-    told = found if isinstance(found, Mapping) else {}
-    return ("last health output", told.get("health_output")), ("end of log", told.get("log"))
+    words = found if isinstance(found, Mapping) else {}
+    return ("last health output", words.get("health_output")), ("end of log", words.get("log"))
 
 
 def last_words(failure: Mapping[str, Any], lines: int = 10) -> list[str]:
     """What the services that did not become healthy said last: their health check's output and the end of their log."""
-    said = []
+    last = []
     services = failure.get("services")
     for service, found in services.items() if isinstance(services, Mapping) else ():
         for what, text in _words_of(found):
             if tail := str(text or "").strip().splitlines()[-lines:]:
-                said += [f"{service}, {what}:", *(f"  {line}" for line in tail)]
-    return said
+                last += [f"{service}, {what}:", *(f"  {line}" for line in tail)]
+    return last

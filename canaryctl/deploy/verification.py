@@ -144,7 +144,7 @@ def require_running(ctx: RunContext) -> None:
 
     Looks at the facts that the collected evidence came with. A host that serves another environment has its own say.
     """
-    said = []
+    others = []
     for host, facts in ctx.facts.items():
         current, release = facts.state.current, facts.state.current_release or {}
         if (
@@ -156,15 +156,15 @@ def require_running(ctx: RunContext) -> None:
             continue
         wanted = ctx.targets[host].rendering.directory if host in ctx.targets else current
         if current != wanted:
-            said.append(f"{host}: {current[:12]} is current, not {wanted[:12]}")
+            others.append(f"{host}: {current[:12]} is current, not {wanted[:12]}")
         elif release.get("environment") == ctx.deployment.environment.name:
             found = other_definitions(facts, ctx.deployment.compose_project, current)
-            said += [f"{host}: {service} {how}" for service, how in sorted(found.items())]
-    if not said:
+            others += [f"{host}: {service} {how}" for service, how in sorted(found.items())]
+    if not others:
         return
-    hosts = ", ".join(dict.fromkeys(one.partition(":")[0] for one in said))
+    hosts = ", ".join(dict.fromkeys(one.partition(":")[0] for one in others))
     ctx.state.other_release = OtherReleaseError(
-        f"not everything runs what was to be judged: {'; '.join(said)}",
+        f"not everything runs what was to be judged: {'; '.join(others)}",
         hosts,
         "deploy again: what runs another definition is made anew",
     )

@@ -20,8 +20,8 @@ def down(ctx: RunContext, *, volumes: bool) -> dict[str, list[str]]:
     removed = {host: sorted(names - after.get(host, names)) for host, names in before.items()}
     removed = {host: names for host, names in removed.items() if names}
     ctx.run.set("removed", {"volumes": removed})
-    said = "; ".join(f"{host}: {', '.join(names)}" for host, names in removed.items())
-    ctx.run.note(f"volumes removed with their data: {said}" if said else "there was no volume to remove")
+    gone = "; ".join(f"{host}: {', '.join(names)}" for host, names in removed.items())
+    ctx.run.note(f"volumes removed with their data: {gone}" if gone else "there was no volume to remove")
     return removed
 
 

@@ -50,8 +50,8 @@ def foretold(ctx: RunContext, plan: Plan) -> list[str]:
     waves = waves_of(ctx, hosts) if hosts else ()
     if len(waves) < 2:
         return []
-    said = "; ".join(", ".join(wave.hosts) + (" (the gate)" if wave.gate else "") for wave in waves)
-    return [f"starts in {len(waves)} waves: {said}"]
+    order = "; ".join(", ".join(wave.hosts) + (" (the gate)" if wave.gate else "") for wave in waves)
+    return [f"starts in {len(waves)} waves: {order}"]
 
 
 def waves_of(ctx: RunContext, hosts: Sequence[str]) -> tuple[Wave, ...]:
