@@ -16,7 +16,7 @@ from canaryctl.lab.docker import docker
 from canaryctl.lab.state import Lab
 
 USER = "ops"
-_BOOT_SECONDS = 60
+_BOOT_SECONDS = 120
 # As an audit wants a server to be.
 _LOGINS = "etc/ssh/sshd_config.d/logins.conf"
 _BY_KEY = "PasswordAuthentication no\nPermitRootLogin no\n"
@@ -92,7 +92,7 @@ def wait_for_ssh(lab: Lab, host: str) -> None:
     """Wait until the host's sshd speaks.
 
     Raises:
-        HostError: it does not within a minute.
+        HostError: it does not within two minutes.
     """
     where = lab.hosts[host]
     deadline = time.monotonic() + _BOOT_SECONDS
