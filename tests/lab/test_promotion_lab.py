@@ -86,6 +86,16 @@ def proven(toy: Toy) -> str:
     return identity
 
 
+@pytest.fixture
+def passed(toy: Toy, request: pytest.FixtureRequest) -> str:
+    """The same for tests that do not ask when: it is not deployed anew where nothing else passed on `first` since."""
+    identity = build(IMAGE, "proven")
+    verdicts = [line for line in toy.history(HOST) if line["what"] == "verdict" and line["environment"] == "first"]
+    if verdicts and verdicts[-1]["verdict"] == "passed" and verdicts[-1]["images"] == {"web": identity}:
+        return identity
+    return str(request.getfixturevalue("proven"))
+
+
 def served(done: Result) -> str:
     assert done.code == 0, done.text[-3000:]
     return str(done.document["release"]["images"]["web"]["id"])
@@ -136,7 +146,7 @@ def test_what_passed_is_promoted_whatever_the_tag_says_since(toy: Toy, ctl: Ctl,
     assert "Promoted from first" in report and proven in report
 
 
-def test_the_hook_for_a_promotion_runs_at_one_and_is_told_of_it(toy: Toy, proven: str) -> None:
+def test_the_hook_for_a_promotion_runs_at_one_and_is_told_of_it(toy: Toy, passed: str) -> None:
     for name in ("post-deploy", "on-promote"):
         toy.write(f"hooks/{name}", f"#!/bin/sh\necho {name} >> order; cat > told.json\n")
         (toy.folder / "hooks" / name).chmod(0o755)
@@ -146,7 +156,7 @@ def test_the_hook_for_a_promotion_runs_at_one_and_is_told_of_it(toy: Toy, proven
         served(toy.deploy("next"))
         assert (toy.folder / "order").read_text() == "post-deploy\n" * 2 + "on-promote\n"
         told = json.loads((toy.folder / "told.json").read_text())
-        assert told["promotion"]["from"] == "first" and told["promotion"]["images"]["web"]["id"] == proven
+        assert told["promotion"]["from"] == "first" and told["promotion"]["images"]["web"]["id"] == passed
     finally:
         shutil.rmtree(toy.folder / "hooks")
 
@@ -188,17 +198,17 @@ def test_a_host_that_sends_another_archive_changes_nothing_here(
     assert served(toy.deploy("next")) == proven == here(proven)
 
 
-def test_an_unproven_image_is_refused_before_anything_is_changed(toy: Toy, proven: str) -> None:
+def test_an_unproven_image_is_refused_before_anything_is_changed(toy: Toy, passed: str) -> None:
     build(OTHER, "other")
     before = toy.state(HOST)
     refused = toy.run("deploy", "next", "--image", f"web={OTHER}", "--yes")
-    tells(refused, 2, "image web", OTHER, proven[:19], "first")
+    tells(refused, 2, "image web", OTHER, passed[:19], "first")
     assert toy.state(HOST) == before
     missing = toy.run("deploy", "next", "--image", "web=promo-never:built", "--yes")
     tells(missing, 2, "not on this machine", "promo-never:built")
 
 
-def test_force_deploys_it_and_every_record_says_why(toy: Toy, ctl: Ctl, proven: str) -> None:
+def test_force_deploys_it_and_every_record_says_why(toy: Toy, ctl: Ctl, passed: str) -> None:
     other = build(OTHER, "other")
     tells(toy.run("deploy", "next", "--image", f"web={OTHER}", "--force", "--yes"), 2, "--reason")
     done = toy.deploy("next", "--image", f"web={OTHER}", "--force", "--reason", "the fix cannot wait")
@@ -214,7 +224,7 @@ def test_force_deploys_it_and_every_record_says_why(toy: Toy, ctl: Ctl, proven: 
     served(toy.deploy("next"))  # and what passed takes its place again
 
 
-def test_a_run_that_judged_a_part_makes_nothing_promotable(toy: Toy, proven: str, tmp_path: Path) -> None:
+def test_a_run_that_judged_a_part_makes_nothing_promotable(toy: Toy, passed: str, tmp_path: Path) -> None:
     back = toy.edit("compose.yml.j2", "services:\n", "# changed\nservices:\n")
     try:
         partly = toy.deploy("first", "--no-contract")
@@ -228,7 +238,7 @@ def test_a_run_that_judged_a_part_makes_nothing_promotable(toy: Toy, proven: str
         assert toy.history(HOST)[-1]["verdict"] == "partial"
 
         assert toy.deploy("first").code == 0
-        assert served(toy.deploy("next")) == proven
+        assert served(toy.deploy("next")) == passed
     finally:
         back()
 
@@ -273,7 +283,7 @@ def test_what_a_host_forged_is_passed_over_and_named(toy: Toy, proven: str, chan
     assert f"signed by lab-{LAB}" in tells_history
 
 
-def test_where_nothing_else_passed_a_forged_line_is_refused_with_its_reason(toy: Toy, proven: str) -> None:
+def test_where_nothing_else_passed_a_forged_line_is_refused_with_its_reason(toy: Toy, passed: str) -> None:
     toy.box(HOST).run(f"sed -i '/\"first\"/d' {toy.root}/history.jsonl")
     toy.deploy("first", "--no-contract")
     lied(toy, "verdict='passed',run='forged'")
