@@ -122,7 +122,7 @@ def _observe(run: Run, seen: Snapshot, environment: Environment, chosen: Sequenc
     with Fleet(hosts, seen.request.become_password) as fleet:
         observed = observe(
             fleet,
-            hosts,
+            fleet.hosts,
             stack=seen.stack.stack if seen.stack else "",
             nonce=secrets.token_hex(16),
             mounts=asked(seen.stack.mounts) if seen.stack else (),

@@ -83,7 +83,7 @@ def logs(
             if lines.rest:
                 take(parse(host, scrub(lines.rest.decode(errors="replace"))))
 
-        _, failures = fleet.each([host for host in wanted if host.name in seen.facts], read)
+        _, failures = fleet.each(seen.facts, read)
     for line in by_time(kept.lines):
         say(line)
     return [*seen.failures.values(), *failures.values()]

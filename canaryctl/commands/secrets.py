@@ -100,7 +100,7 @@ def diff(request: Request) -> tuple[SecretDiff, list[HostError]]:
     here = {name: _print(deployment, name, value) for name, value in values.items()}
     hosts = [host for host in deployment.hosts if host.name in deployment.placed]
     with Fleet(hosts, request.become_password) as fleet:
-        seen, failures = fleet.each(hosts, lambda connection: _held(connection, deployment, nonce))
+        seen, failures = fleet.each(fleet.hosts, lambda connection: _held(connection, deployment, nonce))
     missing = [{"name": name, "problem": problem} for name, problem in problems.items()]
     rows = {host: compared(wanted, here, set(problems), held) for host, held in seen.items()}
     return SecretDiff(deployment.environment.name, deployment.stack.stack, missing, rows), list(failures.values())

@@ -94,7 +94,7 @@ class RunContext:
         self.run.event("stage.started", stage="observe", hosts=[host.name for host in deployment.hosts])
         seen = observe(
             self.fleet,
-            [host for host in deployment.hosts if host.name not in state.failures],
+            [name for name in self.fleet.hosts if name not in state.failures],
             stack=deployment.stack.stack,
             releases=self._release_directories(),
             nonce=self.nonce,

@@ -57,9 +57,9 @@ class Fleet:
         return self._kept(("host", name), opened)
 
     def each(
-        self, hosts: Iterable[Host | str], action: Callable[[Connection], T]
+        self, names: Iterable[str], action: Callable[[Connection], T]
     ) -> tuple[dict[str, T], dict[str, HostError]]:
-        """Do `action` on all hosts at once: results and failures by host name, in the order given.
+        """Do `action` on hosts, by their names, all at once: results and failures by host name, in the order given.
 
         A failure that is none of ours is the host's: its answer was one that nobody thought of.
 
@@ -67,15 +67,14 @@ class Fleet:
             CanaryError: of another kind than HostError, after all hosts have ended: the one that counts most where
                 there are several, with what the others say.
         """
-        names = [host if isinstance(host, str) else host.name for host in hosts]
-        results, errors = self.at_once(names, lambda name: action(self.get(name)))
+        results, errors = self.at_once(list(names), lambda name: action(self.get(name)))
         if refusals := [error for error in errors.values() if not isinstance(error, HostError)]:
             raise _joined(refusals)
         return results, {name: error for name, error in errors.items() if isinstance(error, HostError)}
 
-    def all(self, hosts: Iterable[Host | str], action: Callable[[Connection], T]) -> dict[str, T]:
+    def all(self, names: Iterable[str], action: Callable[[Connection], T]) -> dict[str, T]:
         """The same where every host counts. Raises HostError for the first that was lost."""
-        results, failures = self.each(hosts, action)
+        results, failures = self.each(names, action)
         for failure in failures.values():
             raise failure
         return results

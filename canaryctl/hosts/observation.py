@@ -7,7 +7,6 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from canaryctl.config.environment import Host
 from canaryctl.errors import HostError
 from canaryctl.facts.audit import MountFacts, parse_mounts
 from canaryctl.facts.host import HostFacts, parse
@@ -31,7 +30,7 @@ class Observation:
 
 def observe(
     fleet: Fleet,
-    hosts: Iterable[Host | str],
+    hosts: Iterable[str],
     *,
     stack: str,
     releases: Sequence[str] = (),
@@ -39,7 +38,7 @@ def observe(
     mounts: Sequence[Mapping[str, str]] = (),
     audit: bool = False,
 ) -> Observation:
-    """Ask every host for its facts.
+    """Ask hosts, by their names, for their facts.
 
     Args:
         releases: release directories whose files are hashed besides the current one's.

@@ -88,7 +88,7 @@ def service(pool: Fleet, box: str) -> Iterator[str]:
 def test_all_hosts_are_seen_at_once(pool: Fleet, hosts: dict[str, Host]) -> None:
     broken = Host("gone", (), {**hosts["canary-1"].vars, "ansible_port": 1})
     with Fleet([*hosts.values(), broken]) as fleet:
-        seen = observe(fleet, [*hosts.values(), broken], stack="obstest", nonce="ab12")
+        seen = observe(fleet, fleet.hosts, stack="obstest", nonce="ab12")
     assert list(seen.failures) == ["gone"] and list(seen.facts) == list(hosts)
     for name, facts in seen.facts.items():
         assert facts.hostname == name and facts.os.id == "debian" and facts.become in ("sudo", "none")
@@ -97,7 +97,7 @@ def test_all_hosts_are_seen_at_once(pool: Fleet, hosts: dict[str, Host]) -> None
 
 
 def test_docker_is_seen_in_full(pool: Fleet, hosts: dict[str, Host], box: str, service: str) -> None:
-    facts = observe(pool, [hosts[box]], stack="obstest", nonce="ab12").facts[box]
+    facts = observe(pool, [box], stack="obstest", nonce="ab12").facts[box]
     assert facts.docker is not None and facts.docker.running and facts.docker.root == "/var/lib/docker"
     assert facts.compose and facts.docker.root in facts.disks
     container = facts.container("web", service)
@@ -122,12 +122,13 @@ def test_the_state_of_a_stack_is_read_as_root(pool: Fleet, hosts: dict[str, Host
         " (umask 077; printf 'A=b\\n' >$base/secrets.env); echo '{\"what\": \"deploy\"}' >$base/history.jsonl",
     )
     try:
-        state = observe(pool, [hosts["canary-1"]], stack="obstest", nonce="ab12").facts["canary-1"].state
+        state = observe(pool, ["canary-1"], stack="obstest", nonce="ab12").facts["canary-1"].state
         assert state.current == release and (state.current_release or {})["id"] == identity
         assert set(state.releases[release].files) == {"release.json", "assets/a"}
         assert state.secrets == secrets_mac("ab12", b"A=b\n") and state.history == ({"what": "deploy"},)
         plain = Host("canary-1", (), {**hosts["canary-1"].vars, "ansible_become": False})
-        found = observe(pool, [plain], stack="obstest", nonce="ab12").facts["canary-1"]
+        with Fleet([plain]) as fleet:
+            found = observe(fleet, fleet.hosts, stack="obstest", nonce="ab12").facts["canary-1"]
         assert found.become == "none" and "state.secrets" in found.errors and found.state.current == release
     finally:
         sudo(pool, "canary-1", "rm -r /opt/obstest")
@@ -191,7 +192,7 @@ def guest(pool: Fleet, hosts: dict[str, Host]) -> Iterator[Host]:
 def test_refused_sudo_is_said_and_a_password_helps(guest: Host) -> None:
     for password, become in ((None, "refused"), ("wrong", "refused"), ("open-sesame", "sudo")):
         with Fleet([guest], password) as fleet:
-            seen = observe(fleet, [guest], stack="obstest", nonce="ab12")
+            seen = observe(fleet, fleet.hosts, stack="obstest", nonce="ab12")
         facts = seen.facts["canary-1"]
         assert (facts.become, facts.user) == (become, "obsguest")
         assert become == "sudo" or facts.become_reason
@@ -201,5 +202,5 @@ def test_refused_sudo_is_said_and_a_password_helps(guest: Host) -> None:
 def test_a_host_without_that_python_says_so(hosts: dict[str, Host]) -> None:
     host = Host("canary-1", (), {**hosts["canary-1"].vars, "ansible_python_interpreter": "/opt/none/python3"})
     with Fleet([host]) as fleet:
-        error = observe(fleet, [host], stack="obstest", nonce="00").failures["canary-1"]
+        error = observe(fleet, fleet.hosts, stack="obstest", nonce="00").failures["canary-1"]
     assert "/opt/none/python3" in error.what

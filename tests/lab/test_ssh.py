@@ -215,7 +215,7 @@ def test_nothing_is_left_behind(make: MakeHost) -> None:
 def test_all_hosts_at_once_and_the_bad_one_apart(make: MakeHost) -> None:
     hosts = [make("canary-1"), make("staging-core"), make("staging-cpu", ansible_port=1)]
     with Fleet(hosts) as fleet:
-        results, failures = fleet.each(hosts, lambda c: c.run("hostname").text.strip())
+        results, failures = fleet.each(fleet.hosts, lambda c: c.run("hostname").text.strip())
     assert results == {"canary-1": "canary-1", "staging-core": "staging-core"}
     assert list(failures) == ["staging-cpu"]
 
@@ -326,7 +326,7 @@ def test_jump_hosts_and_the_users_ssh_configuration(
         for name in ("inner", "proxied")
     ]
     with Fleet(hosts) as fleet:
-        results, failures = fleet.each(hosts, lambda c: c.run("hostname").text.strip())
+        results, failures = fleet.each(fleet.hosts, lambda c: c.run("hostname").text.strip())
         assert (results, failures) == ({"inner": "staging-core", "proxied": "staging-core"}, {})
         with fleet.get("inner").dial("127.0.0.1", 22) as link:
             assert link.recv(100).startswith(b"SSH-2.0")

@@ -92,7 +92,7 @@ def test_every_host_is_asked_and_every_failure_kept() -> None:
         return connection.run(f"echo {connection.host}").text.strip()
 
     with Fleet(hosts) as fleet:
-        results, failures = fleet.each(hosts, ask)
+        results, failures = fleet.each(fleet.hosts, ask)
         assert (results, list(failures)) == ({"a": "a", "c": "c"}, ["b"])
         _, odd = fleet.each(["a"], lambda connection: 1 / 0)
         assert isinstance(odd["a"].__cause__, ZeroDivisionError)
