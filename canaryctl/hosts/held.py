@@ -5,22 +5,31 @@ from __future__ import annotations
 import contextlib
 import secrets
 import threading
-from collections.abc import Callable, Collection, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, TypeVar
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from typing import Any, Protocol, TypeVar
 
 from canaryctl.agent.read.held import digest_of
 from canaryctl.errors import HostError, LockedError
 from canaryctl.facts.lock import LockFacts, lock_lost
 from canaryctl.hosts import lock
+from canaryctl.hosts.connection import Connection
 from canaryctl.hosts.lock import Attempt, Claim
-
-if TYPE_CHECKING:
-    from canaryctl.hosts.connection import Connection
-    from canaryctl.hosts.fleet import Fleet
 
 _LAST_RENEWAL = 2.0  # seconds that a release waits for a renewal under way
 
 T = TypeVar("T")
+
+
+class Hosts(Protocol):
+    """What locks need of a fleet: see fleet.py."""
+
+    def each(
+        self, names: Iterable[str], action: Callable[[Connection], T]
+    ) -> tuple[dict[str, T], dict[str, HostError]]:
+        """Do `action` on hosts at once."""
+
+    def anew(self, names: Iterable[str]) -> contextlib.AbstractContextManager[Hosts]:
+        """Some of the hosts over connections of their own."""
 
 
 class HeldLocks:
@@ -32,7 +41,7 @@ class HeldLocks:
         paths: of the locks that are held, by host.
     """
 
-    def __init__(self, fleet: Fleet) -> None:
+    def __init__(self, fleet: Hosts) -> None:
         self.fleet = fleet
         self.token = secrets.token_hex(16)
         self.paths: dict[str, tuple[str, ...]] = {}
