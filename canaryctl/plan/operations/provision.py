@@ -54,9 +54,11 @@ def to_provision(
         required = [want.image.cuda or "" for want in wants if want.required]
         gpu, cuda = bool(required), max(required, key=version_of, default="")
         return [Provision(host, "; ".join(words), name, gpu, cuda) for name, words in lacks.items() if words], []
-    said = "; ".join(lack for words in lacks.values() for lack in words)
+    sentence = "; ".join(lack for words in lacks.values() for lack in words)
     hint = f"set canary_provision: auto, or run: canaryctl provision ENV --limit {host}"
-    return [], [ApplyError(f"the host is not ready: {said}", hint=hint, stage="provision", host=host)] if said else []
+    return [], [
+        ApplyError(f"the host is not ready: {sentence}", hint=hint, stage="provision", host=host)
+    ] if sentence else []
 
 
 def readiness(facts: HostFacts) -> list[str]:
