@@ -7,9 +7,10 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from contexts import seen
 
 from canaryctl.deploy.state import RunState
-from canaryctl.deploy.verification import proven
+from canaryctl.deploy.verification import proven, require_running
 from canaryctl.errors import HostError
 from canaryctl.facts.host import HostFacts, ReleaseFacts, StateFacts
 
@@ -57,3 +58,37 @@ def test_a_run_that_lost_a_host_proves_no_release() -> None:
     assert proven(lost) == "passed"
     lost.state.failures = {"i": HostError("gone", "i")}
     assert proven(lost) == "partial"
+
+
+def directory(deployed: Any, host: str) -> str:
+    return str(deployed.targets[host].rendering.directory)
+
+
+@pytest.mark.parametrize(
+    ("a", "b", "spared", "others"),
+    [
+        ("the release", "the release", {}, ""),
+        ("another", "the release", {}, "a"),
+        ("another", "another", {}, "a, b"),
+        ("another", "the release", {"held_back": ("a",)}, ""),
+        ("another", "the release", {"start_failures": {"a": HostError("x")}}, ""),
+        ("another", "the release", {"failures": {"a": HostError("x")}}, ""),
+        ("nothing", "the release", {}, ""),
+    ],
+)
+def test_what_is_judged_must_be_what_runs(a: str, b: str, spared: dict[str, Any], others: str, working: Any) -> None:
+    ctx = working("a", "b")
+    ctx.facts = {host: seen(host) for host in "ab"}
+    ctx.targets = ctx.deployment.targets(ctx.facts, ctx.nonce)
+    current = {"another": "x" * 72, "nothing": None}
+    ctx.facts = {
+        host: HostFacts(host, state=StateFacts(current=current.get(was, directory(ctx, host))))
+        for host, was in {"a": a, "b": b}.items()
+    }
+    for name, value in spared.items():
+        setattr(ctx.state, name, value)
+    require_running(ctx)
+    error = ctx.state.other_release
+    assert (error.where if error else "") == others
+    assert ctx.state.verdict == ("failed" if others else "passed")
+    assert len(ctx.run.document["warnings"]) == bool(others)
