@@ -26,7 +26,7 @@ from canaryctl.plan.deployment import Request, granted_secrets
 from canaryctl.plan.gpus import devices_for, wants_of
 from canaryctl.plan.mounts import mounts_of
 from canaryctl.plan.release import ImageFact, Release, recorded_image
-from canaryctl.plan.rendering import Rendering, place_services, render_host, template_names
+from canaryctl.plan.rendering import Rendering, place_services, render_release
 
 _LARGEST = 1 << 20  # bytes of an inventory file
 
@@ -186,13 +186,10 @@ def _release_of(served: Mapping[str, Any]) -> Release:
 def _render(found: Snapshot, host: str, release: Release, facts: HostFacts | None = None) -> Rendering:
     stack, environment, files = found.stack, found.environment, found.files
     assert stack and environment and files  # noqa: S101  callers have looked
-    names = template_names(
-        stack, environment, found.placed, release=release.id, variant=release.variant, images=release.tags
-    )
     wants = wants_of(stack, release.variant, found.placed.get(host, ()))
     devices = devices_for(facts, found.policies[host], wants) if host in found.policies else {}
     gpus = tuple(facts.gpus) if facts else ()
-    return render_host(stack, files, release, names, host, gpus, devices)
+    return render_release(stack, environment, found.placed, files, release, host, gpus, devices)
 
 
 def _inventory(directory: Path, vault_password_file: Path | None) -> Inventory:

@@ -29,7 +29,7 @@ from canaryctl.facts import HostFacts
 from canaryctl.plan.gpus import GpuRequest, devices_for, wants_of
 from canaryctl.plan.mounts import mounts_of
 from canaryctl.plan.release import Release
-from canaryctl.plan.rendering import Rendering, place_services, render_host, template_names
+from canaryctl.plan.rendering import Rendering, place_services, render_release, template_names
 from canaryctl.plan.target import Target
 
 if TYPE_CHECKING:  # the probes' models take a while to import, and half of the commands do without
@@ -218,8 +218,10 @@ class Deployment:
         devices = devices_for(facts, self.policies[host], self.wants(host))
         key = (host, gpus, repr(devices))
         if key not in self._renderings:
-            files = self.configuration.files
-            self._renderings[key] = render_host(self.stack, files, self.release, self.names, host, gpus, devices)
+            files, release = self.configuration.files, self.release
+            self._renderings[key] = render_release(
+                self.stack, self.environment, self.placed, files, release, host, gpus, devices
+            )
         return self._renderings[key]
 
     def wants(self, host: str) -> tuple[GpuRequest, ...]:

@@ -120,6 +120,25 @@ def host_names(names: Mapping[str, Any], host: str, gpus: tuple[Any, ...] = ()) 
     return {**names, "host": host, "address": entry["address"], "services": entry["services"], "gpus": list(gpus)}
 
 
+def render_release(
+    stack: Stack,
+    environment: Environment,
+    placed: Mapping[str, tuple[str, ...]],
+    files: StackFiles,
+    release: Release,
+    host: str,
+    gpus: tuple[Any, ...] = (),
+    devices: Mapping[str, Mapping[str, Any]] | None = None,
+) -> Rendering:
+    """Render a release on one host of an environment, by the names that are the release's. Arguments, errors as below.
+
+    Args:
+        placed: services by host.
+    """
+    names = template_names(stack, environment, placed, release=release.id, variant=release.variant, images=release.tags)
+    return render_host(stack, files, release, names, host, gpus, devices)
+
+
 def render_host(
     stack: Stack,
     files: StackFiles,

@@ -29,6 +29,11 @@ COMMANDS = [
 ]
 
 
+def test_the_package_runs_as_the_command_does() -> None:
+    done = subprocess.run([sys.executable, "-m", "canaryctl", "--version"], capture_output=True, text=True, check=True)
+    assert done.stdout == subprocess.run([CTL, "--version"], capture_output=True, text=True, check=True).stdout
+
+
 @pytest.mark.parametrize("command", COMMANDS)
 def test_every_command_explains_itself(command: str) -> None:
     shown = CliRunner().invoke(app, [command, "--help"])

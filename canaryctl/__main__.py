@@ -1,0 +1,5 @@
+"""`python -m canaryctl`: the same as the command `canaryctl`."""
+
+from canaryctl.cli.main import run
+
+run()
