@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
+from rolemodules import ROLES, load
 
 from canaryctl.agent.read.held import LockLost, require_locks
 from canaryctl.errors import LockedError
@@ -30,6 +32,14 @@ def test_a_holder_that_cannot_be_read_holds_nothing(lock: Path, text: str) -> No
     with pytest.raises(LockLost) as lost:
         require_locks([{"path": str(lock), "owner": "mine"}])
     assert lost.value.holder is None
+
+
+def test_the_role_reads_who_holds_a_lock(tmp_path: Path, lock: Path) -> None:
+    held = load(ROLES / "host_lock" / "module_utils" / "held.py", "ansible.module_utils.held")
+    assert held.read_holder(str(lock)) == json.loads((lock / "holder.json").read_text())
+    assert held.read_holder(str(tmp_path / "none")) is None
+    (lock / "holder.json").write_text("{")
+    assert held.read_holder(str(lock))["holder"] == "somebody unknown"
 
 
 def test_who_lost_a_lock_is_told_who_has_it() -> None:
