@@ -34,6 +34,11 @@ class Command:
         """Whether a candidate takes its place, whatever becomes of it."""
         return self.role == "baseline"
 
+    @property
+    def is_candidate(self) -> bool:
+        """Whether a baseline was deployed for it to be measured by."""
+        return self.role == "candidate"
+
 
 DEPLOY = Command("deploy", notifies=True, checks_contracts=True, carries_operations=True)
 PROVISION = Command("provision")

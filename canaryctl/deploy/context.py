@@ -116,7 +116,7 @@ class RunContext:
 
     def forget_before(self) -> None:
         """Take what is observed next for how the hosts were before this run: somebody has changed them meanwhile."""
-        self.before = {}
+        self.before, self.state.before_baseline = {}, {}
 
     def served_before(self, host: str) -> str | None:
         """Id of the release that a host served before this run."""

@@ -247,7 +247,7 @@ def roll_back(ctx: RunContext) -> None:
             ctx.run.note("nothing was rolled back: the run touched nothing that serves")
         return
     backup, moved = None, ctx.state.migration if ctx.state.migration and ctx.state.migration.moved else None
-    if moved or ctx.state.before_baseline:  # the baseline may have moved it
+    if moved or ctx.command.is_candidate:  # whose baseline may have moved it
         try:
             backup = rollback.settle_database(ctx, back, moved)
         except CanaryError as stop:

@@ -54,8 +54,9 @@ def test_what_a_host_served_before_is_of_when_nobody_else_changed_it_any_more(wo
     ctx = working("a", "b")
     ctx.before = {"a": seen("a", release_document(ctx.deployment, "a", id=EARLIER)), "b": seen("b")}
     assert [ctx.served_before(host) for host in ("a", "b", "lost")] == [EARLIER, None, None]
+    ctx.state.before_baseline = ctx.before
     ctx.forget_before()
-    assert ctx.served_before("a") is None
+    assert ctx.served_before("a") is None and not ctx.state.before_baseline
 
 
 def test_a_plan_is_recorded_with_the_release_it_leads_to(working: Any) -> None:

@@ -276,7 +276,7 @@ def test_a_candidates_rollback_asks_what_the_baseline_has_moved(
     failed: Any, nested: Nested, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     ctx = failed(stack=MIGRATING)
-    ctx.state.before_baseline = ctx.before
+    ctx.command, ctx.state.before_baseline = CANDIDATE, ctx.before
     asked: list[Any] = []
     monkeypatch.setattr(rollback, "settle_database", lambda *given: asked.append(given[2]))
     lifecycle.roll_back(ctx)
