@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 
 from canaryctl.audit.model import Finding, Found, HostConfig, Setup
@@ -77,8 +77,3 @@ def _finding(rule: Rule, found: Found, host: str) -> Finding:
         subject=found.subject,
         diff=found.diff,
     )
-
-
-def counting(findings: Iterable[Finding]) -> Iterator[Finding]:
-    """Findings that are not ignored."""
-    return (finding for finding in findings if finding.ignored is None)

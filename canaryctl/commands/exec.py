@@ -9,7 +9,7 @@ from canaryctl.commands.logs import require_service
 from canaryctl.config.yamlfile import shown
 from canaryctl.errors import ConfigError, HostError
 from canaryctl.hosts import Fleet, observe
-from canaryctl.hosts.sudo import with_password
+from canaryctl.hosts.sudo import as_root, with_password
 from canaryctl.plan.deployment import Request, load_deployment
 
 Sink = Callable[[bytes], None]
@@ -64,8 +64,7 @@ def execute(
             sudo = ["sudo"] if facts.sudo else []
             code = connection.lend_terminal(shlex.join([*sudo, "docker", "exec", "-it", container.id, *command]))
             return code if code >= 0 else 255
-        sudo = ["sudo", "-n"] if facts.sudo else []
-        argv = [*sudo, "docker", "exec", *(["-i"] if stdin is not None else []), container.id, *command]
-        line, given = with_password(shlex.join(argv), stdin or (), connection.sudo_password)
+        argv = ["docker", "exec", *(["-i"] if stdin is not None else []), container.id, *command]
+        line, given = with_password(as_root(shlex.join(argv), facts.sudo), stdin or (), connection.sudo_password)
         done = connection.execute(line, given, out, timeout=None, aside=err)
     return done.code if done.code >= 0 else 255

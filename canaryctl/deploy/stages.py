@@ -17,7 +17,7 @@ from canaryctl.deploy.context import RunContext
 from canaryctl.errors import ApplyError, CanaryError, ConfigError, HostError
 from canaryctl.facts import lock_lost
 from canaryctl.hosts.sudo import as_root
-from canaryctl.plan.operations.migrate import Migrate, marker_of, migration_host
+from canaryctl.plan.operations.migrate import Migrate, has_database, marker_of, migration_host
 from canaryctl.plan.operations.provision import Provision
 from canaryctl.plan.operations.render import WriteSecrets
 from canaryctl.plan.operations.rollback import BringBack, RemoveCreated
@@ -55,9 +55,9 @@ def render(ctx: RunContext, plan: Plan) -> None:
 
 def migrate(ctx: RunContext, operation: Migrate) -> None:
     """Run the migration once, with the database up and everything else as it was."""
-    databases = ctx.deployment.stack.migrations.databases if ctx.deployment.stack.migrations else ()
     backuphost.require_host(ctx)
-    hosts = [h for h in ctx.facts if h == operation.host or set(databases) & set(ctx.deployment.placed.get(h, ()))]
+    stack, placed = ctx.deployment.stack, ctx.deployment.placed
+    hosts = [host for host in ctx.facts if host == operation.host or has_database(stack, placed.get(host, ()))]
     _ansible(ctx, "migrate", hosts, _stage_variables(ctx, hosts, operation.replaces))
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -49,7 +49,11 @@ def to_migrate(
         reason = _fresh_database(stack, targets, facts)
     if not reason:
         return []
-    of = [name for name in targets if name in facts and (name == host or _has_database(stack, targets[name]))]
+    of = [
+        name
+        for name in targets
+        if name in facts and (name == host or has_database(stack, targets[name].rendering.services))
+    ]
     replaced = {name: other_projects(stack, targets[name], facts[name]) for name in of}
     replaces = {name: projects for name, projects in replaced.items() if projects}
     return [Migrate(host, reason, migrations.service, migrations.upgrade, replaces)]
@@ -73,9 +77,10 @@ def marker_of(stack: Stack, release: Release, project: str) -> dict[str, Any]:
     }
 
 
-def _has_database(stack: Stack, target: Target) -> bool:
+def has_database(stack: Stack, services: Iterable[str]) -> bool:
+    """Whether one of the services is a database that is up while the schema is migrated."""
     databases = stack.migrations.databases if stack.migrations else ()
-    return bool(set(databases) & set(target.rendering.services))
+    return not set(databases).isdisjoint(services)
 
 
 def _fresh_database(stack: Stack, targets: Mapping[str, Target], facts: Mapping[str, HostFacts]) -> str:
@@ -84,7 +89,8 @@ def _fresh_database(stack: Stack, targets: Mapping[str, Target], facts: Mapping[
     Each host's volumes are compared with the marker on that host, both by its own clock.
     """
     databases = stack.migrations.databases if stack.migrations else ()
-    for host in (name for name, target in targets.items() if name in facts and _has_database(stack, target)):
+    hosts = [name for name, one in targets.items() if name in facts and has_database(stack, one.rendering.services)]
+    for host in hosts:
         project = targets[host].project
         since = float((facts[host].state.migrated or {}).get("time") or 0)
         keys = [key for database in databases for key in targets[host].rendering.volumes.get(database, ())]
