@@ -80,12 +80,13 @@ def signers(request: Request, files: Sequence[Path], *, me: bool) -> Signers:
 
 
 def parse_signers(text: str) -> list[Signer]:
-    """The lines of a list of allowed signers that have a key."""
+    """The lines of a list of allowed signers that have a key behind a name: without one, a key may sign nothing."""
     found = []
     for line in text.splitlines():
-        for key in parse_keys(line):
-            name, _, rest = line.strip().partition(" ")
-            found.append(Signer(name, rest[: rest.find(key.kind)].strip(), key))
+        words = line.split(None, 1)
+        if len(words) == 2 and not words[0].startswith("#"):
+            name, rest = words
+            found += [Signer(name, rest[: rest.find(key.kind)].strip(), key) for key in parse_keys(rest)]
     return found
 
 

@@ -264,6 +264,27 @@ def test_history_and_status_say_how_a_line_stands(allowed: Path, key: Path) -> N
     assert "nobody is listed" in standing(signed(key, line()), environment, "shop")["unsigned"]
 
 
+@pytest.mark.parametrize(
+    ("form", "listed"),
+    [
+        ("ann@desk {key}", [("ann@desk", "")]),
+        ("ann@desk\t{key} a comment", [("ann@desk", "")]),
+        ('ann@desk namespaces="canaryctl" {key}', [("ann@desk", 'namespaces="canaryctl"')]),
+        (" {key}", []),
+        ("{key} ann@desk", []),
+        ("# ann@desk {key}", []),
+        ("#ann@desk {key}", []),
+        ("   \n\nann@desk", []),
+    ],
+)
+def test_a_line_lists_a_signer_only_where_a_name_stands_before_the_key(
+    form: str, listed: list[tuple[str, str]], key: Path
+) -> None:
+    found = parse_signers(form.format(key=public(key)))
+    assert [(signer.name, signer.options) for signer in found] == listed
+    assert all(parse_keys(signer.line) == [replace(signer.key, comment="")] for signer in found)
+
+
 def test_this_machines_own_record_of_a_run_must_agree(tmp_path: Path) -> None:
     def recorded(verdict: str, release: str, image: str) -> str:
         run = tmp_path / str(line()["run"])
