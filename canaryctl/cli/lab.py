@@ -63,8 +63,8 @@ def ssh(
 
     from canaryctl import lab
 
-    signal.signal(signal.SIGPIPE, signal.SIG_DFL)  # Python ignores it, and ssh would inherit that
     argv = lab.ssh_argv(lab.require(name), host, *(command or []))
+    signal.signal(signal.SIGPIPE, signal.SIG_DFL)  # Python ignores it, and ssh would inherit that
     os.execvp(argv[0], argv)  # noqa: S606  ssh takes over the terminal, the pipes and the exit code
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from pathlib import Path
 
 import pytest
@@ -22,7 +23,9 @@ def test_a_lab_that_is_not_up_has_no_hosts() -> None:
 
 
 def test_its_hosts_cannot_be_logged_in_to() -> None:
+    before = signal.getsignal(signal.SIGPIPE)
     done = ctl("lab", "ssh", "canary-1", "--name", "unit")
+    assert signal.getsignal(signal.SIGPIPE) == before, "what ssh is to inherit is set for ssh alone"
     assert done.code == 2 and done.error and done.error.hint == "canaryctl lab up --name unit"
 
 
