@@ -14,12 +14,13 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
+from forked import Warm
 
 from canaryctl import lab as labs
 from canaryctl.lab import state
@@ -119,23 +120,40 @@ def runs_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def ctl(lab_env: dict[str, str], runs_dir: Path) -> Ctl:
+def warm(lab_env: dict[str, str]) -> Iterator[Warm]:
+    """canaryctl without what it takes to import it."""
+    made = Warm(CTL, lab_env)
+    yield made
+    made.close()
+
+
+@pytest.fixture(scope="session")
+def ctl(lab_env: dict[str, str], runs_dir: Path, warm: Warm) -> Ctl:
     """Run canaryctl from the project's root: `ctl("deploy", "canary", "--yes")`."""
 
     def run(*argv: str, timeout: float = 600, env: Mapping[str, str] | None = None, cwd: Path = ROOT) -> Result:
         began = time.monotonic()
-        done = subprocess.run(
-            [CTL, *argv],
-            cwd=cwd,
-            env={**lab_env, "CANARYCTL_RUNS": str(runs_dir), **(env or {})},
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            timeout=timeout,
-        )
+        variables = {**lab_env, "CANARYCTL_RUNS": str(runs_dir), **(env or {})}
+        if warm.fits(cwd, variables):
+            done = warm.run(*argv, cwd=cwd, env=variables, timeout=timeout)
+        else:
+            done = cold(argv, cwd, variables, timeout)
         return Result(done.returncode, done.stdout, done.stderr, time.monotonic() - began)
 
     return run
+
+
+def cold(argv: Sequence[str], cwd: Path, env: Mapping[str, str], timeout: float) -> subprocess.CompletedProcess[str]:
+    """canaryctl as a shell starts it."""
+    return subprocess.run(
+        [CTL, *argv],
+        cwd=cwd,
+        env=env,
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=timeout,
+    )
 
 
 @pytest.fixture(scope="session")
