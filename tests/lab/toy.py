@@ -139,8 +139,9 @@ class Toy:
         return {"files": box.run(look), "containers": box.run(f"command -v docker >/dev/null && {containers} || true")}
 
     def history(self, host: str) -> list[dict[str, Any]]:
-        """The lines operators share."""
-        return [json.loads(line) for line in self.box(host).run(f"cat {self.root}/history.jsonl").splitlines()]
+        """The lines operators share; none where nothing was deployed."""
+        lines = self.box(host).run(f"cat {self.root}/history.jsonl 2>/dev/null || true").splitlines()
+        return [json.loads(line) for line in lines]
 
     def clean(self) -> None:
         """Leave nothing of the stack on the hosts, but what its image is made of: the next toy need not send it."""
