@@ -17,9 +17,7 @@ EMBEDDED = 1 << 20
 
 
 class ActionModule(ActionBase):
-    """Pack, send, and let the module do the rest."""
-
-    TRANSFERS_FILES = True
+    """Pack, send, and let the module do the rest. Only what is big needs a place on the host, and makes its own."""
 
     def run(self, tmp: str | None = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
         result = super().run(tmp, task_vars)
@@ -33,9 +31,9 @@ class ActionModule(ActionBase):
         packed = pack(source)
         if len(packed) <= EMBEDDED:
             arguments["archive"] = base64.b64encode(packed).decode()
-        else:
-            arguments["archive_path"] = self._send(packed)
         try:
+            if len(packed) > EMBEDDED:
+                arguments["archive_path"] = self._send(packed)
             result.update(self._execute_module(module_args=arguments, task_vars=task_vars))
         finally:
             self._remove_tmp_path(self._connection._shell.tmpdir)

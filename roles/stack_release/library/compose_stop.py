@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible.module_utils.compose_cli import Abandoned, complaint, inspect, run, service_of
+from ansible.module_utils.locked import LOCKS, require_held
 
 DOCUMENTATION = r"""
 ---
@@ -22,6 +23,20 @@ options:
     type: list
     elements: str
     default: []
+  locks:
+    description: Locks that must be held for anything to be changed; see M(lock_held).
+    type: list
+    elements: dict
+    default: []
+    suboptions:
+      path:
+        description: Directory of the lock.
+        type: path
+        required: true
+      owner:
+        description: SHA-256 of the token that its holder has, in hex. No secret.
+        type: str
+        required: true
 author: canaryctl
 """
 
@@ -45,9 +60,11 @@ def main() -> None:
         argument_spec={
             "project": {"type": "str", "required": True},
             "leave": {"type": "list", "elements": "str", "default": []},
+            "locks": LOCKS,
         },
         supports_check_mode=True,
     )
+    require_held(module)
     try:
         found = {c["Id"]: service_of(c) for c in inspect(module.params["project"]) if c["State"]["Running"]}
         stopping = {key: name for key, name in found.items() if name not in module.params["leave"]}

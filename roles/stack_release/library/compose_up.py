@@ -11,6 +11,8 @@ from pathlib import Path
 from ansible.module_utils.applied_secrets import remember_secrets
 from ansible.module_utils.basic import AnsibleModule
 from ansible.module_utils.compose_cli import Abandoned, complaint, compose, inspect, run, service_of
+from ansible.module_utils.current import Misplaced, leads_to, point
+from ansible.module_utils.locked import LOCKS, require_held
 from ansible.module_utils.started import healed_before, mounts_one_of, remember_started
 
 DOCUMENTATION = r"""
@@ -18,7 +20,8 @@ DOCUMENTATION = r"""
 module: compose_up
 short_description: Bring a release's services up and wait until they are healthy
 description:
-  - Runs C(docker compose up --detach --wait) and tells exactly whether any container changed.
+  - Makes the release current, runs C(docker compose up --detach --wait) and tells exactly whether anything
+    changed.
   - On failure says which services are not well and why, with their last health output and the end of their logs.
 options:
   directory:
@@ -46,6 +49,26 @@ options:
     description: Seconds to wait for health.
     type: int
     default: 120
+  current:
+    description:
+      - Link that is made to lead to I(directory) first; none where empty. What is there and no link stays, and nothing
+        is started.
+    type: path
+    default: ""
+  locks:
+    description: Locks that must be held for anything to be changed; see M(lock_held).
+    type: list
+    elements: dict
+    default: []
+    suboptions:
+      path:
+        description: Directory of the lock.
+        type: path
+        required: true
+      owner:
+        description: SHA-256 of the token that its holder has, in hex. No secret.
+        type: str
+        required: true
 author: canaryctl
 """
 
@@ -55,6 +78,7 @@ EXAMPLES = r"""
     directory: /opt/canaryctl/shop/releases/4f1c-9a2b
     project: shop-canary
     env_file: /opt/canaryctl/shop/secrets.env
+    current: /opt/canaryctl/shop/current
 """
 
 RETURN = r"""
@@ -84,14 +108,18 @@ def main() -> None:
             "services": {"type": "list", "elements": "str", "default": []},
             "recreate": {"type": "bool", "default": True},
             "wait_timeout": {"type": "int", "default": 120},
+            "current": {"type": "path", "default": ""},
+            "locks": LOCKS,
         },
         supports_check_mode=True,
     )
     wanted = module.params
+    require_held(module)
     base = compose(wanted["project"], wanted["directory"], wanted["env_file"])
     try:
         if module.check_mode:
             module.exit_json(**foresee(base, wanted))
+        moved = bool(wanted["current"]) and point(Path(wanted["current"]), Path(wanted["directory"]))
         before = {c["Id"]: c["State"]["StartedAt"] for c in inspect(wanted["project"])}
         began = time.time()
         settle_half_made(inspect(wanted["project"]))
@@ -108,15 +136,17 @@ def main() -> None:
             failure = diagnose(base, wanted["services"], after)
             reason = NOISE.sub("", complaint(stderr)) if code else f"not healthy after {wanted['wait_timeout']} s"
             failure["message"] = reason or f"docker compose up ended with code {code}"
-            module.fail_json(msg=summary(failure), changed=changed, canary_failure=failure, canary_gaps=down)
+            module.fail_json(msg=summary(failure), changed=changed or moved, canary_failure=failure, canary_gaps=down)
         if wanted["recreate"] and not wanted["services"]:
             remember_secrets(wanted["env_file"])
             remember_started(wanted["directory"], wanted["project"], after)
     except Abandoned:
         module.fail_json(msg="interrupted: the connection to this host was closed")
+    except Misplaced as misplaced:
+        module.fail_json(msg=str(misplaced))
     except OSError as error:
         module.fail_json(msg=f"Docker does not answer: {error}")
-    module.exit_json(changed=changed, canary_gaps=down)
+    module.exit_json(changed=changed or moved, canary_gaps=down)
 
 
 def settle_half_made(containers: list[dict]) -> None:
@@ -197,7 +227,9 @@ def foresee(base: list[str], wanted: dict) -> dict:
     replaces = [s for s in concerned if s in hashes and s in running and running[s] != hashes[s]]
     removes = [s for s in concerned if s not in hashes]
     replaces, removes = (replaces, removes) if wanted["recreate"] else ([], [])
-    return {"changed": bool(starts + replaces + removes), "starts": starts, "replaces": replaces, "removes": removes}
+    moves = bool(wanted["current"]) and not leads_to(Path(wanted["current"]), Path(wanted["directory"]))
+    changes = {"moves": moves, "starts": starts, "replaces": replaces, "removes": removes}
+    return {"changed": any(changes.values()), **changes}
 
 
 def unready(containers: list[dict], before: dict[str, str], services: list[str]) -> list[str]:

@@ -10,6 +10,7 @@ from pathlib import Path
 from ansible.module_utils.backups import BEFORE_RESTORE, digest, prune, read_json, take
 from ansible.module_utils.basic import AnsibleModule
 from ansible.module_utils.compose_cli import Abandoned, complaint, inspect, run, service_of
+from ansible.module_utils.locked import LOCKS, require_held
 from ansible.module_utils.postgres import (
     RESTORE,
     Server,
@@ -66,6 +67,20 @@ options:
     description: How many backups of the environment stay.
     type: int
     default: 5
+  locks:
+    description: Locks that must be held for anything to be changed; see M(lock_held).
+    type: list
+    elements: dict
+    default: []
+    suboptions:
+      path:
+        description: Directory of the lock.
+        type: path
+        required: true
+      owner:
+        description: SHA-256 of the token that its holder has, in hex. No secret.
+        type: str
+        required: true
 author: canaryctl
 """
 
@@ -107,9 +122,11 @@ def main() -> None:
             "name": {"type": "str", "required": True},
             "user": {"type": "str", "default": ""},
             "keep": {"type": "int", "default": 5},
+            "locks": LOCKS,
         },
         supports_check_mode=True,
     )
+    require_held(module)
     if module.check_mode:
         module.exit_json(changed=True, backup=None, before=None, until="")
     os.umask(0o077)

@@ -16,6 +16,7 @@ from pathlib import Path
 from ansible.module_utils.basic import AnsibleModule
 from ansible.module_utils.compose_cli import Abandoned, complaint, compose, run
 from ansible.module_utils.installed import hash_files
+from ansible.module_utils.locked import LOCKS, require_held
 from ansible.module_utils.started import remember_healed
 
 DOCUMENTATION = r"""
@@ -57,6 +58,20 @@ options:
     description: Name of the compose project.
     type: str
     required: true
+  locks:
+    description: Locks that must be held for anything to be changed; see M(lock_held).
+    type: list
+    elements: dict
+    default: []
+    suboptions:
+      path:
+        description: Directory of the lock.
+        type: path
+        required: true
+      owner:
+        description: SHA-256 of the token that its holder has, in hex. No secret.
+        type: str
+        required: true
 author: canaryctl
 """
 
@@ -95,10 +110,12 @@ def main() -> None:
             "root": {"type": "path", "required": True},
             "release": {"type": "str", "required": True},
             "project": {"type": "str", "required": True},
+            "locks": LOCKS,
         },
         required_one_of=[("archive", "archive_path")],
         supports_check_mode=True,
     )
+    require_held(module)
     os.umask(0o022)
     root = Path(module.params["root"])
     try:

@@ -9,6 +9,7 @@ from pathlib import Path
 from ansible.module_utils.basic import AnsibleModule
 from ansible.module_utils.compose_cli import Abandoned, complaint, run
 from ansible.module_utils.installed import read_release, written_by_others
+from ansible.module_utils.locked import LOCKS, require_held
 
 DOCUMENTATION = r"""
 ---
@@ -42,6 +43,20 @@ options:
     type: list
     elements: str
     default: []
+  locks:
+    description: Locks that must be held for anything to be changed; see M(lock_held).
+    type: list
+    elements: dict
+    default: []
+    suboptions:
+      path:
+        description: Directory of the lock.
+        type: path
+        required: true
+      owner:
+        description: SHA-256 of the token that its holder has, in hex. No secret.
+        type: str
+        required: true
 author: canaryctl
 """
 
@@ -75,9 +90,11 @@ def main() -> None:
             "containers": {"type": "list", "elements": "str", "default": []},
             "volumes": {"type": "list", "elements": "str", "default": []},
             "files": {"type": "list", "elements": "str", "default": []},
+            "locks": LOCKS,
         },
         supports_check_mode=True,
     )
+    require_held(module)
     wanted = module.params
     root = Path(wanted["root"])
     outside = [name for name in wanted["files"] if name.startswith("/") or ".." in name.split("/") or not name]

@@ -13,6 +13,7 @@ from rolemodules import ROLES, load
 ROLE = ROLES / "stack_release"
 cli = import_module("ansible.module_utils.compose_cli")
 started = import_module("ansible.module_utils.started")
+current = import_module("ansible.module_utils.current")
 files = import_module("ansible.module_utils.installed")
 migrate = load(ROLE / "library" / "compose_migrate.py", "compose_migrate")
 up = load(ROLE / "library" / "compose_up.py", "compose_up")
@@ -206,3 +207,23 @@ def test_a_gap_goes_on_when_the_service_stops_again() -> None:
 def test_a_first_start_and_one_off_containers_are_no_gap() -> None:
     assert up.gaps([event("start", 2)]) == {"web": {"from": None, "until": 2.0}}
     assert up.gaps([event("die", 2, oneoff="True")]) == {}
+
+
+@pytest.mark.parametrize("before", [None, "releases/r0", "releases/r1", "/srv/elsewhere", "releases/gone"])
+def test_current_leads_to_the_release_whatever_link_was_there(tmp_path: Path, before: str | None) -> None:
+    link, release = tmp_path / "current", tmp_path / "releases" / "r1"
+    release.mkdir(parents=True)
+    (tmp_path / ".current.partial").symlink_to("of a run that was cut off")
+    if before:
+        link.symlink_to(before)
+    assert current.point(link, release) is (before != "releases/r1") and str(link.readlink()) == "releases/r1"
+    assert current.leads_to(link, release) and not current.point(link, release)
+
+
+@pytest.mark.parametrize("kind", ["file", "folder"])
+def test_what_somebody_put_in_the_place_of_current_stays(tmp_path: Path, kind: str) -> None:
+    link = tmp_path / "current"
+    link.mkdir() if kind == "folder" else link.write_text("hers")
+    with pytest.raises(current.Misplaced):
+        current.point(link, tmp_path / "releases" / "r1")
+    assert not link.is_symlink() and (link.is_dir() or link.read_text() == "hers")
