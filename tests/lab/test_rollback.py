@@ -12,7 +12,6 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
-from typing import Any
 
 import httpx
 import pytest
@@ -33,28 +32,29 @@ def back(tmp_path_factory: pytest.TempPathFactory, ctl: Ctl, box: Callable[[str]
     toy.write("assets/note.txt", "first\n")
     toy.edit("compose.yml.j2", TOY_SERVES, SERVES)
     toy.edit("probes.yml", ":18420/", ":18420/etc/hostname")
-    toy.edit("stack.yml", "start_timeout: 30", "start_timeout: 12\nassets: [assets/]")
+    toy.edit("stack.yml", "start_timeout: 30", "start_timeout: 8\nassets: [assets/]")
     yield toy
     toy.clean()
 
 
-def deployed(toy: Toy) -> dict[str, Any]:
-    """The document of a deploy that passes."""
-    done = toy.deploy("prod")
-    assert done.code == 0, done.text[-3000:]
-    return done.document
-
-
-@pytest.fixture(scope="module")
-def first(back: Toy) -> dict[str, Any]:
-    """The good release is deployed."""
-    return deployed(back)
+@pytest.fixture
+def proven(back: Toy) -> str:
+    """The id of the release that passed last, whatever serves; it is deployed only where there is none."""
+    passed: list[str] = [line["to"] for line in back.history("canary-1") if line["verdict"] == "passed"]
+    return passed[-1] if passed else deployed(back)
 
 
 @pytest.fixture
-def good(back: Toy, first: dict[str, Any]) -> dict[str, Any]:
-    """The good release serves; it is deployed anew only where a test before left something else."""
-    return first if current(back) == first["release"]["id"] else deployed(back)
+def good(back: Toy, proven: str) -> str:
+    """The same, and it serves; it is deployed only where a test before left something else."""
+    return proven if current(back) == proven else deployed(back)
+
+
+def deployed(toy: Toy) -> str:
+    """A deploy that passes; its release's id."""
+    done = toy.deploy("prod")
+    assert done.code == 0, done.text[-3000:]
+    return str(done.document["release"]["id"])
 
 
 def container(toy: Toy) -> str:
@@ -84,15 +84,16 @@ class Client:
 
     def _poll(self) -> None:
         last = time.monotonic()
-        while not self._stop.is_set():
-            try:
-                served = httpx.get(self._url, timeout=1).status_code == 200
-            except httpx.HTTPError:
-                served = False
-            moment = time.monotonic()
-            if served:
-                self.longest, last, self.answers = max(self.longest, moment - last), moment, self.answers + 1
-            time.sleep(0.05)
+        with httpx.Client(timeout=1) as client:  # one, as to make one takes longer than to ask
+            while not self._stop.is_set():
+                try:
+                    served = client.get(self._url).status_code == 200
+                except httpx.HTTPError:
+                    served = False
+                moment = time.monotonic()
+                if served:
+                    self.longest, last, self.answers = max(self.longest, moment - last), moment, self.answers + 1
+                time.sleep(0.05)
 
 
 BAD = {
@@ -119,7 +120,7 @@ def compose_that_says_all_is_well(host: Box) -> Iterator[None]:
 
 
 @pytest.mark.parametrize("fault", BAD)
-def test_release_that_does_not_start_makes_way_for_the_one_before(back: Toy, good: dict[str, Any], fault: str) -> None:
+def test_release_that_does_not_start_makes_way_for_the_one_before(back: Toy, good: str, fault: str) -> None:
     address = back.box("canary-1").address
     undo = back.edit(*BAD[fault])
     host = back.box("canary-1")
@@ -130,19 +131,19 @@ def test_release_that_does_not_start_makes_way_for_the_one_before(back: Toy, goo
     finally:
         undo()
     assert bad.code == 6, bad.text[-3000:]
-    assert current(back) == good["release"]["id"]
+    assert current(back) == good
     document = bad.document
-    assert document["rollback"]["verdict"] == "passed" and document["rollback"]["to"] == good["release"]["id"]
+    assert document["rollback"]["verdict"] == "passed" and document["rollback"]["to"] == good
     gap = next(gap for gap in document["rollback"]["gaps"] if gap["service"] == "web")
     assert client.answers and client.longest <= gap["seconds"] + 2, (client.longest, gap)
     report = (evidence(back.run, document) / "report.md").read_text()
-    assert "Rolled back" in report and good["release"]["id"] in report
+    assert "Rolled back" in report and good in report
     again = back.run("runs", "show", document["rollback"]["run"], "--output", "json").document
     assert again["verdict"] == "passed" and [p["verdict"] for p in again["probes"]] == ["passed"]
     assert [line["what"] for line in back.history("canary-1")[-2:]] == ["deploy", "rollback"]
 
 
-def test_release_that_fails_its_probes_makes_way(back: Toy, good: dict[str, Any]) -> None:
+def test_release_that_fails_its_probes_makes_way(back: Toy, good: str) -> None:
     undo = back.edit("compose.yml.j2", SERVES, SERVES.replace(", /]", ", /srv]"))
     back.write("hooks/on-failure", "#!/bin/sh\ncat > told.json\n")
     (back.folder / "hooks/on-failure").chmod(0o755)
@@ -154,7 +155,7 @@ def test_release_that_fails_its_probes_makes_way(back: Toy, good: dict[str, Any]
     told = json.loads((back.folder / "told.json").read_text())  # once the good one serves again
     assert (told["verdict"], told["rollback"]["verdict"]) == ("failed", "passed")
     assert bad.code == 1, bad.text[-3000:]
-    assert current(back) == good["release"]["id"]
+    assert current(back) == good
     assert bad.document["rollback"]["verdict"] == "passed"
     assert [(line["what"], line["verdict"]) for line in back.history("canary-1")[-2:]] == [
         ("verdict", "failed"),
@@ -162,7 +163,20 @@ def test_release_that_fails_its_probes_makes_way(back: Toy, good: dict[str, Any]
     ]
 
 
-def test_who_waited_for_another_goes_back_to_what_that_one_brought(back: Toy, good: dict[str, Any]) -> None:
+def test_failed_migration_leaves_what_serves_alone(back: Toy, good: str) -> None:
+    before = container(back)
+    undo = back.edit(
+        "stack.yml", "start_timeout", MIGRATIONS.replace("echo 0002 > /data/revision", "exit 7") + "start_timeout"
+    )
+    try:
+        bad = back.deploy("prod")
+    finally:
+        undo()
+    assert bad.code == 6, bad.text[-3000:]
+    assert container(back) == before and current(back) == good
+
+
+def test_who_waited_for_another_goes_back_to_what_that_one_brought(back: Toy, good: str) -> None:
     """Not to what the hosts served when it began to wait: that would undo somebody else's deploy."""
     slow = MIGRATIONS.replace("echo 0002 >", "sleep 8; echo 0001 >")
     undo = back.edit("stack.yml", "start_timeout", slow + "start_timeout")
@@ -180,10 +194,10 @@ def test_who_waited_for_another_goes_back_to_what_that_one_brought(back: Toy, go
         told = json.loads(first.communicate(timeout=120)[0])
     assert told["exit_code"] == 0, told["error"]
     assert bad.code == 6 and bad.document["rollback"]["to"] == told["release"]["id"], bad.text[-3000:]
-    assert current(back) == told["release"]["id"] != good["release"]["id"]
+    assert current(back) == told["release"]["id"] != good
 
 
-def test_policy_keep_keeps_the_bad_one(back: Toy, good: dict[str, Any]) -> None:
+def test_policy_keep_keeps_the_bad_one(back: Toy, good: str) -> None:
     back.environment("prod", "canary-1", variables={"all": {"canary_on_failure": "keep"}})
     undo = back.edit(*BAD["a module is missing"])
     try:
@@ -192,23 +206,35 @@ def test_policy_keep_keeps_the_bad_one(back: Toy, good: dict[str, Any]) -> None:
         undo()
         back.environment("prod", "canary-1")
     assert bad.code == 6 and bad.document["rollback"] is None
-    assert current(back) != good["release"]["id"]
+    assert current(back) != good
 
 
-def test_failed_migration_leaves_what_serves_alone(back: Toy, good: dict[str, Any]) -> None:
-    before = container(back)
-    undo = back.edit(
-        "stack.yml", "start_timeout", MIGRATIONS.replace("echo 0002 > /data/revision", "exit 7") + "start_timeout"
-    )
+def test_by_hand_the_release_that_passed_before_comes_back(back: Toy, proven: str) -> None:
+    undo = back.edit("assets/note.txt", "first", "second")
     try:
-        bad = back.deploy("prod")
+        second = back.deploy("prod")
     finally:
         undo()
-    assert bad.code == 6, bad.text[-3000:]
-    assert container(back) == before and current(back) == good["release"]["id"]
+    assert second.code == 0, second.text[-3000:]
+    done = back.run("rollback", "prod", "--yes", "--output", "json")
+    assert done.code == 0, done.text[-3000:]
+    assert done.document["release"]["id"] == proven == current(back)
+    assert done.document["command"] == "rollback" and done.rows == {"Front Page": "passed"}
+    evidence(back.run, done.document)
+    there = second.document["release"]["id"]
+    named = back.run("rollback", "prod", "--to", there[:10], "--yes", "--output", "json")
+    assert named.code == 0 and current(back) == there
 
 
-def test_moved_schema_is_not_left_to_old_code(back: Toy, good: dict[str, Any]) -> None:
+def test_what_cannot_be_gone_back_to_is_refused(back: Toy, good: str) -> None:
+    before = back.state("canary-1")
+    tells(back.run("rollback", "prod", "--to", "ffff", "--yes"), 2, "no release here begins with 'ffff'")
+    tells(back.run("rollback", "prod", "--to", good, "--yes"), 2, "is served already")
+    tells(back.run("rollback", "prod"), 2, "not confirmed")
+    assert back.state("canary-1") == before
+
+
+def test_moved_schema_is_not_left_to_old_code(back: Toy, good: str) -> None:
     undo = back.edit("stack.yml", "start_timeout", MIGRATIONS + "start_timeout")
     undo_command = back.edit(*BAD["a module is missing"])
     try:
@@ -219,32 +245,7 @@ def test_moved_schema_is_not_left_to_old_code(back: Toy, good: dict[str, Any]) -
     assert bad.code == 6, bad.text[-3000:]
     warning = next(w for w in bad.document["warnings"] if "not rolled back" in w["what"])
     assert "0001" in warning["what"] and "0002" in warning["what"] and "--restore-database" in warning["hint"]
-    assert bad.document["rollback"] is None and current(back) != good["release"]["id"]
-
-
-def test_by_hand_the_release_that_passed_before_comes_back(back: Toy, good: dict[str, Any]) -> None:
-    undo = back.edit("assets/note.txt", "first", "second")
-    try:
-        second = back.deploy("prod")
-    finally:
-        undo()
-    assert second.code == 0, second.text[-3000:]
-    done = back.run("rollback", "prod", "--yes", "--output", "json")
-    assert done.code == 0, done.text[-3000:]
-    assert done.document["release"]["id"] == good["release"]["id"] == current(back)
-    assert done.document["command"] == "rollback" and done.rows == {"Front Page": "passed"}
-    evidence(back.run, done.document)
-    there = second.document["release"]["id"]
-    named = back.run("rollback", "prod", "--to", there[:10], "--yes", "--output", "json")
-    assert named.code == 0 and current(back) == there
-
-
-def test_what_cannot_be_gone_back_to_is_refused(back: Toy, good: dict[str, Any]) -> None:
-    before = back.state("canary-1")
-    tells(back.run("rollback", "prod", "--to", "ffff", "--yes"), 2, "no release here begins with 'ffff'")
-    tells(back.run("rollback", "prod", "--to", good["release"]["id"], "--yes"), 2, "is served already")
-    tells(back.run("rollback", "prod"), 2, "not confirmed")
-    assert back.state("canary-1") == before
+    assert bad.document["rollback"] is None and current(back) != good
 
 
 def test_failed_first_deploy_removes_what_it_made_and_nothing_else(
@@ -272,34 +273,37 @@ def test_failed_first_deploy_removes_what_it_made_and_nothing_else(
 
 
 @pytest.fixture
-def other_image() -> Iterator[str]:
-    """Another image, on this machine."""
-    tag = "backtoy:other"
+def other_image(tmp_path: Path) -> Iterator[Path]:
+    """Another image on this machine, `backtoy:other`, and the same in a file."""
     recipe = b"FROM ktrdr-backend:test\nLABEL made.for=test_rollback\n"
-    subprocess.run(
-        ["docker", "build", "-q", "-t", tag, "-"], input=recipe, check=True, capture_output=True, timeout=120
-    )
-    yield tag
-    subprocess.run(["docker", "rmi", "-f", tag], capture_output=True, timeout=60, check=False)
+    docker("build", "-q", "-t", OTHER, "-", given=recipe)
+    docker("save", "-o", str(tmp_path / "other.tar"), OTHER)
+    yield tmp_path / "other.tar"
+    docker("rmi", "-f", OTHER)
 
 
-def test_image_that_was_pruned_by_hand_is_sent_again_or_named(
-    back: Toy, good: dict[str, Any], other_image: str
-) -> None:
-    second = back.deploy("prod", "--image", f"web={other_image}")
+OTHER = "backtoy:other"
+
+
+def docker(*argv: str, given: bytes = b"") -> None:
+    """This machine's."""
+    subprocess.run(["docker", *argv], input=given, check=True, capture_output=True, timeout=120)
+
+
+def test_image_that_was_pruned_by_hand_is_sent_again_or_named(back: Toy, other_image: Path) -> None:
+    second = back.deploy("prod", "--image", f"web={OTHER}")
     assert second.code == 0, second.text[-3000:]
     there = second.document["release"]
-    prune = f"docker rmi -f {there['images']['web']['tag']}"
     assert back.deploy("prod").code == 0
-    back.box("canary-1").run(prune)
+    back.box("canary-1").run(f"docker rmi -f {there['images']['web']['tag']}")
+
+    docker("rmi", "-f", OTHER)
+    before = back.state("canary-1")
+    tells(back.run("rollback", "prod", "--to", there["id"], "--yes"), 6, "web was removed from the host", "sha256:")
+    assert back.state("canary-1") == before
+
+    docker("load", "-i", str(other_image))
     again = back.run("rollback", "prod", "--yes", "--output", "json")
     assert again.code == 0, again.text[-3000:]
     assert current(back) == there["id"]
     assert [s["name"] for s in again.document["stages"] if s["status"] == "changed"] == ["push", "rollback"]
-
-    assert back.deploy("prod").code == 0
-    back.box("canary-1").run(prune)
-    subprocess.run(["docker", "rmi", "-f", other_image], check=True, capture_output=True, timeout=60)
-    before = back.state("canary-1")
-    tells(back.run("rollback", "prod", "--to", there["id"], "--yes"), 6, "web was removed from the host", "sha256:")
-    assert back.state("canary-1") == before
