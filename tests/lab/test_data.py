@@ -14,15 +14,32 @@ from toy import COMPOSE, Toy
 
 pytestmark = pytest.mark.lab
 DATA = "volumes: [data:/data]"
+DATABASE = "data:/var/lib/postgresql"
 
 
-@pytest.fixture
-def toy(tmp_path: Path, ctl: Ctl, box: Callable[[str], Box]) -> Iterator[Toy]:
-    made = Toy(tmp_path / "project", "datas", 18741, ctl, box)
+@pytest.fixture(scope="module")
+def toy(tmp_path_factory: pytest.TempPathFactory, ctl: Ctl, box: Callable[[str], Box]) -> Iterator[Toy]:
+    made = Toy(tmp_path_factory.mktemp("data") / "project", "datas", 18741, ctl, box)
     made.environment("box", "canary-1")
     made.clean()
     yield made
     made.clean()
+
+
+@pytest.fixture
+def served(toy: Toy) -> None:
+    """`box` serves, with its data where databases have it; after a `down` what lies there is started by hand."""
+    mounting(toy, DATABASE)
+    host = toy.box("canary-1")
+    listed = host.run(f"cd {toy.root}/releases 2>/dev/null && grep -lF \"'{DATABASE}'\" */compose.yml || true").split()
+    if not listed:
+        assert toy.deploy("box").code == 0
+        return
+    release = Path(listed[-1]).parent
+    host.run(
+        f"cd {toy.root} && {{ [ -L current ] || rm -rf current; }} && ln -sfn releases/{release} current && "
+        f"docker compose --project-name datas-box --file {toy.root}/releases/{release}/compose.yml up --detach --wait"
+    )
 
 
 def mounting(toy: Toy, mount: str, name: str = "data") -> None:
@@ -40,10 +57,8 @@ def test_a_mount_that_writes_into_the_release_is_refused_before_any_change(toy: 
     assert toy.run("plan", "box").code == 2
 
 
-def test_a_databases_mount_that_moves_needs_agreement(toy: Toy) -> None:
+def test_a_databases_mount_that_moves_needs_agreement(toy: Toy, served: None) -> None:
     host = toy.box("canary-1")
-    mounting(toy, "data:/var/lib/postgresql")
-    assert toy.deploy("box").code == 0
     host.run("docker exec datas-box-web-1 sh -c 'echo precious > /var/lib/postgresql/row'")
     mounting(toy, "pgdata:/var/lib/postgresql", "pgdata")
     before = toy.state("canary-1")
@@ -54,29 +69,13 @@ def test_a_databases_mount_that_moves_needs_agreement(toy: Toy) -> None:
     assert left.code == 0 and any("volume datas-box_data" in note for note in left.document["notes"])
     place = host.run("docker volume inspect -f '{{.Mountpoint}}' datas-box_data").strip()
     assert host.run(f"cat {place}/row") == "precious\n"
-    mounting(toy, "data:/var/lib/postgresql")
+    mounting(toy, DATABASE)
     assert toy.deploy("box", "--leave-data").code == 0
     assert "precious" in host.run("docker exec datas-box-web-1 cat /var/lib/postgresql/row")
 
 
-def test_an_environment_in_the_place_of_another_and_one_that_was_renamed(toy: Toy) -> None:
-    mounting(toy, "data:/var/lib/postgresql")
-    toy.environment("other", "canary-1")
-    assert toy.deploy("box").code == 0
-    over = toy.deploy("other")
-    assert over.code == 0, over.text[-3000:]
-    assert any("deploying box finds it again" in note for note in over.document["notes"])
-    inventories = toy.folder / "inventories"
-    shutil.move(inventories / "other", inventories / "renamed")
-    refused = toy.deploy("renamed")
-    assert refused.code == 2 and "there is no environment other any more" in refused.text, refused.text[-3000:]
-    assert toy.run("down", "box", "--yes").code == 0
-    assert toy.deploy("renamed", "--leave-data").code == 0
-
-
 @pytest.mark.parametrize("put", ["mkdir current && echo precious >current/row", "echo precious >current"])
-def test_what_somebody_put_in_the_place_of_current_stays(toy: Toy, put: str) -> None:
-    assert toy.deploy("box").code == 0
+def test_what_somebody_put_in_the_place_of_current_stays(toy: Toy, served: None, put: str) -> None:
     host = toy.box("canary-1")
     host.run(f"cd {toy.root} && rm current && {put}")
     refused = toy.deploy("box")
@@ -86,8 +85,7 @@ def test_what_somebody_put_in_the_place_of_current_stays(toy: Toy, put: str) -> 
 
 
 @pytest.mark.parametrize("spelled", ["false", "no", "0"])
-def test_down_with_plain_ansible_keeps_volumes_whatever_spells_no(toy: Toy, spelled: str) -> None:
-    assert toy.deploy("box").code == 0
+def test_down_with_plain_ansible_keeps_volumes_whatever_spells_no(toy: Toy, served: None, spelled: str) -> None:
     said = {"canary_down_volumes": spelled, "canary_stack": "datas", "canary_environment": "box"}
     said |= {"canary_project": "datas-box"}
     argv = [str(Path(sys.executable).with_name("ansible-playbook")), "-i", str(toy.folder / "inventories/box")]
@@ -96,3 +94,16 @@ def test_down_with_plain_ansible_keeps_volumes_whatever_spells_no(toy: Toy, spel
     assert done.returncode == 0, done.stdout + done.stderr
     volumes = toy.box("canary-1").run("docker volume ls -q")
     assert "datas-box_data" in volumes and "datas-box-web-1" not in toy.box("canary-1").run("docker ps")
+
+
+def test_an_environment_in_the_place_of_another_and_one_that_was_renamed(toy: Toy, served: None) -> None:
+    toy.environment("other", "canary-1")
+    over = toy.deploy("other")
+    assert over.code == 0, over.text[-3000:]
+    assert any("deploying box finds it again" in note for note in over.document["notes"])
+    inventories = toy.folder / "inventories"
+    shutil.move(inventories / "other", inventories / "renamed")
+    refused = toy.deploy("renamed")
+    assert refused.code == 2 and "there is no environment other any more" in refused.text, refused.text[-3000:]
+    assert toy.run("down", "box", "--yes").code == 0
+    assert toy.deploy("renamed", "--leave-data").code == 0
