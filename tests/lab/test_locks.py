@@ -46,11 +46,9 @@ def unlocked(toy: Toy) -> Iterator[None]:
 
 
 @pytest.fixture
-def another_release(toy: Toy) -> Iterator[None]:
-    """The next deploy has something to change."""
-    back = toy.edit(COMPOSE, "services:\n", f"# {time.time()}\nservices:\n")
-    yield
-    back()
+def another_release(toy: Toy) -> None:
+    """The next deploy has something to change. It stays, so that the one after it has not."""
+    toy.edit(COMPOSE, "services:\n", f"# {time.time()}\nservices:\n")
 
 
 def holder(toy: Toy, host: str) -> dict[str, Any] | None:
