@@ -65,8 +65,14 @@ def on_host(command: str) -> str:
     return subprocess.run(argv, capture_output=True, text=True, timeout=60, check=True).stdout
 
 
-def test_provisioning_again_changes_nothing() -> None:
-    first = plain("provision", "--limit", HOST)
+@pytest.fixture(scope="module")
+def provisioned(whole_lab: None) -> subprocess.CompletedProcess[str]:
+    """Provisioning the host for the first time here."""
+    return plain("provision", "--limit", HOST)
+
+
+def test_provisioning_again_changes_nothing(provisioned: subprocess.CompletedProcess[str]) -> None:
+    first = provisioned
     assert first.returncode == 0, first.stdout + first.stderr
     second = plain("provision", "--limit", HOST)
     assert second.returncode == 0, second.stdout + second.stderr
@@ -74,8 +80,8 @@ def test_provisioning_again_changes_nothing() -> None:
     assert on_host("sudo docker info --format '{{.ServerVersion}}'").strip()
 
 
+@pytest.mark.usefixtures("provisioned")
 def test_a_ready_host_is_left_alone_in_check_mode_too() -> None:
-    plain("provision", "--limit", HOST)
     checked = plain("provision", "--limit", HOST, "--check")
     assert checked.returncode == 0, checked.stdout + checked.stderr
     assert "changed=0 " in checked.stdout
@@ -110,25 +116,23 @@ def image(lab_env: Mapping[str, str]) -> str:
     """An image on the host that has a shell and nothing else: the lab's own base."""
     base = lab.base_image(lambda _line: None)
     made = lab.require(lab_env["CANARYCTL_LAB"])
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("CANARYCTL_LAB", made.name)
-        plain("provision", "--limit", HOST)
     save = subprocess.Popen(["docker", "save", base], stdout=subprocess.PIPE)
     subprocess.run(lab.ssh_argv(made, HOST, "sudo docker load", batch=True), stdin=save.stdout, check=True, timeout=120)
     assert save.wait() == 0
     return base
 
 
-@pytest.fixture
-def release(tmp_path: Path, image: str) -> Iterator[Release]:
+@pytest.fixture(scope="module")
+def release(tmp_path_factory: pytest.TempPathFactory, image: str) -> Iterator[Release]:
     """Makes a rendered release and the variables that go with it; the stack is gone afterwards, data included."""
-    secrets = tmp_path / "secrets.env"
+    folder = tmp_path_factory.mktemp("releases")
+    secrets = folder / "secrets.env"
     secrets.touch(0o600)
     secrets.write_text(f"DB_PASSWORD={SECRET}\n")
 
     def make(name: str, **changes: Any) -> dict[str, Any]:
         values = {"image": image, "command": "sleep infinity", "health": "true", "port": 18997, "retries": 2}
-        source = tmp_path / name
+        source = folder / name
         (source / "assets").mkdir(parents=True, exist_ok=True)
         (source / "assets" / "note").write_text(name)
         migration = {
@@ -156,10 +160,40 @@ def release(tmp_path: Path, image: str) -> Iterator[Release]:
         }
 
     yield make
-    stage("down", tmp_path, make("gone") | {"canary_down_volumes": True})
-    on_host("sudo rm -r /opt/canaryctl/applytoy")
+    clear()
 
 
+def clear() -> None:
+    """Nothing of the stack is on the host."""
+    ours = "docker {} -q --filter label=com.docker.compose.project=applytoy-fleet | xargs -r docker {}"
+    removed = [
+        ours.format("ps -a", "rm -f"),
+        ours.format("volume ls", "volume rm"),
+        ours.format("network ls", "network rm"),
+    ]
+    on_host(f"sudo sh -c '{'; '.join([*removed, 'rm -rf /opt/canaryctl/applytoy'])}'")
+
+
+@pytest.fixture
+def bare(release: Release) -> None:
+    """Nothing of the stack is on the host."""
+    clear()
+
+
+@pytest.fixture
+def one(release: Release, tmp_path: Path) -> dict[str, Any]:
+    """The release `one` serves on the host, its data migrated, as the tests before leave it."""
+    wanted, root = release("one"), "/opt/canaryctl/applytoy"
+    running = "sudo docker ps --filter label=com.docker.compose.project=applytoy-fleet --format '{{.State}}'"
+    look = f"{running}; readlink {root}/current; grep -o 0002 {root}/migrated.json; true"
+    if on_host(look).split() != ["running", "running", "releases/one", "0002"]:
+        clear()
+        for name in ("render", "migrate", "start"):
+            stage(name, tmp_path, wanted)
+    return wanted
+
+
+@pytest.mark.usefixtures("bare")
 def test_a_release_goes_all_the_way_and_a_second_time_changes_nothing(release: Release, tmp_path: Path) -> None:
     wanted = release("one")
     for name in ("render", "migrate", "start"):
@@ -177,8 +211,8 @@ def test_a_release_goes_all_the_way_and_a_second_time_changes_nothing(release: R
     assert "ANSIBLE_CONFIG" not in kept
 
 
+@pytest.mark.usefixtures("one")
 def test_a_file_that_compose_rejects_leaves_the_host_as_it_was(release: Release, tmp_path: Path) -> None:
-    stage("render", tmp_path, release("one"))
     before = on_host("sudo find /opt/canaryctl/applytoy | sort")
     found = stage("render", tmp_path, release("two", compose="services: {web: {imagine: x}}\n")).results[HOST]
     assert found.status == "failed"
@@ -187,41 +221,18 @@ def test_a_file_that_compose_rejects_leaves_the_host_as_it_was(release: Release,
     assert on_host("sudo find /opt/canaryctl/applytoy | sort") == before
 
 
+@pytest.mark.usefixtures("one")
 def test_a_difference_is_shown_and_not_made_in_check_mode(release: Release, tmp_path: Path) -> None:
-    stage("render", tmp_path, release("one"))
-    stage("start", tmp_path, release("one"))
     shown = stage("render", tmp_path, release("two", port=18996), check=True, diff=True)
     assert "+    ports:" in shown.diffs[HOST]
     assert "18996" in shown.diffs[HOST]
     assert "two" not in on_host("ls -A /opt/canaryctl/applytoy/releases")
 
 
-def test_a_service_that_never_becomes_healthy_is_named_with_its_last_words(release: Release, tmp_path: Path) -> None:
-    bad = release("bad", command="echo something is wrong; sleep infinity", health="echo no answer; exit 1")
-    stage("render", tmp_path, bad)
-    found = stage("start", tmp_path, bad).results[HOST]
-    assert found.status == "failed"
-    assert "web is unhealthy: no answer" in found.message
-    assert found.detail is not None
-    assert "something is wrong" in found.detail["services"]["web"]["log"]
-    assert "db" not in found.detail["services"]
-
-
-def test_a_port_that_is_taken_is_named(release: Release, tmp_path: Path) -> None:
-    bad = release("bad", port=22)
-    stage("render", tmp_path, bad)
-    found = stage("start", tmp_path, bad).results[HOST]
-    assert found.status == "failed"
-    assert "address already in use" in found.message
-    assert "127.0.0.1:22" in found.message
-
-
+@pytest.mark.usefixtures("one")
 def test_a_failed_migration_leaves_the_services_and_says_where_the_revision_is(
     release: Release, tmp_path: Path
 ) -> None:
-    good = release("one")
-    for name in ("render", "migrate", "start"):
-        stage(name, tmp_path, good)
     serving = on_host("sudo docker ps -q --no-trunc | sort")
     bad = release("one", migration={"upgrade": "echo boom >&2; exit 1"})
     run = stage("migrate", tmp_path, bad)
@@ -235,6 +246,29 @@ def test_a_failed_migration_leaves_the_services_and_says_where_the_revision_is(
     assert on_host("sudo docker ps -aq --no-trunc | sort") == serving
 
 
+@pytest.mark.usefixtures("bare")
+def test_a_service_that_never_becomes_healthy_is_named_with_its_last_words(release: Release, tmp_path: Path) -> None:
+    bad = release("bad", command="echo something is wrong; sleep infinity", health="echo no answer; exit 1")
+    stage("render", tmp_path, bad)
+    found = stage("start", tmp_path, bad).results[HOST]
+    assert found.status == "failed"
+    assert "web is unhealthy: no answer" in found.message
+    assert found.detail is not None
+    assert "something is wrong" in found.detail["services"]["web"]["log"]
+    assert "db" not in found.detail["services"]
+
+
+@pytest.mark.usefixtures("bare")
+def test_a_port_that_is_taken_is_named(release: Release, tmp_path: Path) -> None:
+    bad = release("bad", port=22)
+    stage("render", tmp_path, bad)
+    found = stage("start", tmp_path, bad).results[HOST]
+    assert found.status == "failed"
+    assert "address already in use" in found.message
+    assert "127.0.0.1:22" in found.message
+
+
+@pytest.mark.usefixtures("bare")
 def test_an_interrupted_start_leaves_no_process_here_or_there(
     release: Release, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

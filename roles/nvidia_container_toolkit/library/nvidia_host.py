@@ -28,6 +28,14 @@ EXAMPLES = r"""
 """
 
 RETURN = r"""
+distribution:
+  description: The distribution's name, such as Debian.
+  type: str
+  returned: always
+family:
+  description: Debian or RedHat where the distribution is of their kind; empty elsewhere.
+  type: str
+  returned: always
 driver:
   description: Version of the driver that answers; empty where none does.
   type: str
@@ -76,7 +84,27 @@ cdi_refresh:
   description: Whether the toolkit refreshes a CDI specification by a unit of its own.
   type: bool
   returned: always
+cdi_unit:
+  description: The role's own unit that does so, where it is enabled; empty elsewhere.
+  type: str
+  returned: always
+cdi:
+  description: The CDI specification that is there; empty where none is.
+  type: str
+  returned: always
+repository:
+  description: What is in the files that describe the toolkit's repository to apt, by their paths; empty where none is.
+  type: dict
+  returned: always
 """
+
+REPOSITORY = (
+    "/etc/apt/sources.list.d/nvidia-container-toolkit.sources",
+    "/etc/apt/keyrings/nvidia-container-toolkit.asc",
+)
+UNITS = "/etc/systemd/system"
+UNIT = "canaryctl-cdi-refresh.service"
+FAMILIES = {"Debian": {"debian", "ubuntu"}, "RedHat": {"rhel", "fedora", "centos"}}
 
 # A driver that hangs answers never.
 SMI_SECONDS = 20
@@ -93,6 +121,36 @@ def run(argv: list[str], seconds: int = 30) -> tuple[int, str]:
     except OSError as error:
         return 127, str(error)
     return done.returncode, done.stdout.strip()
+
+
+def text(path: str) -> str:
+    """What is in a file, '' where it cannot be read."""
+    try:
+        return Path(path).read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError):
+        return ""
+
+
+def system(release: str) -> dict[str, str]:
+    """The distribution and its family, by what /etc/os-release says. Ansible's own facts take a second of a core."""
+    said = dict(line.partition("=")[::2] for line in release.splitlines())
+    name, *like = [said.get(key, "").strip("\"'").lower() for key in ("ID", "ID_LIKE")]
+    kin = {name, *" ".join(like).split()}
+    return {
+        "distribution": name.capitalize() or "Linux",
+        "family": next((family for family, names in FAMILIES.items() if names & kin), ""),
+    }
+
+
+def about_cdi() -> dict:
+    """The part of the answer that the CDI specification and what refreshes it give."""
+    places = ("/usr/lib/systemd/system", UNITS)
+    enabled = Path(UNITS, "multi-user.target.wants", UNIT).is_symlink()
+    return {
+        "cdi": text("/etc/cdi/nvidia.yaml"),
+        "cdi_refresh": any(Path(place, "nvidia-cdi-refresh.service").exists() for place in places),
+        "cdi_unit": text(UNITS + "/" + UNIT) if enabled else "",
+    }
 
 
 def driver() -> tuple[str, str]:
@@ -162,17 +220,15 @@ def main() -> None:
     module = AnsibleModule(argument_spec={}, supports_check_mode=True)
     version, trouble = driver()
     rootless = sorted(path.parent.name for path in Path("/run/user").glob("*/docker.sock"))
-    refresh = any(
-        Path(place, "nvidia-cdi-refresh.service").exists()
-        for place in ("/usr/lib/systemd/system", "/etc/systemd/system")
-    )
     module.exit_json(
         changed=False,
         driver=version,
         trouble=trouble,
         gpus=gpus(),
         rootless=rootless,
-        cdi_refresh=refresh,
+        repository={path: text(path) for path in REPOSITORY},
+        **system(text("/etc/os-release")),
+        **about_cdi(),
         **about_packages(packages()),
         **docker(),
     )

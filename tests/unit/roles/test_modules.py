@@ -105,6 +105,33 @@ def test_packages_are_told_by_state_and_hold() -> None:
     }
 
 
+@pytest.mark.parametrize(
+    ("release", "distribution", "family"),
+    [
+        ('PRETTY_NAME="Debian GNU/Linux 13 (trixie)"\nID=debian\n', "Debian", "Debian"),
+        ("ID=ubuntu\nID_LIKE=debian\n", "Ubuntu", "Debian"),
+        ('ID=linuxmint\nID_LIKE="ubuntu debian"\n', "Linuxmint", "Debian"),
+        ('ID="rocky"\nID_LIKE="rhel centos fedora"\n', "Rocky", "RedHat"),
+        ("ID=fedora\n", "Fedora", "RedHat"),
+        ('ID="amzn"\nID_LIKE="fedora"\n', "Amzn", "RedHat"),
+        ("ID=arch\n", "Arch", ""),
+        ("", "Linux", ""),
+    ],
+)
+def test_a_distribution_is_told_by_what_it_is_like(release: str, distribution: str, family: str) -> None:
+    assert host.system(release) == {"distribution": distribution, "family": family}
+
+
+def test_a_unit_that_is_not_enabled_refreshes_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(host, "UNITS", str(tmp_path))
+    unit, wants = tmp_path / host.UNIT, tmp_path / "multi-user.target.wants"
+    unit.write_text("[Unit]\n")
+    assert host.about_cdi()["cdi_unit"] == ""
+    wants.mkdir()
+    (wants / host.UNIT).symlink_to(unit)
+    assert host.about_cdi()["cdi_unit"] == "[Unit]\n"
+
+
 def render_repo(**variables: Any) -> str:
     values = yaml.safe_load((TOOLKIT / "vars" / "main.yml").read_text())
     values |= yaml.safe_load((TOOLKIT / "defaults" / "main.yml").read_text())
