@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from conftest import ROOT, Box, Ctl
+from conftest import ROOT, Box, Ctl, Result
 from stopping import stop_when
 from toy import Toy, evidence, tells
 
@@ -24,9 +24,9 @@ def env(lab_env: dict[str, str], runs_dir: Path) -> dict[str, str]:
     return {**lab_env, "CANARYCTL_RUNS": str(runs_dir)}
 
 
-@pytest.fixture
-def toy(tmp_path: Path, ctl: Ctl, box: Callable[[str], Box]) -> Iterator[Toy]:
-    made = Toy(tmp_path, "aftertoy", 18610, ctl, box)
+@pytest.fixture(scope="module")
+def toy(tmp_path_factory: pytest.TempPathFactory, ctl: Ctl, box: Callable[[str], Box]) -> Iterator[Toy]:
+    made = Toy(tmp_path_factory.mktemp("after"), "aftertoy", 18610, ctl, box)
     made.edit("stack.yml", "start_timeout: 30", "start_timeout: 6")
     made.environment("one", HOST)
     made.clean()
@@ -34,43 +34,30 @@ def toy(tmp_path: Path, ctl: Ctl, box: Callable[[str], Box]) -> Iterator[Toy]:
     made.clean()
 
 
-def test_after_an_interruption_a_failing_deploy_goes_back_to_what_passed(toy: Toy, env: dict[str, str]) -> None:
-    good = toy.deploy("one")
-    assert good.code == 0, good.text[-3000:]
-    toy.edit("compose.yml.j2", "stop_grace_period: 1s", "stop_grace_period: 2s")
-    probing = toy.edit("probes.yml", "status: 200", "status: 418")
-    stopped = stop_when(toy, env, ["deploy", "one", "--yes"], lambda event: event["type"] == "probe.started")
-    probing()
-    assert stopped["verdict"] == "interrupted"
-    line = toy.history(HOST)[-1]
-    assert (line["what"], line["verdict"], line["run"]) == ("deploy", "interrupted", stopped["id"])
-    assert line["to"] == stopped["release"]["id"] != good.document["release"]["id"]
-    assert stopped["release"]["id"] in toy.box(HOST).run(f"readlink {toy.root}/current")
-    toy.edit("compose.yml.j2", SERVES, FAILS)
-    failed = toy.deploy("one")
-    assert failed.code == 6, failed.text[-3000:]
-    assert failed.document["rollback"]["to"] == good.document["release"]["id"], failed.document["rollback"]
-    assert failed.document["rollback"]["verdict"] == "passed"
-    current = toy.box(HOST).run(f"readlink {toy.root}/current")
-    assert good.document["release"]["id"] in current
-    evidence(toy.ctl, failed.document)
+@pytest.fixture
+def good(toy: Toy) -> Result:
+    """A release that passed serves; where it does already, this changes nothing."""
+    done = toy.deploy("one")
+    assert done.code == 0, done.text[-3000:]
+    return done
 
 
 def test_where_nothing_passed_the_services_are_left_and_it_is_said(toy: Toy) -> None:
-    toy.edit("compose.yml.j2", SERVES, FAILS)
+    if toy.history(HOST):
+        toy.clean()
+    edited = toy.edit("compose.yml.j2", SERVES, FAILS)
     toy.environment("one", HOST, variables={"all": {"canary_on_failure": "keep"}})
     assert toy.deploy("one").code == 6
     toy.environment("one", HOST)
     failed = toy.deploy("one")
+    edited()
     assert failed.code == 6 and failed.document["rollback"] is None
     assert any("nothing to go back to" in warning["what"] for warning in failed.document["warnings"])
     assert toy.box(HOST).run(f"docker ps -aq --filter name=^{toy.name}-one-web").strip()
 
 
-def test_a_stage_is_run_again_by_hand_with_what_the_run_kept(toy: Toy, lab_env: dict[str, str]) -> None:
-    done = toy.deploy("one")
-    assert done.code == 0, done.text[-3000:]
-    kept = evidence(toy.ctl, done.document) / "ansible" / "start" / "extravars.json"
+def test_a_stage_is_run_again_by_hand_with_what_the_run_kept(toy: Toy, lab_env: dict[str, str], good: Result) -> None:
+    kept = evidence(toy.ctl, good.document) / "ansible" / "start" / "extravars.json"
     variables = json.loads(kept.read_text())
     assert "canary_locks" not in variables and not [name for name in variables if name.startswith("ansible_ssh")]
     replay = subprocess.run(
@@ -85,6 +72,29 @@ def test_a_stage_is_run_again_by_hand_with_what_the_run_kept(toy: Toy, lab_env: 
         check=False,
     )
     assert replay.returncode == 0, replay.stdout[-3000:] + replay.stderr[-2000:]
+
+
+def test_after_an_interruption_a_failing_deploy_goes_back_to_what_passed(
+    toy: Toy, env: dict[str, str], good: Result
+) -> None:
+    slower = toy.edit("compose.yml.j2", "stop_grace_period: 1s", "stop_grace_period: 2s")
+    probing = toy.edit("probes.yml", "status: 200", "status: 418")
+    stopped = stop_when(toy, env, ["deploy", "one", "--yes"], lambda event: event["type"] == "probe.started")
+    probing()
+    assert stopped["verdict"] == "interrupted"
+    line = toy.history(HOST)[-1]
+    assert (line["what"], line["verdict"], line["run"]) == ("deploy", "interrupted", stopped["id"])
+    assert line["to"] == stopped["release"]["id"] != good.document["release"]["id"]
+    assert stopped["release"]["id"] in toy.box(HOST).run(f"readlink {toy.root}/current")
+    toy.edit("compose.yml.j2", SERVES, FAILS)
+    failed = toy.deploy("one")
+    slower()
+    assert failed.code == 6, failed.text[-3000:]
+    assert failed.document["rollback"]["to"] == good.document["release"]["id"], failed.document["rollback"]
+    assert failed.document["rollback"]["verdict"] == "passed"
+    current = toy.box(HOST).run(f"readlink {toy.root}/current")
+    assert good.document["release"]["id"] in current
+    evidence(toy.ctl, failed.document)
 
 
 def test_each_host_has_its_own_root(toy: Toy, box: Callable[[str], Box]) -> None:
