@@ -7,6 +7,7 @@ What a process takes over when Python starts (its locale, Ansible's configuratio
 from __future__ import annotations
 
 import atexit
+import contextlib
 import gc
 import importlib
 import json
@@ -137,7 +138,8 @@ def _answer(connection: socket.socket) -> None:
         os.close(output)
     connection.send(str(process).encode())
     _, status = os.waitpid(process, 0)
-    connection.send(str(os.waitstatus_to_exitcode(status)).encode())
+    with contextlib.suppress(OSError):  # nobody waits for it any more
+        connection.send(str(os.waitstatus_to_exitcode(status)).encode())
     os._exit(0)
 
 
