@@ -99,13 +99,13 @@ def test_after_an_interruption_a_failing_deploy_goes_back_to_what_passed(
 
 def test_each_host_has_its_own_root(toy: Toy, box: Callable[[str], Box]) -> None:
     other = box("staging-gpu")
-    toy.environment("two", "staging-cpu", "staging-gpu", variables={"staging-gpu": {"canary_root": "/srv/canary"}})
+    toy.environment("two", HOST, "staging-gpu", variables={"staging-gpu": {"canary_root": "/srv/canary"}})
     try:
         done = toy.deploy("two")
         assert done.code == 0, done.text[-3000:]
         release = done.document["release"]["id"]
         assert release in other.run(f"readlink /srv/canary/{toy.name}/current")
-        assert release in box("staging-cpu").run(f"readlink {toy.root}/current")
+        assert release in box(HOST).run(f"readlink {toy.root}/current")
         lines = [json.loads(line) for line in other.run(f"cat /srv/canary/{toy.name}/history.jsonl").splitlines()]
         assert lines[-1]["verdict"] == "passed"
         other.run(f"test ! -e {toy.root} && test ! -e /srv/canary/{toy.name}/lock")
