@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+import os
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping, Sequence
@@ -86,13 +87,16 @@ def in_bytes(values: Mapping[str, str], content: bytes) -> list[str]:
 
 
 def in_files(values: Mapping[str, str], folder: Path) -> list[str]:
-    """`NAME in PATH` for every file below a folder that holds a value."""
-    return [
-        f"{name} in {path}"
-        for path in sorted(folder.rglob("*"))
-        if path.is_file()
-        for name in in_bytes(values, path.read_bytes())
-    ]
+    """`NAME in PATH` for every file below a folder that holds a value; the folder may be in use, and its files go."""
+    found = []
+    for parent, _, names in os.walk(folder):
+        for path in (Path(parent, name) for name in sorted(names)):
+            try:
+                content = path.read_bytes() if path.is_file() else b""
+            except FileNotFoundError:
+                continue
+            found += [f"{name} in {path}" for name in in_bytes(values, content)]
+    return found
 
 
 def on_host(container: str, values: Mapping[str, str], folders: Sequence[str]) -> dict[str, str]:
@@ -116,6 +120,7 @@ class Sampler:
         self, values: Mapping[str, str], allowed: Mapping[str, Sequence[str]], stop: str, container: str = ""
     ) -> None:
         self._stop, self._container = stop, container
+        subprocess.run([*self._inside(), "rm", "-f", stop], check=True, timeout=30)
         self._process = subprocess.Popen(
             [*self._inside("-i"), *(["python3"] if container else [sys.executable]), "-c", SAMPLER],
             stdin=subprocess.PIPE,
