@@ -80,7 +80,7 @@ class Registry:
         return Path(f"/etc/docker/certs.d/{self.name}")
 
     def install(self) -> None:
-        """Bring the registry up on its host; quick where it is there."""
+        """Bring the registry up on its host, empty; quick where it is there."""
         packages = "docker-registry busybox-static"
         self.box.run(
             f"dpkg -s {packages} >/dev/null 2>&1 || {{ apt-get update -qq && DEBIAN_FRONTEND=noninteractive "
@@ -102,8 +102,9 @@ class Registry:
             subprocess.run(argv, check=True, capture_output=True)
         words = f"5002 {FOLDER} {USER} '{PASSWORD}' {IDENTITY}"
         self.box.run(
-            f"chown docker-registry {FOLDER}/tls.key {FOLDER}/htpasswd; systemctl restart docker-registry; "
-            "systemctl stop lab-tokens lab-registry 2>/dev/null; "
+            f"chown docker-registry {FOLDER}/tls.key {FOLDER}/htpasswd; "
+            "systemctl stop docker-registry lab-tokens lab-registry 2>/dev/null; rm -rf /var/lib/docker-registry/*; "
+            "systemctl start docker-registry; "
             f"systemd-run -q --collect --unit lab-tokens python3 {FOLDER}/tokens.py {words}; "
             f"systemd-run -q --collect --unit lab-registry docker-registry serve {FOLDER}/token.yml"
         )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+import shutil
 import signal
 import subprocess
 from collections.abc import Callable, Iterator
@@ -20,6 +21,7 @@ pytestmark = pytest.mark.whole_lab
 
 HOST = "staging-core"
 REPOSITORY = "lab/web"
+NEVER = "never-published"  # the registry keeps what earlier sessions and other tests published
 # The password, and what it looks like inside base64 wherever it begins: Docker's header holds it in JSON.
 TRACES = (PASSWORD, *(base64.b64encode(b"-" * n + PASSWORD.encode()).decode()[4:16] for n in range(3)))
 
@@ -30,12 +32,11 @@ def registry(
 ) -> Iterator[Registry]:
     host_up(lab_env)
     found = Registry(tmp_path_factory.mktemp("registry"), box(REGISTRY_HOST))
+    forget_session(box(HOST), found)
     found.install()
     found.trust_on(box(HOST))
-    forget_names(box(HOST), found)
     yield found
-    forget_names(box(HOST), found)
-    found.distrust_on(box(HOST))
+    forget_session(box(HOST), found)
     found.stop()
 
 
@@ -74,9 +75,14 @@ def forget(toy: Toy) -> None:
     toy.clean()
 
 
-def forget_names(host: Box, registry: Registry) -> None:
-    """What an aborted session left under the registry's own name."""
-    host.run(f"docker images '{registry.name}/*/*' --format '{{{{.Repository}}}}:{{{{.Tag}}}}' | xargs -r docker rmi")
+def forget_session(host: Box, registry: Registry) -> None:
+    """Whatever a session that was cut off left: names of the registry's own, trust, and what was in its way."""
+    names = f"docker images '{registry.name}/*/*' --format '{{{{.Repository}}}}:{{{{.Tag}}}}' | xargs -r docker rmi"
+    host.run(f"{names}; ip route del prohibit {registry.box.address}/32", check=False)
+    registry.box.run("tc qdisc del dev eth0 root", check=False)
+    registry.distrust_on(host)
+    subprocess.run(["sh", "-c", names], capture_output=True)
+    shutil.rmtree(registry.trusted, ignore_errors=True)
 
 
 def digests(host: Box) -> str:
@@ -107,22 +113,6 @@ def test_a_host_pulls_what_it_lacks_and_the_credential_stays_nowhere(
     assert again.code == 0 and again.document["plan"]["changes"] == []
 
 
-def test_an_image_that_hosts_pull_is_checked_there_before_it_starts(toy: Toy, image: str) -> None:
-    forget(toy)
-    back = toy.edit("stack.yml", ':1"}', ':1", contract: {commands: [{run: [/bin/busybox, "false"]}]}}')
-    try:
-        done = toy.deploy("auto")
-    finally:
-        back()
-    tells(done, 1, "web: command /bin/busybox false: exit code 1")
-    assert stage(done.document, "push")["pulled"] and toy.state(HOST)["containers"] == ""
-    fixed = toy.deploy("auto")
-    assert fixed.code == 0, fixed.text[-3000:]
-    assert {(row["check"], row["where"]) for row in fixed.document["contracts"]} == {
-        ("environment without secrets", HOST)
-    }
-
-
 def test_what_would_be_pulled_is_said_before(toy: Toy, registry: Registry) -> None:
     forget(toy)
     found = toy.run("push", "auto", "--dry-run", "--output", "json").document["hosts"][HOST]
@@ -151,9 +141,9 @@ def test_a_wrong_password_is_said_before_anything(toy: Toy, registry: Registry) 
 
 
 def test_a_tag_that_is_not_there(toy: Toy, registry: Registry) -> None:
-    back = toy.edit("stack.yml", f"{REPOSITORY}:1", f"{REPOSITORY}:2")
+    back = toy.edit("stack.yml", f"{REPOSITORY}:1", f"{REPOSITORY}:{NEVER}")
     try:
-        tells(toy.run("push", "auto"), 2, f"{registry.name}/{REPOSITORY}:2")
+        tells(toy.run("push", "auto"), 2, f"{registry.name}/{REPOSITORY}:{NEVER}")
     finally:
         back()
 
@@ -270,11 +260,27 @@ def test_the_image_in_place_of_a_published_one_is_pushed(toy: Toy, image: str) -
     assert found["id"] == image and "source" not in found
 
 
+def test_an_image_that_hosts_pull_is_checked_there_before_it_starts(toy: Toy, image: str) -> None:
+    forget(toy)
+    back = toy.edit("stack.yml", ':1"}', ':1", contract: {commands: [{run: [/bin/busybox, "false"]}]}}')
+    try:
+        done = toy.deploy("auto")
+    finally:
+        back()
+    tells(done, 1, "web: command /bin/busybox false: exit code 1")
+    assert stage(done.document, "push")["pulled"] and toy.state(HOST)["containers"] == ""
+    fixed = toy.deploy("auto")
+    assert fixed.code == 0, fixed.text[-3000:]
+    assert {(row["check"], row["where"]) for row in fixed.document["contracts"]} == {
+        ("environment without secrets", HOST)
+    }
+
+
 def test_an_earlier_release_comes_back_from_its_registry_and_from_no_other(
     toy: Toy, registry: Registry, image: str
 ) -> None:
     host = toy.box(HOST)
-    assert toy.deploy("auto").code == 0
+    assert toy.deploy("auto").code == 0  # nothing to do after the test before
     registry.publish(registry.build("second"), f"{registry.name}/{REPOSITORY}:2")
     back = toy.edit("stack.yml", f"{REPOSITORY}:1", f"{REPOSITORY}:2")
     forged = f"sed -i 's#{{}}/{REPOSITORY}@#{{}}/{REPOSITORY}@#' {toy.root}/releases/*/release.json"

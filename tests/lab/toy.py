@@ -61,6 +61,7 @@ PROBES = """\
   every: 300ms
   timeout: 3s
 """
+_CLEANED: set[tuple[str, str]] = set()  # containers of hosts and names of stacks
 
 
 @dataclass
@@ -104,8 +105,15 @@ class Toy:
         return back
 
     def environment(self, name: str, *hosts: str, variables: Mapping[str, Mapping[str, Any]] | None = None) -> None:
-        """An environment over lab hosts; `variables` by host, `all` for every one."""
+        """An environment over lab hosts; `variables` by host, `all` for every one.
+
+        The first of a session that has a host finds nothing of the stack there, whatever an earlier session left.
+        """
         self.hosts |= set(hosts)
+        unknown = {host for host in hosts if (self.box(host).container, self.name) not in _CLEANED}
+        _CLEANED.update((self.box(host).container, self.name) for host in unknown)
+        if unknown:
+            self.clean(*unknown)
         base = f"inventories/{name}"
         entries = {host: dict((variables or {}).get(host, {})) for host in hosts}
         self.write(f"{base}/hosts.yml", json.dumps({"servers": {"hosts": entries}}))
@@ -143,8 +151,8 @@ class Toy:
         lines = self.box(host).run(f"cat {self.root}/history.jsonl 2>/dev/null || true").splitlines()
         return [json.loads(line) for line in lines]
 
-    def clean(self) -> None:
-        """Leave nothing of the stack on the hosts, but what its image is made of: the next toy need not send it."""
+    def clean(self, *hosts: str) -> None:
+        """Leave nothing of the stack on its hosts, but what its image is made of: the next toy need not send it."""
         wanted = ["docker", "image", "inspect", "--format", "{{.Id}}", "ktrdr-backend:test"]
         image = subprocess.run(wanted, capture_output=True, text=True).stdout.strip()
         script = f"""
@@ -156,7 +164,7 @@ class Toy:
             docker network ls --format '{{{{.Name}}}}' | grep ^{self.name}- | xargs -r docker network rm
             docker images -q 'canaryctl/{self.name}/*' --format '{{{{.Repository}}}}:{{{{.Tag}}}}' | xargs -r docker rmi
         """
-        for host in self.hosts:
+        for host in hosts or self.hosts:
             self.box(host).run(script, check=False)
 
 
