@@ -157,10 +157,15 @@ def cold(argv: Sequence[str], cwd: Path, env: Mapping[str, str], timeout: float)
 
 
 @pytest.fixture(scope="session")
-def canary(ctl: Ctl) -> Result:
-    """The environment canary serves the split variant, healthy."""
+def canary(ctl: Ctl, box: Callable[[str], Box]) -> Result:
+    """The environment canary serves the split variant, healthy, by a deploy that had something to start.
+
+    Without that it would find nothing to change where another file or session deployed the same.
+    """
+    box("canary-1").run("docker ps -aq --filter name=^ktrdr-canary-backtest-worker | xargs -r docker rm -f")
     done = ctl("deploy", "canary", "--yes", "--output", "json", timeout=900)
     assert done.code == 0, done.text[-3000:]
+    assert "start" in {change["stage"] for change in done.document["plan"]["changes"]}
     return done
 
 
