@@ -11,7 +11,7 @@ import pytest
 from conftest import Box, Ctl, Result
 from toy import Toy, evidence, tells
 
-pytestmark = [pytest.mark.lab, pytest.mark.whole_lab]
+pytestmark = pytest.mark.lab
 
 STRANGER, PORTER = "toy-stranger", "toy-porter"  # users of canary-1: without sudo; in the docker group
 
@@ -141,10 +141,11 @@ def test_the_other_hosts_work_is_done_and_reported(
     ctl: Ctl, box: Callable[[str], Box], tmp_path_factory: pytest.TempPathFactory
 ) -> None:
     pair = Toy(tmp_path_factory.mktemp("pair"), "toypair", 18813, ctl, box)
-    pair.environment("pair", "canary-1", "staging-core", variables={"staging-core": {"ansible_port": 1}})
+    nowhere = {"ansible_port": 1, "canary_address": "127.0.0.1"}
+    pair.environment("pair", "canary-1", "gone-1", variables={"gone-1": nowhere})
     try:
         pushed = pair.run("push", "pair", "--yes", "--output", "json")
-        tells(pushed, 3, "staging-core", "refuse")
+        tells(pushed, 3, "gone-1", "refuse")
         assert pushed.document["verdict"] == "error"
         done = [(s["name"], s["host"], s["status"]) for s in pushed.document["stages"] if s["name"] == "push"]
         assert done == [("push", "canary-1", "changed")]
@@ -153,9 +154,9 @@ def test_the_other_hosts_work_is_done_and_reported(
         assert collected.code == 3
         assert (evidence(ctl, collected.document) / "hosts/canary-1/facts.after.json").is_file()
         stopped = pair.deploy("pair")
-        tells(stopped, 3, "staging-core", "--limit")
+        tells(stopped, 3, "gone-1", "--limit")
         assert stopped.document["changed_from"] is None and pair.state("canary-1")["containers"] == ""
-        rest = pair.deploy("pair", "--limit", "all:!staging-core")
+        rest = pair.deploy("pair", "--limit", "all:!gone-1")
         assert rest.code == 0, rest.text[-3000:]
         assert "toypair-pair-web-1" in pair.state("canary-1")["containers"]
         assert {change["host"] for change in rest.document["plan"]["changes"]} == {"canary-1"}
