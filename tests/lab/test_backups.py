@@ -33,7 +33,7 @@ services:
     pull_policy: never
     environment: {DB_PASSWORD: toy}
     volumes: [data:/var/lib/postgresql]
-    healthcheck: {test: [CMD, pg_isready, -h, 127.0.0.1], interval: 1s, retries: 30}
+    healthcheck: {test: [CMD, pg_isready, -h, 127.0.0.1], interval: 5s, start_period: 40s, start_interval: 500ms}
   app:
     image: "{{ images.app }}"
     pull_policy: never
@@ -42,7 +42,7 @@ services:
     command: [sleep, infinity]
     environment: {PGPASSWORD: toy}
     volumes: ["./assets/schema:/schema:ro"]
-    healthcheck: {test: [CMD, "true"], interval: 1s}
+    healthcheck: {test: [CMD, "true"], interval: 20s, start_period: 9s, start_interval: 300ms}
 volumes: {data: {}}
 """
 RUN = """\
