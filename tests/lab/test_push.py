@@ -1,4 +1,7 @@
-"""Delivery to real hosts: only what is missing, from where it stopped, and never anything else than what was built."""
+"""Delivery to real hosts: only what is missing, from where it stopped, and never anything else than what was built.
+
+The images are random bytes and nothing else: none of them is started, but for one, which is the example's.
+"""
 
 from __future__ import annotations
 
@@ -11,15 +14,16 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 import pytest
-from conftest import CTL, ROOT, Box, Ctl, Result, processes_mentioning
+from conftest import CTL, Box, Ctl, Result, processes_mentioning
 from toy import Toy
 
 pytestmark = pytest.mark.whole_lab
 
-BIG = 96_000_000
+BIG, AT_ONCE = 32_000_000, "6MB"  # five seconds
 SMALL = 3_000_000
 HOST = "canary-1"
 INCOMING = "/opt/canaryctl/.incoming"
+BASE = "canaryctl-test-push-base:test"
 
 
 @pytest.fixture(autouse=True)
@@ -29,14 +33,14 @@ def nothing_staged(box: Callable[[str], Box]) -> None:
 
 
 @pytest.fixture(scope="module")
-def overlay(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[str, int], str]]:
-    """Build an image on top of the backend's with one layer of random bytes; its reference."""
+def overlay(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[..., str]]:
+    """Build an image on top of another one with one layer of random bytes; its reference."""
     built = []
 
-    def build(name: str, size: int) -> str:
+    def build(name: str, size: int, base: str = BASE) -> str:
         folder = tmp_path_factory.mktemp(name)
         (folder / "blob").write_bytes(os.urandom(size))
-        (folder / "Dockerfile").write_text("FROM ktrdr-backend:test\nCOPY blob /blob\n")
+        (folder / "Dockerfile").write_text(f"FROM {base}\nCOPY blob /{'base' if base == 'scratch' else 'blob'}\n")
         reference = f"canaryctl-test-{name}:test"
         env = {**os.environ, "DOCKER_BUILDKIT": "0"}
         subprocess.run(
@@ -50,6 +54,26 @@ def overlay(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[str,
         subprocess.run(["docker", "rmi", "-f", reference], capture_output=True)
 
 
+@pytest.fixture(scope="module")
+def toy(
+    tmp_path_factory: pytest.TempPathFactory,
+    ctl: Ctl,
+    box: Callable[[str], Box],
+    overlay: Callable[..., str],
+) -> Iterator[Toy]:
+    """A stack whose hosts have the image that all others are made from."""
+    made = Toy(tmp_path_factory.mktemp("push"), "toypush", 18851, ctl, box)
+    made.edit("stack.yml", "ktrdr-backend:test", overlay("push-base", 10 * SMALL, "scratch"))
+    made.environment("one", HOST)
+    made.environment("fleet", "staging-core", "staging-cpu")
+    try:
+        done = made.run("push", "one")
+        assert done.code == 0, done.text[-2000:]
+        yield made
+    finally:
+        made.clean()
+
+
 def identity(reference: str) -> str:
     argv = ["docker", "image", "inspect", reference, "--format", "{{.Id}}"]
     return subprocess.run(argv, check=True, capture_output=True, text=True).stdout.strip()
@@ -61,7 +85,7 @@ def layers(reference: str) -> list[str]:
 
 
 def tag(reference: str) -> str:
-    return f"canaryctl/ktrdr/backend:sha256-{identity(reference)[7:19]}"
+    return f"canaryctl/toypush/web:sha256-{identity(reference)[7:19]}"
 
 
 def forget(box: Box, reference: str) -> None:
@@ -74,29 +98,29 @@ def push_stage(result: Result) -> Mapping[str, object]:
 
 
 def test_a_new_layer_alone_is_sent_and_the_image_is_the_one_built(
-    canary: Result, ctl: Ctl, box: Callable[[str], Box], overlay: Callable[[str, int], str]
+    toy: Toy, box: Callable[[str], Box], overlay: Callable[..., str]
 ) -> None:
     image = overlay("small", SMALL)
-    dry = ctl("push", "canary", "--image", f"backend={image}", "--dry-run", "--output", "json")
+    dry = toy.run("push", "one", "--image", f"web={image}", "--dry-run", "--output", "json")
     assert 0.97 * SMALL < dry.document["hosts"][HOST]["bytes"] < 1.1 * SMALL
-    done = ctl("push", "canary", "--image", f"backend={image}", "--output", "json")
+    done = toy.run("push", "one", "--image", f"web={image}", "--output", "json")
     assert done.code == 0, done.text[-2000:]
     assert push_stage(done)["bytes"] == dry.document["hosts"][HOST]["bytes"]
     assert box(HOST).run(f"docker image inspect {tag(image)} --format '{{{{.Id}}}}'").strip() == identity(image)
     assert box(HOST).run(f"ls {INCOMING}").split() == []
-    again = ctl("push", "canary", "--image", f"backend={image}", "--dry-run", "--output", "json")
+    again = toy.run("push", "one", "--image", f"web={image}", "--dry-run", "--output", "json")
     assert again.document["hosts"][HOST] == {"bytes": 0, "images": [], "layers": []}
     forget(box(HOST), image)
 
 
 def interrupted_push(
-    lab_env: Mapping[str, str], runs: Path, image: str, box: Box, how: Callable[[subprocess.Popen[str]], object]
+    toy: Toy, lab_env: Mapping[str, str], image: str, box: Box, how: Callable[[subprocess.Popen[str]], object]
 ) -> tuple[int, int, str]:
     """Start a slow push, wait until bytes are staged, disturb it; bytes staged after it, its exit code and output."""
     process = subprocess.Popen(
-        [CTL, "push", "canary", "--image", f"backend={image}", "--bwlimit", "20MB"],
-        cwd=ROOT,
-        env={**lab_env, "CANARYCTL_RUNS": str(runs)},
+        [CTL, "push", "one", "--image", f"web={image}", "--bwlimit", AT_ONCE],
+        cwd=toy.folder,
+        env=lab_env,
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
@@ -106,7 +130,7 @@ def interrupted_push(
     try:
         for _ in range(300):
             staged = int(box.run(f"cat {INCOMING}/*.zst 2>/dev/null | wc -c").strip())
-            if staged > 10_000_000:
+            if staged > 2_000_000:
                 break
             time.sleep(0.1)
         how(process)
@@ -121,12 +145,10 @@ def interrupted_push(
 @pytest.mark.parametrize("how", ["killed", "cut"])
 def test_a_stopped_push_goes_on_where_it_stopped(
     how: str,
-    canary: Result,
-    ctl: Ctl,
+    toy: Toy,
     box: Callable[[str], Box],
-    overlay: Callable[[str, int], str],
+    overlay: Callable[..., str],
     lab_env: dict[str, str],
-    runs_dir: Path,
 ) -> None:
     image, host = overlay(f"big-{how}", BIG), box(HOST)
 
@@ -137,88 +159,85 @@ def test_a_stopped_push_goes_on_where_it_stopped(
             host.cut_ssh()
 
     try:
-        staged, code, _ = interrupted_push(lab_env, runs_dir, image, host, stop)
+        staged, code, _ = interrupted_push(toy, lab_env, image, host, stop)
     finally:
         host.mend_ssh()
     assert code == (-signal.SIGKILL if how == "killed" else 3)
-    assert 10_000_000 < staged < BIG
-    done = ctl("push", "canary", "--image", f"backend={image}", "--output", "json")
+    assert 2_000_000 < staged < BIG
+    done = toy.run("push", "one", "--image", f"web={image}", "--output", "json")
     assert done.code == 0, done.text[-2000:]
     stage = push_stage(done)
-    assert int(str(stage["resumed"])) >= 10_000_000
+    assert int(str(stage["resumed"])) >= 2_000_000
     assert abs(int(str(stage["resumed"])) + int(str(stage["bytes"])) - BIG) < 0.01 * BIG
     assert host.run(f"docker image inspect {tag(image)} --format '{{{{.Id}}}}'").strip() == identity(image)
     forget(host, image)
 
 
 def test_a_damaged_beginning_is_not_built_upon(
-    canary: Result,
-    ctl: Ctl,
+    toy: Toy,
     box: Callable[[str], Box],
-    overlay: Callable[[str, int], str],
+    overlay: Callable[..., str],
     lab_env: dict[str, str],
-    runs_dir: Path,
 ) -> None:
     image, host = overlay("damaged", BIG), box(HOST)
-    interrupted_push(lab_env, runs_dir, image, host, lambda process: os.killpg(process.pid, signal.SIGKILL))
+    interrupted_push(toy, lab_env, image, host, lambda process: os.killpg(process.pid, signal.SIGKILL))
     host.run(f"for f in {INCOMING}/*.zst; do printf x | dd of=$f bs=1 seek=1000000 conv=notrunc status=none; done")
-    done = ctl("push", "canary", "--image", f"backend={image}", "--output", "json")
+    done = toy.run("push", "one", "--image", f"web={image}", "--output", "json")
     assert done.code == 0 and push_stage(done)["resumed"] == 0
     assert host.run(f"docker image inspect {tag(image)} --format '{{{{.Id}}}}'").strip() == identity(image)
     forget(host, image)
 
 
 def test_a_layer_damaged_on_its_way_is_thrown_away_and_named(
-    canary: Result,
-    ctl: Ctl,
+    toy: Toy,
     box: Callable[[str], Box],
-    overlay: Callable[[str, int], str],
+    overlay: Callable[..., str],
     lab_env: dict[str, str],
-    runs_dir: Path,
 ) -> None:
-    image, host = overlay("spoilt", 40_000_000), box(HOST)
+    image, host = overlay("spoilt", BIG), box(HOST)
     layer = layers(image)[-1]
     spoil = f"printf x | dd of={INCOMING}/{layer.replace(':', '-')}.zst bs=1 seek=1000000 conv=notrunc status=none"
-    _, code, text = interrupted_push(lab_env, runs_dir, image, host, lambda _: host.run(spoil))
+    _, code, text = interrupted_push(toy, lab_env, image, host, lambda _: host.run(spoil))
     assert code == 6 and layer in text and "damaged" in text
     assert host.run(f"docker images -q {tag(image)}").strip() == ""
     assert host.run(f"ls {INCOMING}").split() == []
-    assert ctl("push", "canary", "--image", f"backend={image}").code == 0
+    assert toy.run("push", "one", "--image", f"web={image}").code == 0
     forget(host, image)
 
 
 def test_a_full_disk_is_refused_with_the_figures_before_any_byte(
-    canary: Result, ctl: Ctl, box: Callable[[str], Box], overlay: Callable[[str, int], str]
+    toy: Toy, box: Callable[[str], Box], overlay: Callable[..., str]
 ) -> None:
     image, host = overlay("toolarge", 30_000_000), box(HOST)
     host.run(f"mkdir -p {INCOMING} && mount -t tmpfs -o size=10m none {INCOMING}")
     try:
-        full = ctl("push", "canary", "--image", f"backend={image}")
+        full = toy.run("push", "one", "--image", f"web={image}")
         assert full.code == 6 and "MB are needed in /opt/canaryctl/.incoming" in full.err, full.text
         assert host.run(f"du -sb {INCOMING}/* | cut -f1").split() == ["0"]
         host.run(f"mount -o remount,size=100m {INCOMING}")
-        assert ctl("push", "canary", "--image", f"backend={image}").code == 0
+        assert toy.run("push", "one", "--image", f"web={image}").code == 0
     finally:
         host.run(f"umount {INCOMING}")
     forget(host, image)
 
 
 def test_a_host_that_is_down_does_not_keep_the_others_waiting(
-    ctl: Ctl, box: Callable[[str], Box], overlay: Callable[[str, int], str], lab_env: dict[str, str]
+    toy: Toy, box: Callable[[str], Box], overlay: Callable[..., str]
 ) -> None:
-    assert ctl("provision", "fleet", timeout=300).code == 0
+    assert toy.run("provision", "fleet", timeout=300).code == 0
     image, up, down = overlay("partly", SMALL), box("staging-core"), box("staging-cpu")
     down.cut_ssh()
     try:
-        dry = ctl("push", "fleet", "--image", f"backend={image}", "--dry-run", "--output", "json")
+        dry = toy.run("push", "fleet", "--image", f"web={image}", "--dry-run", "--output", "json")
         assert dry.code == 3 and "staging-core" in dry.document["hosts"] and "staging-cpu" in dry.err
-        done = ctl("push", "fleet", "--image", f"backend={image}", "--output", "json")
+        done = toy.run("push", "fleet", "--image", f"web={image}", "--output", "json")
         assert done.code == 3 and "staging-cpu" in done.text
         assert up.run(f"docker image inspect {tag(image)} --format '{{{{.Id}}}}'").strip() == identity(image)
     finally:
         down.mend_ssh()
-    assert ctl("push", "fleet", "--image", f"backend={image}", timeout=300).code == 0
+    assert toy.run("push", "fleet", "--image", f"web={image}", timeout=300).code == 0
     forget(up, image)
+    forget(down, image)
 
 
 @pytest.fixture
@@ -240,11 +259,11 @@ def containerd(ctl: Ctl, box: Callable[[str], Box], tmp_path: Path) -> Iterator[
 
 
 def test_containerds_store_too_gets_only_what_it_lacks(
-    containerd: Toy, box: Callable[[str], Box], overlay: Callable[[str, int], str]
+    containerd: Toy, box: Callable[[str], Box], overlay: Callable[..., str]
 ) -> None:
     first = containerd.run("push", "store", "--output", "json")
     assert first.code == 0, first.text[-2000:]
-    image = overlay("stored", SMALL)
+    image = overlay("stored", SMALL, "ktrdr-backend:test")
     more = ["--image", f"web={image}", "--output", "json"]
     dry = containerd.run("push", "store", "--dry-run", *more).document["hosts"]["staging-gpu"]["bytes"]
     done = containerd.run("push", "store", *more)
@@ -257,17 +276,15 @@ def test_containerds_store_too_gets_only_what_it_lacks(
 
 
 def test_two_operators_at_once_both_succeed(
-    canary: Result,
+    toy: Toy,
     box: Callable[[str], Box],
-    overlay: Callable[[str, int], str],
+    overlay: Callable[..., str],
     lab_env: dict[str, str],
-    runs_dir: Path,
 ) -> None:
     image, host = overlay("shared", 30_000_000), box(HOST)
-    argv = [CTL, "push", "canary", "--image", f"backend={image}", "--output", "json"]
-    env = {**lab_env, "CANARYCTL_RUNS": str(runs_dir)}
+    argv = [CTL, "push", "one", "--image", f"web={image}", "--output", "json"]
     both = [
-        subprocess.Popen(argv, cwd=ROOT, env=env, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True)
+        subprocess.Popen(argv, cwd=toy.folder, env=lab_env, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True)
         for _ in range(2)
     ]
     said = [process.communicate(timeout=120)[0] for process in both]
@@ -277,7 +294,7 @@ def test_two_operators_at_once_both_succeed(
     forget(host, image)
 
 
-def test_nothing_is_left_running_or_listening(canary: Result, box: Callable[[str], Box]) -> None:
+def test_nothing_is_left_running_or_listening(toy: Toy, box: Callable[[str], Box]) -> None:
     assert processes_mentioning("canaryctl", "push") == []
     assert box(HOST).run("pgrep -fa '[i].read.int.i.readline' || true").strip() == ""
     listening = box(HOST).run("ss -ltnpH | grep sshd | grep -cE '127\\.0\\.0\\.1:|\\[::1\\]:' || true")
