@@ -1,12 +1,14 @@
 """Which worker of pytest-xdist runs which file, and when: what takes longest first, whole labs where they are needed.
 
 Every worker has a lab of its own. The first two bring up all its hosts where a file is marked `whole_lab`; the others
-keep to files that do with one host, so that their labs stay small.
+keep to files that do with one host, so that their labs stay small. The example's images are a gigabyte for each host:
+files that deploy it are for the first worker, one after the other, and for the second only when it has nothing else.
 """
 
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +20,8 @@ ROOT = Path(__file__).parents[2]
 TIMES = ROOT / "tests" / "times.json"
 WHOLE_LABS = 2
 _WORTH_NOTING = 1.0  # seconds
+_AS_DEPLOYED = "canary: Result"
+_EXAMPLE = re.compile(rf"\b({_AS_DEPLOYED}|example: Example)\b")
 
 
 def times() -> dict[str, float]:
@@ -28,8 +32,18 @@ def times() -> dict[str, float]:
 
 def needs_whole_lab(file: str) -> bool:
     """Whether a test file is marked as one that needs more hosts than canary-1."""
+    return "pytest.mark.whole_lab" in _text(file)
+
+
+def serves_example(file: str) -> bool:
+    """Whether a test file deploys the example: its tests take conftest's `canary` or `example`."""
+    return _EXAMPLE.search(_text(file)) is not None
+
+
+def _text(file: str) -> str:
+    """A test file of tests/lab; of another one nothing."""
     path = ROOT / file
-    return file.startswith("tests/lab/") and path.is_file() and "pytest.mark.whole_lab" in path.read_text()
+    return path.read_text() if file.startswith("tests/lab/test_") and path.is_file() else ""
 
 
 class Scheduling(LoadFileScheduling):
@@ -48,13 +62,25 @@ class Scheduling(LoadFileScheduling):
         super()._assign_work_unit(node)
 
     def _next_for(self, node: WorkerController) -> str | None:
-        whole = node in sorted(self.nodes, key=lambda each: str(each.gateway.id))[:WHOLE_LABS]
+        place = sorted(self.nodes, key=lambda each: str(each.gateway.id)).index(node)
 
-        def rank(file: str) -> tuple[bool, float]:
+        def rank(file: str) -> tuple[int, float]:
             untimed = 60.0 if file.startswith("tests/lab/") else 0.0
-            return needs_whole_lab(file), self._seconds.get(file, untimed)
+            return suits(file, place), self._seconds.get(file, untimed)
 
-        return max((file for file in self.workqueue if whole or not needs_whole_lab(file)), key=rank, default=None)
+        return max((file for file in self.workqueue if suits(file, place) >= 0), key=rank, default=None)
+
+
+def suits(file: str, place: int) -> int:
+    """How much a file is one for the worker at that place; below 0 where it is not one for it."""
+    example, whole = serves_example(file), needs_whole_lab(file)
+    if place >= WHOLE_LABS and (example or whole):
+        return -1
+    if example and place == 0:
+        return 4 if _AS_DEPLOYED in _text(file) else 3  # the others only leave something else for these
+    if example:
+        return 0
+    return 2 if whole else 1
 
 
 class Times:

@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import schedule
 from forked import Warm
 
 from canaryctl import lab as labs
@@ -102,9 +103,52 @@ def ran(argv: list[str], env: Mapping[str, str]) -> None:
     assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
 
 
+@dataclass
+class Example:
+    """What is known of the example in the environment canary: tests that leave it otherwise say so here."""
+
+    first: Result | None = None  # of this session's deploys
+    serves: bool = False
+    as_deployed: bool = False
+
+    def alter(self) -> None:
+        """Something else serves there from now on."""
+        self.serves, self.as_deployed = True, False
+
+    def restored(self, ctl: Ctl, box: Callable[[str], Box]) -> Result:
+        """The first deploy, and what it left, which is deployed again only where a test left something else.
+
+        It has something to start, which it had not where another file or session deployed the same.
+        """
+        if self.first is None:
+            box("canary-1").run("docker ps -aq --filter name=^ktrdr-canary-backtest-worker | xargs -r docker rm -f")
+        if self.first is None or not self.as_deployed:
+            done = ctl("deploy", "canary", "--yes", "--output", "json", timeout=900)
+            assert done.code == 0, done.text[-3000:]
+            if self.first is None:
+                assert "start" in {change["stage"] for change in done.document["plan"]["changes"]}
+                self.first = done
+            self.serves = self.as_deployed = True
+        return self.first
+
+    def rest(self) -> None:
+        """Let it not serve, which its health checks make dear."""
+        if self.serves:
+            remove_containers("canary-1")
+        self.serves = self.as_deployed = False
+
+
+@pytest.fixture(scope="session")
+def example() -> Example:
+    """The example in the environment canary, whatever it serves."""
+    return Example()
+
+
 @pytest.fixture(scope="module", autouse=True)
-def whole_lab(request: pytest.FixtureRequest) -> Iterator[None]:
+def whole_lab(request: pytest.FixtureRequest, example: Example) -> Iterator[None]:
     """A file that is marked `whole_lab` has all hosts; on those that other files do not use, nothing serves later."""
+    if not schedule.serves_example(str(request.path.relative_to(ROOT))):
+        example.rest()
     wanted = request.node.get_closest_marker("whole_lab")
     if wanted:
         ran(lab_up(*labs.DEFAULT_HOSTS), request.getfixturevalue("lab_env"))
@@ -156,17 +200,10 @@ def cold(argv: Sequence[str], cwd: Path, env: Mapping[str, str], timeout: float)
     )
 
 
-@pytest.fixture(scope="session")
-def canary(ctl: Ctl, box: Callable[[str], Box]) -> Result:
-    """The environment canary serves the split variant, healthy, by a deploy that had something to start.
-
-    Without that it would find nothing to change where another file or session deployed the same.
-    """
-    box("canary-1").run("docker ps -aq --filter name=^ktrdr-canary-backtest-worker | xargs -r docker rm -f")
-    done = ctl("deploy", "canary", "--yes", "--output", "json", timeout=900)
-    assert done.code == 0, done.text[-3000:]
-    assert "start" in {change["stage"] for change in done.document["plan"]["changes"]}
-    return done
+@pytest.fixture
+def canary(ctl: Ctl, box: Callable[[str], Box], example: Example) -> Result:
+    """The environment canary serves the split variant, healthy: what this session's first deploy said of it."""
+    return example.restored(ctl, box)
 
 
 @dataclass(frozen=True)

@@ -5,21 +5,29 @@ from __future__ import annotations
 import hashlib
 import json
 import shlex
+import shutil
 import subprocess
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import jsonschema
 import pytest
-from conftest import CTL, FOUR_ROWS, LAB, ROOT, Box, Ctl, Result
-from toy import MIGRATIONS, Toy
+from conftest import CTL, FOUR_ROWS, LAB, ROOT, Box, Ctl, Example, Result
+from toy import MIGRATIONS, Toy, tells
+from toy import evidence as verified
 
 import canaryctl.evidence
 from canaryctl.lab import state
 
 pytestmark = pytest.mark.whole_lab
+
+COMPOSE = "/opt/canaryctl/ktrdr/current/compose.yml"
+HAS_TORCH = """\
+docker exec $(docker ps -q -f label=com.docker.compose.service=backend) python3 -c 'import torch' 2>/dev/null \
+    && echo yes || echo no"""
 
 
 def evidence(result: Result) -> Path:
@@ -70,9 +78,13 @@ def test_evidence_is_whole_and_verifies(canary: Result, ctl: Ctl) -> None:
     assert ctl("runs", "verify", canary.document["id"]).code == 0
 
 
-def test_run_json_keeps_its_schema(canary: Result) -> None:
+def keeps_its_schema(document: Any) -> None:
     schema = json.loads((Path(canaryctl.evidence.__file__).parent / "schema" / "run.schema.json").read_text())
-    jsonschema.validate(json.loads((evidence(canary) / "run.json").read_text()), schema)
+    jsonschema.validate(document, schema)
+
+
+def test_run_json_keeps_its_schema(canary: Result) -> None:
+    keeps_its_schema(json.loads((evidence(canary) / "run.json").read_text()))
 
 
 def test_no_secret_is_in_the_evidence_nor_readable_on_the_host(
@@ -100,71 +112,6 @@ def test_the_hand_offs_wrong_strategy_is_inconclusive(canary: Result, ctl: Ctl, 
     assert training["blame"] == "probe"
     assert all(word in training["reason"] for word in ("neuro_mean_reversion", "v3_minimal", "v3_single_indicator"))
     assert box("canary-1").services() == before
-
-
-def test_both_variants_pass_and_are_different_releases(canary: Result, ctl: Ctl, box: Callable[[str], Box]) -> None:
-    has_torch = "docker exec $(docker ps -q -f label=com.docker.compose.service=backend) python3 -c 'import torch'"
-    across = ["--variant", "monolithic", "--probes", "examples/ktrdr/probes-across.yml", "--yes", "--output", "json"]
-    crossed = ctl("deploy", "canary", *across)
-    assert crossed.code == 0, crossed.text[-3000:]
-    (survivor,) = [row for row in crossed.document["probes"] if row["name"] == "Training Survives"]
-    assert survivor["reason"].startswith("survived the deploy: completed"), survivor["reason"]
-    mono = ctl("deploy", "canary", "--variant", "monolithic", "--yes", "--output", "json")
-    assert mono.code == 0 and mono.four == dict.fromkeys(FOUR_ROWS, "passed"), mono.text[-3000:]
-    box("canary-1").run(has_torch)
-    split = ctl("deploy", "canary", "--variant", "split", "--yes", "--output", "json")
-    assert split.code == 0 and split.four == dict.fromkeys(FOUR_ROWS, "passed"), split.text[-3000:]
-    assert box("canary-1").run(f"{has_torch} 2>/dev/null && echo yes || echo no").strip() == "no"
-    assert mono.document["release"]["id"] != split.document["release"]["id"] == canary.document["release"]["id"]
-    assert "db" not in [change["what"] for change in split.document["plan"]["changes"]]
-
-
-def test_a_fleet_serves_across_hosts(ctl: Ctl, canary: Result, box: Callable[[str], Box]) -> None:
-    fleet = ctl("deploy", "fleet", "--yes", "--output", "json", timeout=900)
-    assert fleet.code == 0 and fleet.four == dict.fromkeys(FOUR_ROWS, "passed"), fleet.text[-3000:]
-    assert set(box("staging-core").services()) == {"db", "backend"}
-    for worker in ("staging-cpu", "staging-gpu"):
-        assert set(box(worker).services()) == {"backtest-worker", "training-worker"}
-    assert fleet.document["release"]["id"] == canary.document["release"]["id"]
-    again = ctl("deploy", "fleet", "--yes", "--output", "json")
-    assert again.code == 0 and again.document["plan"]["changes"] == []
-
-
-def test_a_container_that_died_is_planned_for_with_its_reason(
-    canary: Result, ctl: Ctl, box: Callable[[str], Box]
-) -> None:
-    box("canary-1").run("docker stop -t 1 $(docker ps -q -f label=com.docker.compose.service=backtest-worker)")
-    plan = ctl("plan", "canary", "--output", "json")
-    changes = plan.document["plan"]["changes"]
-    assert [(c["stage"], c["what"]) for c in changes] == [("start", "backtest-worker")]
-    assert "exited" in changes[0]["reason"]
-    assert ctl("deploy", "canary", "--yes").code == 0
-
-
-def test_drift_of_a_file_is_found_and_healed(canary: Result, ctl: Ctl, box: Callable[[str], Box]) -> None:
-    compose = "/opt/canaryctl/ktrdr/current/compose.yml"
-    box("canary-1").run(f"echo '# by hand' >> $(readlink -f {compose})")
-    plan = ctl("plan", "canary", "--output", "json").document["plan"]["changes"]
-    assert [c["stage"] for c in plan] == ["render"] and "compose.yml" in plan[0]["reason"]
-    healed = ctl("deploy", "canary", "--yes", "--output", "json")
-    assert healed.code == 0 and "by hand" not in box("canary-1").run(f"cat {compose}")
-
-
-def test_a_rotated_secret_restarts_what_uses_it(canary: Result, ctl: Ctl, box: Callable[[str], Box]) -> None:
-    file = state.directory(LAB) / "secrets/canary/JWT_SECRET"
-    old = file.read_text()
-    try:
-        file.write_text("""it's a "new" $ecret \\ value""")
-        rotated = ctl("deploy", "canary", "--yes", "--output", "json")
-        assert rotated.code == 0, rotated.text[-3000:]
-        assert {"render", "start"} <= {c["stage"] for c in rotated.document["plan"]["changes"]}
-        seen = box("canary-1").run(
-            "docker exec $(docker ps -q -f label=com.docker.compose.service=backend) printenv JWT_SECRET"
-        )
-        assert seen.rstrip("\n") == """it's a "new" $ecret \\ value"""
-    finally:
-        file.write_text(old)
-        assert ctl("deploy", "canary", "--yes").code == 0
 
 
 def test_status_and_logs_say_what_is_served(canary: Result, ctl: Ctl) -> None:
@@ -233,6 +180,153 @@ def test_the_kinds_that_look_at_containers_hold_of_the_example(canary: Result, c
     )
     done = ctl("probe", "canary", "--probes", str(probes), "--output", "json")
     assert done.rows == dict.fromkeys(("Backend Container", "Worker Log", "Schema"), "passed"), done.text[-3000:]
+
+
+@dataclass(frozen=True)
+class Mended:
+    """What was planned for a file changed by hand and for a container that died, and the deploy that mended both."""
+
+    drift: list[dict[str, Any]]
+    died: list[dict[str, Any]]
+    done: Result
+
+
+@pytest.fixture(scope="module")
+def mended(ctl: Ctl, box: Callable[[str], Box], example: Example) -> Mended:
+    example.restored(ctl, box)
+    example.alter()
+    by_hand = f"echo '# by hand' >> $(readlink -f {COMPOSE})"
+
+    def planned() -> list[dict[str, Any]]:
+        changes: list[dict[str, Any]] = ctl("plan", "canary", "--output", "json").document["plan"]["changes"]
+        return changes
+
+    box("canary-1").run(by_hand)
+    drift = planned()
+    box("canary-1").run(f"sed -i '$d' $(readlink -f {COMPOSE})")
+    box("canary-1").run("docker stop -t 1 $(docker ps -q -f label=com.docker.compose.service=backtest-worker)")
+    died = planned()
+    box("canary-1").run(by_hand)
+    done = ctl("deploy", "canary", "--yes", "--output", "json")
+    example.as_deployed = done.code == 0
+    return Mended(drift, died, done)
+
+
+def test_a_container_that_died_is_planned_for_with_its_reason(mended: Mended, box: Callable[[str], Box]) -> None:
+    assert [(c["stage"], c["what"]) for c in mended.died] == [("start", "backtest-worker")]
+    assert "exited" in mended.died[0]["reason"]
+    assert mended.done.code == 0 and "backtest-worker" in box("canary-1").services()
+
+
+def test_drift_of_a_file_is_found_and_healed(mended: Mended, box: Callable[[str], Box]) -> None:
+    assert [c["stage"] for c in mended.drift] == ["render"] and "compose.yml" in mended.drift[0]["reason"]
+    assert mended.done.code == 0 and "by hand" not in box("canary-1").run(f"cat {COMPOSE}")
+
+
+def test_a_fleet_serves_across_hosts(ctl: Ctl, canary: Result, box: Callable[[str], Box]) -> None:
+    fleet = ctl("deploy", "fleet", "--yes", "--output", "json", timeout=900)
+    assert fleet.code == 0 and fleet.four == dict.fromkeys(FOUR_ROWS, "passed"), fleet.text[-3000:]
+    assert set(box("staging-core").services()) == {"db", "backend"}
+    for worker in ("staging-cpu", "staging-gpu"):
+        assert set(box(worker).services()) == {"backtest-worker", "training-worker"}
+    assert fleet.document["release"]["id"] == canary.document["release"]["id"]
+    again = ctl("deploy", "fleet", "--yes", "--output", "json")
+    assert again.code == 0 and again.document["plan"]["changes"] == []
+
+
+def test_a_failed_migration_of_a_real_database_leaves_its_services(
+    canary: Result, ctl: Ctl, box: Callable[[str], Box], tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    copy = tmp_path_factory.mktemp("copy") / "ktrdr"
+    shutil.copytree(ROOT / "examples/ktrdr", copy)
+    file = copy / "stack.yml"
+    file.write_text(file.read_text().replace("upgrade: python3 -m alembic upgrade head", 'upgrade: "false"'))
+    before = box("canary-1").services(), box("canary-1").run("readlink /opt/canaryctl/ktrdr/current")
+    done = ctl("deploy", "canary", "--stack", str(file), "--yes", "--output", "json")
+    tells(done, 6, "'false' failed; the revision is still 0002", "canary-1: ")
+    found = done.document["migrations"]
+    assert (found["before"], found["after"]) == ("0002", "0002") and found["backup"]["revision"] == "0002"
+    assert (box("canary-1").services(), box("canary-1").run("readlink /opt/canaryctl/ktrdr/current")) == before
+    verified(ctl, done.document)
+    assert ctl("deploy", "canary", "--yes", "--output", "json").document["plan"]["changes"] == []
+
+
+def test_a_rotated_secret_restarts_what_uses_it(
+    canary: Result, example: Example, ctl: Ctl, box: Callable[[str], Box]
+) -> None:
+    file = state.directory(LAB) / "secrets/canary/JWT_SECRET"
+    old = file.read_text()
+    try:
+        example.alter()
+        file.write_text("""it's a "new" $ecret \\ value""")
+        rotated = ctl("deploy", "canary", "--yes", "--output", "json")
+        assert rotated.code == 0, rotated.text[-3000:]
+        assert {"render", "start"} <= {c["stage"] for c in rotated.document["plan"]["changes"]}
+        seen = box("canary-1").run(
+            "docker exec $(docker ps -q -f label=com.docker.compose.service=backend) printenv JWT_SECRET"
+        )
+        assert seen.rstrip("\n") == """it's a "new" $ecret \\ value"""
+    finally:
+        file.write_text(old)  # which the next deploy brings back
+
+
+@dataclass(frozen=True)
+class Variants:
+    """The monolithic variant in place of the split one, then both as baseline and candidate in one command."""
+
+    crossed: Result
+    torch: str
+    baseline: Result
+    candidate: Result
+
+
+@pytest.fixture(scope="module")
+def variants(ctl: Ctl, box: Callable[[str], Box], example: Example) -> Variants:
+    if example.first is None or not example.serves:  # with whichever secrets
+        example.restored(ctl, box)
+    example.alter()
+    across = ["--variant", "monolithic", "--probes", "examples/ktrdr/probes-across.yml", "--yes", "--output", "json"]
+    crossed = ctl("deploy", "canary", *across)
+    assert crossed.code == 0, crossed.text[-3000:]
+    torch = box("canary-1").run(HAS_TORCH)
+    candidate = ctl("deploy", "canary", "--baseline", "monolithic", "--yes", "--output", "json", timeout=900)
+    assert candidate.code == 0, candidate.text[-3000:]
+    example.as_deployed = True
+    baseline = ctl("runs", "show", candidate.document["baseline"], "--output", "json")
+    return Variants(crossed, torch, baseline, candidate)
+
+
+def test_both_variants_pass_and_are_different_releases(
+    variants: Variants, example: Example, box: Callable[[str], Box]
+) -> None:
+    (survivor,) = [row for row in variants.crossed.document["probes"] if row["name"] == "Training Survives"]
+    assert survivor["reason"].startswith("survived the deploy: completed"), survivor["reason"]
+    mono, split = variants.baseline, variants.candidate
+    assert mono.document["exit_code"] == 0 and mono.four == dict.fromkeys(FOUR_ROWS, "passed")
+    assert variants.torch.strip() == "yes"
+    assert split.four == dict.fromkeys(FOUR_ROWS, "passed")
+    assert box("canary-1").run(HAS_TORCH).strip() == "no"
+    assert example.first
+    assert mono.document["release"]["id"] != split.document["release"]["id"] == example.first.document["release"]["id"]
+    assert "db" not in [change["what"] for change in split.document["plan"]["changes"]]
+
+
+def test_monolithic_then_split_in_one_command(variants: Variants, ctl: Ctl, box: Callable[[str], Box]) -> None:
+    candidate, baseline = variants.candidate.document, variants.baseline.document
+    for document, role, variant in ((baseline, "baseline", "monolithic"), (candidate, "candidate", "split")):
+        keeps_its_schema(document)
+        assert (document["role"], document["variant"], document["verdict"]) == (role, variant, "passed")
+        assert [row["name"] for row in document["probes"]][:4] == FOUR_ROWS
+    assert baseline["release"]["id"] != candidate["release"]["id"]
+    assert [run["id"] for run in json.loads(ctl("runs", "list", "--output", "json").out)["runs"][:2]] == [
+        candidate["id"],
+        baseline["id"],
+    ]
+    report = (ROOT / candidate["directory"] / "report.md").read_text()
+    assert "candidate split" in report or "candidate (split)" in report
+    lines = [json.loads(line) for line in box("canary-1").run("cat /opt/canaryctl/ktrdr/history.jsonl").splitlines()]
+    roles = {line["to"]: line["role"] for line in lines[-3:]}
+    assert roles == {baseline["release"]["id"]: "baseline", candidate["release"]["id"]: "candidate"}
 
 
 def test_another_environment_takes_the_place_of_the_one_that_is_there(

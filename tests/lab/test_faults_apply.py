@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
-from conftest import ROOT, Box, Ctl, Result
+from conftest import Box, Ctl, Result
 from toy import MIGRATIONS, Toy, evidence, tells
 
 pytestmark = pytest.mark.lab
@@ -79,23 +78,6 @@ def test_a_failed_migration_that_moved_the_revision_says_so(toy: Toy, ctl: Ctl) 
     finally:
         back()
         toy.box("canary-1").run("docker exec toyapply-one-web-1 sh -c 'echo 0002 > /data/revision'")
-
-
-def test_a_failed_migration_of_a_real_database_leaves_its_services(
-    canary: Result, ctl: Ctl, box: Callable[[str], Box], tmp_path_factory: pytest.TempPathFactory
-) -> None:
-    copy = tmp_path_factory.mktemp("copy") / "ktrdr"
-    shutil.copytree(ROOT / "examples/ktrdr", copy)
-    file = copy / "stack.yml"
-    file.write_text(file.read_text().replace("upgrade: python3 -m alembic upgrade head", 'upgrade: "false"'))
-    before = box("canary-1").services(), box("canary-1").run("readlink /opt/canaryctl/ktrdr/current")
-    done = ctl("deploy", "canary", "--stack", str(file), "--yes", "--output", "json")
-    tells(done, 6, "'false' failed; the revision is still 0002", "canary-1: ")
-    found = done.document["migrations"]
-    assert (found["before"], found["after"]) == ("0002", "0002") and found["backup"]["revision"] == "0002"
-    assert (box("canary-1").services(), box("canary-1").run("readlink /opt/canaryctl/ktrdr/current")) == before
-    evidence(ctl, done.document)
-    assert ctl("deploy", "canary", "--yes", "--output", "json").document["plan"]["changes"] == []
 
 
 @pytest.mark.usefixtures("serving")

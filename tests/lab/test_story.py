@@ -6,12 +6,13 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from conftest import ROOT
+from conftest import ROOT, Example
 
 pytestmark = pytest.mark.whole_lab
 
 
-def test_promotion_story_goes_as_told(lab_env: dict[str, str], runs_dir: Path) -> None:
+def test_promotion_story_goes_as_told(lab_env: dict[str, str], runs_dir: Path, example: Example) -> None:
+    example.alter()
     done = subprocess.run(
         [str(ROOT / "scripts" / "story")],
         cwd=ROOT,

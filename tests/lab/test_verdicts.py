@@ -11,7 +11,7 @@ from typing import Any
 
 import jsonschema
 import pytest
-from conftest import CTL, FOUR_ROWS, ROOT, Box, Ctl, Result
+from conftest import CTL, Box, Ctl
 from stopping import begins, interrupted, stop_when
 from toy import Toy, evidence, tells
 
@@ -257,30 +257,3 @@ def test_an_interrupted_baseline_is_not_followed_by_its_candidate(
     assert document["role"] == "baseline"
     newest = json.loads(toy.run("runs", "list", "--output", "json").out)["runs"][0]
     assert (newest["id"], newest["role"]) == (document["id"], "baseline")
-
-
-@pytest.fixture(scope="module")
-def both(ctl: Ctl) -> Result:
-    """The example's baseline and candidate, in one command."""
-    done = ctl("deploy", "canary", "--baseline", "monolithic", "--yes", "--output", "json", timeout=900)
-    assert done.code == 0, done.text[-3000:]
-    return done
-
-
-def test_monolithic_then_split_in_one_command(both: Result, ctl: Ctl, box: Callable[[str], Box]) -> None:
-    candidate = both.document
-    baseline = ctl("runs", "show", candidate["baseline"], "--output", "json").document
-    for document, role, variant in ((baseline, "baseline", "monolithic"), (candidate, "candidate", "split")):
-        valid(document)
-        assert (document["role"], document["variant"], document["verdict"]) == (role, variant, "passed")
-        assert [row["name"] for row in document["probes"]][:4] == FOUR_ROWS
-    assert baseline["release"]["id"] != candidate["release"]["id"]
-    assert [run["id"] for run in json.loads(ctl("runs", "list", "--output", "json").out)["runs"][:2]] == [
-        candidate["id"],
-        baseline["id"],
-    ]
-    report = (ROOT / candidate["directory"] / "report.md").read_text()
-    assert "candidate split" in report or "candidate (split)" in report
-    lines = [json.loads(line) for line in box("canary-1").run("cat /opt/canaryctl/ktrdr/history.jsonl").splitlines()]
-    roles = {line["to"]: line["role"] for line in lines[-4:]}
-    assert roles == {baseline["release"]["id"]: "baseline", candidate["release"]["id"]: "candidate"}
