@@ -1,7 +1,8 @@
-"""What a real deploy leaves for its reports, and two real runs side by side."""
+"""What a real deploy leaves for its reports, two real runs side by side, and what an audit says of it: nothing."""
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 from conftest import FOUR_ROWS, ROOT, Ctl, Result
@@ -49,3 +50,14 @@ def test_two_real_runs_are_put_side_by_side(ctl: Ctl, canary: Result) -> None:
     both = ctl("runs", "compare", canary.document["id"], again.document["id"]).out
     for needed in (*FOUR_ROWS, canary.document["id"], again.document["id"], "Memory", "Latency, median"):
         assert needed in both
+
+
+def test_a_deployed_environment_is_clean(ctl: Ctl, canary: Result) -> None:
+    done = ctl("audit", "canary", "--fail-on", "warning", "--output", "json")
+    serious = [row for row in done.document["findings"] if row["severity"] != "info"]
+    assert done.code == 0 and serious == [], done.text[-3000:]
+    assert done.document["verdict"] == "passed"
+    directory = Path(done.document["directory"])
+    assert json.loads((directory / "hosts/canary-1/facts.before.json").read_text())["audit"]["sshd"]
+    assert ctl("runs", "verify", done.document["id"]).code == 0
+    assert "audit" in ctl("runs", "list", "canary").out
