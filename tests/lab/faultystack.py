@@ -35,7 +35,7 @@ services:
     ports: ["{{{{ address }}}}:{{{{ port }}}}:8000"]
     healthcheck:
       test: [CMD, python3, -m, ktrdr.healthcheck, "8000", /health]
-      interval: 2s
+      interval: {{{{ '30s' if service == 'web' else '2s' }}}}
       timeout: 3s
       retries: 2
       start_period: 20s
@@ -45,7 +45,7 @@ services:
     image: "{{{{ images.db }}}}"
     pull_policy: never
     environment: {{DB_PASSWORD: "${{DB_PASSWORD:?}}"}}
-    healthcheck: {{test: [CMD, pg_isready, --host=127.0.0.1], interval: 2s, start_period: 30s, start_interval: 500ms}}
+    healthcheck: {{test: [CMD, pg_isready, --host=127.0.0.1], interval: 30s, start_period: 30s, start_interval: 500ms}}
 """
 
 

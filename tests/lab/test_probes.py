@@ -5,9 +5,9 @@ from __future__ import annotations
 import signal
 import subprocess
 import sys
-import threading
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
@@ -218,26 +218,20 @@ SQL_ROWS = {
 
 
 def test_sql_reads_and_nothing_else(faulty: Toy, box: Callable[[str], Box]) -> None:
-    seen: list[str] = []
-    over = threading.Event()
-
-    def look() -> None:
-        while not over.is_set():
-            seen.append(box("canary-1").run("cat /proc/[0-9]*/cmdline 2>/dev/null | tr '\\0' ' '", check=False))
-            time.sleep(0.1)
-
-    watcher = threading.Thread(target=look)
-    watcher.start()
-    try:
-        done = probe(faulty, SQL)
-    finally:
-        over.set()
-        watcher.join()
+    host, over = box("canary-1"), f"{faulty.root}/over"
+    look = f"until [ -e {over} ]; do cat /proc/[0-9]*/cmdline 2>/dev/null | tr '\\0' ' '; sleep 0.1; done; rm {over}"
+    with ThreadPoolExecutor(1) as beside:
+        watched = beside.submit(host.run, look)
+        try:
+            done = probe(faulty, SQL)
+        finally:
+            host.run(f"touch {over}")
+        seen = watched.result()
     found = rows(done)
     assert {name: row["verdict"] for name, row in found.items()} == {n: v for n, (v, _) in SQL_ROWS.items()}
     missing = {n: found[n]["reason"] for n, (_, said) in SQL_ROWS.items() if said not in found[n]["reason"]}
     assert not missing
-    assert "psql -X" in "".join(seen) and SECRETS["DB_PASSWORD"] not in "".join(seen)
+    assert "psql -X" in seen and SECRETS["DB_PASSWORD"] not in seen
     assert SECRETS["DB_PASSWORD"] not in evidence_text(faulty, done)
 
 
@@ -279,10 +273,9 @@ def test_what_is_wrong_with_a_container_is_said(faulty: Toy, box: Callable[[str]
     assert "the log holds /^Traceback" in found["log"]["reason"]
     assert "ModuleNotFoundError: No module named 'no_such_module'" in found["log"]["reason"]
     slow = "- {name: frail, kind: container, on: frail}\n"
-    for _ in range(10):
-        reason = rows(probe(faulty, slow))["frail"]["reason"]
-        if "unhealthy" in reason:
-            break
+    health = "docker inspect -f '{{.State.Health.Status}}' toyfaulty-one-frail-1"
+    host.run(f"for i in $(seq 200); do [ $({health}) = unhealthy ] && exit; sleep 0.2; done; exit 1")
+    reason = rows(probe(faulty, slow))["frail"]["reason"]
     assert "is unhealthy: its health check says" in reason and "no database" in reason
 
     host.run("docker exec toyfaulty-one-frail-1 python3 -m ktrdr.healthcheck 8000 /memory; true", check=False)
