@@ -33,7 +33,7 @@ class Handler(BaseHTTPRequestHandler):
     do_POST = do_DELETE = do_GET
 
 def drain(*_):
-    time.sleep(12)
+    time.sleep(12 if operation["left"] > 0 else 0)
     operation["drained"] += 1
     STATE.write_text(json.dumps(operation))
     os._exit(0)
@@ -50,7 +50,7 @@ PROBES = """\
   on: all
   across: deploy
   start: {url: "http://{{ address }}:18842/start/SECONDS"}
-  status: {url: "http://{{ address }}:18842/", until: done, every: 500ms, timeout: 3m}
+  status: {url: "http://{{ address }}:18842/", until: done, every: 1s, timeout: 3m}
   cancel: {url: "http://{{ address }}:18842/start/0"}
   confirm: {url: "http://{{ address }}:18842/", expect: {jmespath: "drained >= `DRAINED`"}}
 """
