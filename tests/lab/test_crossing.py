@@ -89,22 +89,33 @@ def test_where_nothing_serves_it_is_an_ordinary_lifecycle(toy: Toy) -> None:
     assert deploy(toy, 1, "one")["reason"].startswith("completed in")
 
 
+@pytest.fixture
+def serving(toy: Toy) -> None:
+    """A release serves, of the test before or this one."""
+    if not toy.box(HOST).run("docker ps -q --filter name=^toycross-").strip():
+        deploy(toy, 1, "one")
+
+
+@pytest.mark.usefixtures("serving")
 def test_it_is_drained_within_the_services_own_grace_and_goes_on(toy: Toy) -> None:
     row = deploy(toy, 60, "two", drained=1)
     assert row["reason"].startswith("survived the deploy: completed"), row["reason"]
     assert "1 container started meanwhile" in row["reason"]
 
 
+@pytest.mark.usefixtures("serving")
 def test_one_that_is_over_before_the_new_release_is_up_proves_nothing(toy: Toy) -> None:
     row = deploy(toy, 1, "three", code=4)
     assert row["verdict"] == "inconclusive" and "give it more to do" in row["reason"], row["reason"]
 
 
+@pytest.mark.usefixtures("serving")
 def test_one_that_the_release_before_cannot_begin_is_judged_afterwards(toy: Toy) -> None:
     toy.box(HOST).run("docker stop -t 0 toycross-one-web-1")
     assert deploy(toy, 1, "four")["reason"].startswith("completed in")
 
 
+@pytest.mark.usefixtures("serving")
 def test_a_deploy_that_fails_cancels_it(toy: Toy) -> None:
     toy.write("probes.yml", PROBES.replace("SECONDS", "600").replace("DRAINED", "0"))
     back = toy.edit("compose.yml.j2", "python3, /srv/server.py", "python3, /srv/nothing.py")

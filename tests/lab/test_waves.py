@@ -68,6 +68,15 @@ def test_hosts_start_one_after_another_once_the_first_has_passed(toy: Toy) -> No
     assert toy.deploy("fleet").document["waves"] == []
 
 
+@pytest.fixture
+def serving(toy: Toy) -> None:
+    """Every host has a release, of the test before or of this deploy."""
+    if not toy.history(FIRST):
+        done = toy.deploy("fleet")
+        assert done.code == 0, done.text[-3000:]
+
+
+@pytest.mark.usefixtures("serving")
 def test_a_release_that_fails_on_the_first_host_reaches_no_other(toy: Toy) -> None:
     before, states = current(toy), [toy.state(host)["containers"] for host in HOSTS]
     lines = [len(toy.history(host)) for host in HOSTS]
@@ -85,6 +94,7 @@ def test_a_release_that_fails_on_the_first_host_reaches_no_other(toy: Toy) -> No
         back()
 
 
+@pytest.mark.usefixtures("serving")
 def test_a_host_lost_on_the_way_stops_the_waves_after_it(
     toy: Toy, lab_env: dict[str, str], box: Callable[[str], Box]
 ) -> None:
@@ -110,6 +120,7 @@ def test_a_host_lost_on_the_way_stops_the_waves_after_it(
         back()
 
 
+@pytest.mark.usefixtures("serving")
 def test_a_host_that_fails_within_the_allowed_share_is_left_behind(toy: Toy) -> None:
     policy = toy.folder / "inventories/fleet/group_vars/all/policy.yml"
     policy.write_text(json.dumps({**POLICY, "canary_serial": "100%", "canary_max_fail_percentage": 50}))
