@@ -98,7 +98,7 @@ def test_a_second_run_changes_nothing_and_keeps_what_a_user_set(ready: Box, play
 
 
 def test_docker_is_not_restarted_under_the_containers_of_others(ready: Box, play: Play) -> None:
-    ready.run("docker run -d --name theirs canaryctl/base:trixie sleep infinity")
+    ready.run("docker run -d --stop-signal KILL --name theirs canaryctl/base:trixie sleep infinity")
     before, was = started(ready), options(ready)
     refused = play(TOOLKIT, nvidia_container_toolkit_default_runtime=True)
     assert refused.code == 2

@@ -64,6 +64,10 @@ cgroup_driver:
   description: Docker's cgroup driver.
   type: str
   returned: always
+runtimes:
+  description: The names of the runtimes that the Docker that answers knows.
+  type: list
+  returned: always
 rootless:
   description: Users whose rootless Docker runs beside or instead of the system's.
   type: list
@@ -207,13 +211,16 @@ def about_packages(installed: dict[str, tuple[str, str, str]]) -> dict:
     }
 
 
-def docker() -> dict[str, str]:
-    """Docker's version and cgroup driver."""
+def docker() -> dict:
+    """Docker's version, cgroup driver and runtimes."""
     code, output = run(["docker", "info", "--format", "{{json .}}"])
     found = json.loads(output.splitlines()[-1]) if code == 0 and output else {}
     version = re.match(r"[\d.]+", found.get("ServerVersion") or "")
-    return {"docker_version": version.group().rstrip(".") if version else "0",
-            "cgroup_driver": found.get("CgroupDriver", "")}  # fmt: skip
+    return {
+        "docker_version": version.group().rstrip(".") if version else "0",
+        "cgroup_driver": found.get("CgroupDriver", ""),
+        "runtimes": sorted(found.get("Runtimes") or {}),
+    }
 
 
 def main() -> None:
