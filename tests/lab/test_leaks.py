@@ -46,7 +46,7 @@ services:
       test: [CMD-SHELL, '{loud}; python3 -m ktrdr.healthcheck 8000 /']
       interval: 3s
       retries: 2
-      start_period: 5s
+      start_period: 2s
       start_interval: 300ms
   other:
     image: "{{{{ images.other }}}}"
