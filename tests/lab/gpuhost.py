@@ -16,6 +16,7 @@ from typing import Any
 import yaml
 from conftest import CTL, ROOT, Box
 from conftest import LAB as TESTS_LAB
+from toy import settled_connection
 
 from canaryctl import lab as labs
 
@@ -70,17 +71,16 @@ def player(host: str, folder: Path) -> Play:
     `at`: a task's name, and what happens to the host when that begins.
     """
     inventory = folder / "inventory"
-    staging = ROOT / "inventories" / "staging" / "group_vars"
-    for name, source in {"connection": "all/connection.yml", "gpu": "gpu_workers/gpu.yml"}.items():
-        target = inventory / "group_vars" / "all" / f"{name}.yml"
-        target.parent.mkdir(parents=True, exist_ok=True)
-        target.write_text((staging / source).read_text())
+    shared = inventory / "group_vars" / "all"
+    shared.mkdir(parents=True, exist_ok=True)
+    (shared / "gpu.yml").write_text((ROOT / "inventories/staging/group_vars/gpu_workers/gpu.yml").read_text())
     (inventory / "hosts.yml").write_text(f"all: {{hosts: {{{host}: }}}}\n")
     env = {**ENV, "ANSIBLE_ROLES_PATH": str(ROOT / "roles"), "ANSIBLE_PIPELINING": "1"}
 
     def run(
         *roles: str, check: bool = False, at: tuple[str, Callable[[], object]] | None = None, **variables: Any
     ) -> Played:
+        (shared / "connection.yml").write_text(settled_connection(LAB, [host]))
         book = ROOT / "playbooks" / "provision.yml"
         if roles:
             book = folder / f"{'-'.join(roles)}.yml"

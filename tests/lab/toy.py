@@ -7,14 +7,15 @@ Health is looked at often while a service starts and seldom afterwards: a look c
 from __future__ import annotations
 
 import json
-import shutil
 import subprocess
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from conftest import ROOT, Box, Ctl, Result
+from conftest import LAB, ROOT, Box, Ctl, Result
+
+from canaryctl import lab as labs
 
 STACK = """\
 stack: {name}
@@ -64,6 +65,23 @@ PROBES = """\
 _CLEANED: set[tuple[str, str]] = set()  # containers of hosts and names of stacks
 
 
+def settled_connection(lab: str, hosts: Iterable[str]) -> str:
+    """The examples' connection.yml as it reads for hosts of this lab; for those that no lab has, as it stands.
+
+    Ansible looks up for each task again, a skipped one too, what the ways to a host say: 20 ms of a core.
+    """
+    made = labs.require(lab)
+    text = (ROOT / "inventories/canary/group_vars/all/connection.yml").read_text()
+    ports = {host: entry.port for host, entry in made.hosts.items()}
+    settled = {"{{ lab_directory }}": str(made.directory)}
+    if ports.keys() >= set(hosts):
+        settled["{{ lab_host.port }}"] = f"{{{{ {ports}[inventory_hostname] }}}}"
+    for looked_up, found in settled.items():
+        assert looked_up in text
+        text = text.replace(looked_up, found)
+    return text
+
+
 @dataclass
 class Toy:
     """A project folder with a stack, and canaryctl run in it.
@@ -105,12 +123,14 @@ class Toy:
         return back
 
     def environment(self, name: str, *hosts: str, variables: Mapping[str, Mapping[str, Any]] | None = None) -> None:
-        """An environment over lab hosts; `variables` by host, `all` for every one.
+        """An environment over lab hosts and such as are not there; `variables` by host, `all` for every one.
 
         The first of a session that has a host finds nothing of the stack there, whatever an earlier session left.
         """
-        self.hosts |= set(hosts)
-        unknown = {host for host in hosts if (self.box(host).container, self.name) not in _CLEANED}
+        lab = self.env.get("CANARYCTL_LAB", LAB)
+        there = set(hosts) & labs.require(lab).hosts.keys()
+        self.hosts |= there
+        unknown = {host for host in there if (self.box(host).container, self.name) not in _CLEANED}
         _CLEANED.update((self.box(host).container, self.name) for host in unknown)
         if unknown:
             self.clean(*unknown)
@@ -119,7 +139,7 @@ class Toy:
         self.write(f"{base}/hosts.yml", json.dumps({"servers": {"hosts": entries}}))
         connection = self.folder / base / "group_vars/all/connection.yml"
         connection.parent.mkdir(parents=True, exist_ok=True)
-        shutil.copy(ROOT / "inventories/canary/group_vars/all/connection.yml", connection)
+        connection.write_text(settled_connection(lab, hosts))
         policy = {"canary_provision": "auto", **(variables or {}).get("all", {})}
         self.write(f"{base}/group_vars/all/policy.yml", json.dumps(policy))
 
