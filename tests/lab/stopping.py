@@ -70,14 +70,15 @@ def stop_when(
 def kill_when(toy: Toy, env: Mapping[str, str], argv: list[str], seen: Callable[[Event], bool], pause: float) -> None:
     """Start canaryctl and kill it, with all that it started, `pause` seconds after an event satisfies `seen`."""
     process = begun(toy, env, [*argv, "--output", "ndjson"])
-    killed = False
+    killed, lines = False, []
     for line in process.stdout or ():
+        lines.append(line)
         if not killed and line.endswith("\n") and seen(json.loads(line)):
             time.sleep(pause)
             os.killpg(process.pid, signal.SIGKILL)
             killed = True
-    process.communicate(timeout=60)
-    assert killed and process.returncode == -signal.SIGKILL
+    _, err = process.communicate(timeout=60)
+    assert killed and process.returncode == -signal.SIGKILL, (killed, process.returncode, err, lines[-5:])
 
 
 def begins(stage: str) -> Callable[[Event], bool]:
