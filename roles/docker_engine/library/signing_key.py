@@ -156,15 +156,16 @@ def main() -> None:
             module.fail_json(msg=why)
     content = key.strip() + "\n"
     try:
-        changed = dest.read_text(encoding="utf-8").strip() != content.strip()
+        loose = dest.stat().st_mode & 0o7777 != 0o644
+        changed = loose or dest.read_text(encoding="utf-8").strip() != content.strip()
     except (OSError, UnicodeDecodeError):
         changed = True
     if changed and not module.check_mode:
         dest.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
         with tempfile.NamedTemporaryFile("w", dir=module.tmpdir, delete=False, encoding="utf-8") as new:
             new.write(content)
-        Path(new.name).chmod(0o644)
-        module.atomic_move(new.name, str(dest))
+        module.atomic_move(new.name, str(dest))  # which gives it the mode of what is there
+        dest.chmod(0o644)
     module.exit_json(changed=changed)
 
 

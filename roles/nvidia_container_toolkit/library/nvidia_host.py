@@ -100,6 +100,10 @@ repository:
   description: What is in the files that describe the toolkit's repository to apt, by their paths; empty where none is.
   type: dict
   returned: always
+other_mode:
+  description: Those of the role's files that are there with another mode than 0644.
+  type: list
+  returned: always
 """
 
 REPOSITORY = (
@@ -108,6 +112,7 @@ REPOSITORY = (
 )
 UNITS = "/etc/systemd/system"
 UNIT = "canaryctl-cdi-refresh.service"
+SPECIFICATION = "/etc/cdi/nvidia.yaml"
 FAMILIES = {"Debian": {"debian", "ubuntu"}, "RedHat": {"rhel", "fedora", "centos"}}
 
 # A driver that hangs answers never.
@@ -151,10 +156,15 @@ def about_cdi() -> dict:
     places = ("/usr/lib/systemd/system", UNITS)
     enabled = Path(UNITS, "multi-user.target.wants", UNIT).is_symlink()
     return {
-        "cdi": text("/etc/cdi/nvidia.yaml"),
+        "cdi": text(SPECIFICATION),
         "cdi_refresh": any(Path(place, "nvidia-cdi-refresh.service").exists() for place in places),
         "cdi_unit": text(UNITS + "/" + UNIT) if enabled else "",
     }
+
+
+def with_other_mode(paths: list[str]) -> list[str]:
+    """Which of the files are there, but not with mode 0644."""
+    return [path for path in paths if Path(path).is_file() and Path(path).stat().st_mode & 0o7777 != 0o644]
 
 
 def driver() -> tuple[str, str]:
@@ -233,6 +243,7 @@ def main() -> None:
         trouble=trouble,
         gpus=gpus(),
         rootless=rootless,
+        other_mode=with_other_mode([*REPOSITORY, SPECIFICATION, UNITS + "/" + UNIT]),
         repository={path: text(path) for path in REPOSITORY},
         **system(text("/etc/os-release")),
         **about_cdi(),

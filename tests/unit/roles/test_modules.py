@@ -301,3 +301,11 @@ def test_the_real_module_shows_no_secret_of_the_daemons(tmp_path: Path, flags: l
     for secret in ("pr0xy-pass", "0ther-pass", "t0ken-1"):
         assert secret not in shown
     assert ("before_header" in shown) == bool(flags)
+
+
+def test_a_file_with_another_mode_is_told_and_one_that_is_not_there_is_not(tmp_path: Path) -> None:
+    as_written, loosened = tmp_path / "as_written", tmp_path / "loosened"
+    for path, mode in ((as_written, 0o644), (loosened, 0o666)):
+        path.write_text("key")
+        path.chmod(mode)
+    assert host.with_other_mode([str(as_written), str(loosened), str(tmp_path / "none")]) == [str(loosened)]
