@@ -183,7 +183,7 @@ def test_a_host_that_sends_another_archive_changes_nothing_here(
     victim = "promo-base:slim"
     base = here("ktrdr-backend:test")
     subprocess.run(["docker", "tag", base, victim], check=True)
-    other = next(entry for entry in toy.box(HOST).run("docker images -q --no-trunc").split() if entry != proven)
+    other = toy.box(HOST).run("tar -C /etc -c hostname | docker import - promo-other:there").strip()
     script = WRAPPER.replace("LIE", lie.replace("TAG", victim).replace("IMAGE", other))
     toy.box(HOST).run(f"cat > /usr/local/bin/docker <<'LAST' && chmod +x /usr/local/bin/docker\n{script}LAST\n")
     remove(proven)
@@ -191,7 +191,7 @@ def test_a_host_that_sends_another_archive_changes_nothing_here(
         tells(toy.run("deploy", "next", "--yes"), 3, HOST, said)
         assert (here(victim), here(proven)) == (base, "")
     finally:
-        toy.box(HOST).run("rm /usr/local/bin/docker")
+        toy.box(HOST).run("rm /usr/local/bin/docker; docker rmi promo-other:there")
         remove(victim)
     assert served(toy.deploy("next")) == proven == here(proven)
 
