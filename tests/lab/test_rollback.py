@@ -32,7 +32,7 @@ def back(tmp_path_factory: pytest.TempPathFactory, ctl: Ctl, box: Callable[[str]
     toy.write("assets/note.txt", "first\n")
     toy.edit("compose.yml.j2", TOY_SERVES, SERVES)
     toy.edit("probes.yml", ":18420/", ":18420/etc/hostname")
-    toy.edit("stack.yml", "start_timeout: 30", "start_timeout: 8\nassets: [assets/]")
+    toy.edit("stack.yml", "start_timeout: 30", "start_timeout: 12\nassets: [assets/]")
     yield toy
     toy.clean()
 
