@@ -12,7 +12,6 @@ from pathlib import Path
 from ansible.module_utils.atomic import write_atomic
 from ansible.module_utils.basic import AnsibleModule
 from ansible.module_utils.compose_cli import Abandoned, complaint, compose, run
-from ansible.module_utils.locked import LOCKS, require_held
 
 DOCUMENTATION = r"""
 ---
@@ -67,20 +66,6 @@ options:
     description: File that gets a line for each migration, with what the marker says and the revisions.
     type: path
     default: ""
-  locks:
-    description: Locks that must be held for anything to be changed; see M(lock_held).
-    type: list
-    elements: dict
-    default: []
-    suboptions:
-      path:
-        description: Directory of the lock.
-        type: path
-        required: true
-      owner:
-        description: SHA-256 of the token that its holder has, in hex. No secret.
-        type: str
-        required: true
 author: canaryctl
 """
 
@@ -153,11 +138,9 @@ def main() -> None:
             "marker_file": {"type": "path", "default": ""},
             "marker": {"type": "dict", "default": {}},
             "revisions_file": {"type": "path", "default": ""},
-            "locks": LOCKS,
         },
         supports_check_mode=True,
     )
-    require_held(module)
     wanted = module.params
     if module.check_mode:
         module.exit_json(changed=True, before="", after="", heads="", output="", msg="not run in check mode")

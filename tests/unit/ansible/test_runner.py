@@ -82,6 +82,31 @@ def test_who_holds_a_lock_is_checked_and_no_token_becomes_evidence(session: Sess
     assert not any(TOKEN in path.read_text() for path in (tmp_path / "evidence").iterdir())
 
 
+def test_a_lock_lost_before_a_migration_is_no_failed_migration(session: Session, tmp_path: Path) -> None:
+    (tmp_path / "lock").mkdir()
+    (tmp_path / "lock" / "holder.json").write_text(json.dumps({"holder": "eve@box", "token": TOKEN, "renewed": 0}))
+    migration = {"service": "web", "host": "alpha", "upgrade": "up", "current": "see", "database_hosts": {}}
+    migrate = {"ansible.builtin.include_role": {"name": "stack_release", "tasks_from": "migrate"}}
+    told = {"ansible.builtin.include_role": {"name": "stack_release", "tasks_from": "migrate_failed"}}
+    done, _ = played(
+        session,
+        tmp_path,
+        migrate,
+        told,
+        variables={
+            "canary_stack": "shop",
+            "canary_root": str(tmp_path),
+            "canary_project": "shop-one",
+            "canary_hosts": {"alpha": {"release": "r1"}},
+            "canary_migration": migration,
+        },
+        private={"canary_locks": {"alpha": [{"path": str(tmp_path / "lock"), "owner": "another's"}]}},
+    )
+    found = done.results["alpha"]
+    assert found.status == "failed" and found.detail is not None, found.message
+    assert found.detail["lost"]["holder"] == "eve@box"
+
+
 def test_a_failed_task_is_the_hosts_and_the_other_host_is_not_asked(session: Session, tmp_path: Path) -> None:
     done, _ = played(session, tmp_path, task("echo no room >&2; exit 3"))
     assert set(done.results) == {"alpha"} and done.results["alpha"].status == "failed"

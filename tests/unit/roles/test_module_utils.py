@@ -83,7 +83,7 @@ def test_no_module_that_changes_a_host_begins_without_the_runs_locks(tmp_path: P
     done = played(
         tmp_path,
         *sorted(steps),
-        stack_release_locks=[{"path": str(tmp_path / "lock"), "owner": "ours"}],
+        canary_locks={"localhost": [{"path": str(tmp_path / "lock"), "owner": "ours"}]},
         stack_release_name="r1",
         stack_release_source=str(tmp_path / "source"),
         stack_release_secrets_source="",
