@@ -7,7 +7,7 @@ from pathlib import Path
 
 
 class Misplaced(Exception):  # noqa: N818  not a fault of this program
-    """Something of somebody else's is where the link should be."""
+    """Something of somebody else's is where the link should be, or it cannot be written there."""
 
 
 def leads_to(link: Path, release: Path) -> bool:
@@ -24,8 +24,13 @@ def point(link: Path, release: Path) -> bool:
             f"{link} is no link, as we make it: somebody has put it there; move it away. Nothing was started"
         )
     partial = link.with_name(f".{link.name}.partial")
-    if os.path.lexists(partial):
-        partial.unlink()
-    partial.symlink_to(os.path.relpath(release, link.parent))
-    partial.replace(link)
+    try:
+        if os.path.lexists(partial):
+            partial.unlink()
+        partial.symlink_to(os.path.relpath(release, link.parent))
+        partial.replace(link)
+    except OSError as error:  # the caller's others are Docker's
+        raise Misplaced(
+            f"{link} cannot be written: {error.strerror}; see to {link.parent}. Nothing was started"
+        ) from None
     return True

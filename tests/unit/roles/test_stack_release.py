@@ -227,3 +227,8 @@ def test_what_somebody_put_in_the_place_of_current_stays(tmp_path: Path, kind: s
     with pytest.raises(current.Misplaced):
         current.point(link, tmp_path / "releases" / "r1")
     assert not link.is_symlink() and (link.is_dir() or link.read_text() == "hers")
+
+
+def test_a_folder_that_is_not_there_is_named_and_not_taken_for_docker(tmp_path: Path) -> None:
+    with pytest.raises(current.Misplaced, match="current cannot be written: No such file"):
+        current.point(tmp_path / "gone" / "current", tmp_path / "gone" / "releases" / "r1")
