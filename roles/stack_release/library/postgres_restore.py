@@ -67,20 +67,7 @@ options:
     description: How many backups of the environment stay.
     type: int
     default: 5
-  locks:
-    description: Locks that must be held for anything to be changed; see M(lock_held).
-    type: list
-    elements: dict
-    default: []
-    suboptions:
-      path:
-        description: Directory of the lock.
-        type: path
-        required: true
-      owner:
-        description: SHA-256 of the token that its holder has, in hex. No secret.
-        type: str
-        required: true
+  locks: {description: Locks that must be held (see M(lock_held))., type: list, elements: dict, default: []}
 author: canaryctl
 """
 
