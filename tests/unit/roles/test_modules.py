@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -309,3 +310,32 @@ def test_a_file_with_another_mode_is_told_and_one_that_is_not_there_is_not(tmp_p
         path.write_text("key")
         path.chmod(mode)
     assert host.with_other_mode([str(as_written), str(loosened), str(tmp_path / "none")]) == [str(loosened)]
+
+
+def test_a_key_that_others_may_write_gets_its_mode_back_once(tmp_path: Path) -> None:
+    key = tmp_path / "key.asc"
+    text = (ROLES.parent / "tests/fixtures/apt/expired-key.asc").read_text()
+    key.write_text(text)
+    key.chmod(0o666)
+    play = {
+        "hosts": "localhost",
+        "connection": "local",
+        "gather_facts": False,
+        "tasks": [{"signing_key": {"key": text, "dest": str(key)}}] * 2,
+        "vars": {"ansible_python_interpreter": sys.executable},
+    }
+    (tmp_path / "play.yml").write_text(yaml.safe_dump([play]))
+    done = subprocess.run(
+        [Path(sys.executable).with_name("ansible-playbook"), "-i", "localhost,", "play.yml"],
+        cwd=tmp_path,
+        env={
+            **os.environ,
+            "ANSIBLE_LIBRARY": str(ROLES / "docker_engine" / "library"),
+            "ANSIBLE_LOCAL_TEMP": str(tmp_path / "tmp"),
+        },
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0 and "changed=1" in done.stdout, done.stdout + done.stderr
+    assert key.stat().st_mode & 0o7777 == 0o644 and key.read_text().strip() == text.strip()
