@@ -80,6 +80,42 @@ def down(
     typer.echo(f"removed {', '.join(gone)}" if gone else f"the lab {name!r} had no hosts")
 
 
+@app.command(epilog="Example: canaryctl lab fault host-killed canary-1 --for 30")
+def fault(
+    which: Annotated[str, typer.Argument(metavar="FAULT", help="Without one, all are listed.")] = "",
+    host: Annotated[str, typer.Argument(metavar="HOST", help="One of the lab's hosts.")] = "",
+    seconds: Annotated[
+        float, typer.Option("--for", min=0.1, max=86400, metavar="SECONDS", help="How long; Ctrl-C ends it at once.")
+    ] = 20,
+    name: Name = "default",
+) -> None:
+    """Break a lab host on real means, for a while. It is undone also when this command is killed."""
+    import datetime
+
+    from canaryctl import lab
+    from canaryctl.errors import ConfigError
+    from canaryctl.lab import faults
+
+    if not which:
+        for known in faults.FAULTS.values():
+            typer.echo(f"{known.name:<16} {known.what}")
+        return
+    if not host:
+        raise ConfigError(
+            "no host is named", "HOST", f"canaryctl lab fault {fault} HOST; canaryctl lab status lists hosts"
+        )
+    running = faults.begin(lab.require(name), which, host, seconds)
+    until = datetime.datetime.now() + datetime.timedelta(seconds=seconds)
+    typer.echo(f"{host}: {running.fault.name}, {running.fault.what}, until {until:%H:%M:%S}")
+    try:
+        running.wait()
+    except KeyboardInterrupt:
+        running.end()
+        typer.echo(f"{host}: undone early")
+        raise
+    typer.echo(f"{host}: undone")
+
+
 def _secrets() -> dict[str, list[str]]:
     """What the project here asks for: the stack's secrets, for every environment. Outside a project, nothing."""
     from canaryctl.commands.lab import project_secrets

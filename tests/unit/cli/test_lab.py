@@ -36,3 +36,14 @@ def test_outside_of_a_project_no_secrets_are_made_and_that_is_said(capsys: pytes
 def test_in_a_project_they_are_those_that_its_stack_asks_for(tmp_path: Path) -> None:
     make_project(tmp_path)
     assert _secrets() == {"canary": ["TOKEN"]}
+
+
+def test_faults_are_listed() -> None:
+    done = ctl("lab", "fault")
+    assert done.code == 0 and "link-cut" in done.out and len(done.out.splitlines()) == 17
+
+
+def test_a_fault_needs_a_host_and_a_lab() -> None:
+    assert "HOST" in str(ctl("lab", "fault", "link-cut").error)
+    done = ctl("lab", "fault", "link-cut", "canary-1", "--name", "unit")
+    assert done.code == 2 and done.error and done.error.hint == "canaryctl lab up --name unit"
