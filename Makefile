@@ -1,5 +1,5 @@
 # Each target installs what it needs first (scripts/setup).
-.PHONY: help setup demo test test-quick lint fuzz bench-audit bench-push lab-down clean
+.PHONY: help setup demo test test-quick lint fuzz faults soak bench-audit bench-push lab-down clean
 
 help:
 	@echo "make demo        a lab, the example's images, one deployment with its verdict"
@@ -8,6 +8,8 @@ help:
 	@echo "make test-quick  linters, unit tests, one deployment"
 	@echo "make lint        linters only"
 	@echo "make fuzz        every parser against inputs gone wrong, FUZZ_SECONDS in all (60)"
+	@echo "make faults      every fault in every stage of a deploy, FAULT_MINUTES of it (60)"
+	@echo "make soak        SOAK_DEPLOYS (100) deploys and rollbacks, a fault in every fifth: what grows?"
 	@echo "make setup       only install what is missing"
 	@echo "make bench-push  how fast images reach hosts, beside other ways (about ten minutes)"
 	@echo "make bench-audit how long audits take, beside Ansible gathering facts (about three minutes)"
@@ -34,6 +36,13 @@ fuzz: setup
 	@.venv/bin/pip install -qq --disable-pip-version-check --require-hashes -r requirements-fuzz.lock 2>/dev/null || true
 	@.venv/bin/python scripts/fuzz
 
+# On a lab of their own (docs/reliability.md).
+faults: setup
+	@scripts/faults matrix
+
+soak: setup
+	@scripts/faults soak
+
 bench-push: setup
 	.venv/bin/python bench/push.py
 
@@ -41,7 +50,7 @@ bench-audit: setup
 	.venv/bin/python bench/audit.py
 
 lab-down: setup
-	for lab in default test test-2 test-3 test-4 test-bare; do .venv/bin/canaryctl lab down --purge --name $$lab; done
+	for lab in default test test-2 test-3 test-4 test-bare faults; do .venv/bin/canaryctl lab down --purge --name $$lab; done
 
 clean:
 	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache build dist

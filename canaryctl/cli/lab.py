@@ -102,7 +102,7 @@ def fault(
         return
     if not host:
         raise ConfigError(
-            "no host is named", "HOST", f"canaryctl lab fault {fault} HOST; canaryctl lab status lists hosts"
+            "no host is named", "HOST", f"canaryctl lab fault {which} HOST; canaryctl lab status lists hosts"
         )
     running = faults.begin(lab.require(name), which, host, seconds)
     until = datetime.datetime.now() + datetime.timedelta(seconds=seconds)

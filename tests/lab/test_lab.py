@@ -15,12 +15,14 @@ import pytest
 
 from canaryctl import lab
 from canaryctl.errors import ConfigError
+from canaryctl.lab import faults
 from canaryctl.lab.docker import docker, exists
 
 pytestmark = pytest.mark.lab
 
 NAME = "labtest"
 HOST = "box-1"
+MADE = f"canaryctl-{NAME}-{HOST}"
 CTL = [str(Path(sys.executable).with_name("canaryctl")), "lab"]
 
 
@@ -113,6 +115,57 @@ def test_a_host_whose_sshd_was_stopped_comes_back() -> None:
     container = lab.require(NAME).hosts[HOST].container
     docker("exec", container, "systemctl", "stop", "ssh.socket", "ssh.service")
     lab.up(NAME, [HOST])
+    assert login("true") == 0
+
+
+def inside(script: str) -> str:
+    argv = ["docker", "exec", lab.require(NAME).hosts[HOST].container, "sh", "-c", script]
+    return subprocess.run(argv, capture_output=True, text=True, timeout=60).stdout.strip()
+
+
+FAULTS = {
+    "link-cut": lambda: inside("cat /sys/class/net/eth0/carrier") == "0",
+    "link-slow": lambda: inside("tc qdisc show | grep -c tbf") == "2",
+    "host-killed": lambda: lab.status(NAME)["hosts"][HOST]["state"] == "exited",
+    "disk-full": lambda: inside("dd if=/dev/zero of=/opt/canaryctl/new bs=4k count=1 || echo full") == "full",
+    "inodes-gone": lambda: inside("touch /opt/canaryctl/new || echo full") == "full",
+    "memory-pressure": lambda: 0 < int(docker("inspect", "-f", "{{.HostConfig.Memory}}", MADE)) < 1 << 39,
+    "clock-skewed": lambda: float(inside("python3 -c 'import time; print(time.time())'") or 0) > time.time() + 3000,
+    "sshd-refusing": lambda: login("true") != 0,
+    "apt-locked": lambda: inside("apt-get clean || echo locked") == "locked",
+    "read-only-opt": lambda: inside("touch /opt/new || echo read-only") == "read-only",
+}
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+def test_faults_are_there_and_then_they_are_not(fault: str) -> None:
+    """Those of a host without Docker."""
+    running = faults.begin(lab.require(NAME), fault, HOST, 60)
+    try:
+        assert FAULTS[fault]()
+    finally:
+        running.end()
+    assert not FAULTS[fault]()
+    assert login("true") == 0
+
+
+def test_a_fault_that_a_host_cannot_have_says_so_and_leaves_nothing() -> None:
+    done = ctl("fault", "dockerd-stopped", HOST, "--name", NAME)
+    assert done.returncode == 3 and HOST in done.stderr and "docker.service" in done.stderr, done.stderr
+    assert login("true") == 0
+
+
+def test_a_fault_is_undone_on_ctrl_c() -> None:
+    running = subprocess.Popen(
+        [*CTL, "fault", "sshd-refusing", HOST, "--name", NAME],
+        stdout=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+    assert running.stdout and HOST in running.stdout.readline()
+    assert login("true") != 0
+    running.send_signal(signal.SIGINT)
+    assert running.wait(timeout=30) == 130
     assert login("true") == 0
 
 

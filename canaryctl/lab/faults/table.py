@@ -125,7 +125,7 @@ _DATABASES_BACK = """
 
 _READ_ONLY = "mount --bind /opt /opt && mount -o remount,bind,ro /opt"
 _WRITABLE = "while mountpoint -q /opt; do umount --lazy /opt; done"
-_NO_SSH = "systemctl stop ssh.socket ssh.service; pkill sshd; true"
+_NO_SSH = "systemctl stop ssh.socket ssh.service || true; pkill sshd || true"
 
 FAULTS = {
     fault.name: fault
