@@ -95,7 +95,7 @@ _MEMORY = """
     [ -n "$used" ] &&
     docker update --memory $((used + 67108864)) --memory-swap $((used + 67108864)) "$CONTAINER" >/dev/null
 """
-_NO_LIMIT = 'docker update --memory 1t --memory-swap -1 "$CONTAINER" >/dev/null'
+_NO_LIMIT = 'docker update --memory 1t --memory-swap 2t "$CONTAINER" >/dev/null'
 
 _CLOCK = "/usr/lib/python3/dist-packages/canaryctl_skewed_clock"
 _SKEW = f"""
