@@ -23,8 +23,13 @@ _REASONS = (
     (re.compile(r"Connection refused", re.IGNORECASE), "the connection was refused"),
     (re.compile(r"No route to host|Network is unreachable", re.IGNORECASE), "there is no route to it"),
     (re.compile(r"Could not resolve hostname|Name or service not known", re.IGNORECASE), "its name does not resolve"),
-    (re.compile(r"Connection (?:closed|reset)|Broken pipe|Shared connection", re.IGNORECASE), "the connection broke"),
+    (
+        re.compile(r"Connection (?:closed|reset)|Broken pipe|Shared connection|Data could not be sent", re.IGNORECASE),
+        "the connection broke",
+    ),
 )
+# Of Ansible, which ends in a colon where SSH had no word more.
+_ADVICE = re.compile(r"Data could not be sent to remote host \S+ Make sure this host can be reached over ssh: ?")
 _LONGEST = 20_000  # characters of what a host says
 _PREFIXES = re.compile(r"^(?:Task failed|Module failed|Action failed|Failed to connect to the host via ssh): *")
 
@@ -50,7 +55,7 @@ def no_access(result: Mapping[str, Any]) -> str:
     if _SUDO.search(text):
         return f"sudo was refused: {text}"
     reason = next((words for pattern, words in _REASONS if pattern.search(text)), "")
-    last = text.splitlines()[-1].strip() if text else ""
+    last = next(reversed(_ADVICE.sub("", text).strip().splitlines()), "").strip()
     return f"{reason}: {last}" if reason and last else reason or text or "unreachable"
 
 

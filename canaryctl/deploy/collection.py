@@ -159,11 +159,15 @@ def serving(ctx: RunContext) -> str:
     """What the hosts serve now, in words, from the last observation."""
     hosts = []
     for host, facts in ctx.facts.items():
-        running = sorted(
-            c.service for c in facts.containers if c.project == ctx.deployment.compose_project and c.state == "running"
-        )
+        running: dict[str, list[str]] = {ctx.deployment.compose_project: []}
+        for container in facts.containers:  # other environments of the stack may serve on the same host
+            if container.state == "running" and container.project.startswith(f"{ctx.deployment.stack.stack}-"):
+                running.setdefault(container.project, []).append(container.service)
+        ours, *others = ((project, ", ".join(sorted(services))) for project, services in running.items())
         release = facts.state.current[:12] if facts.state.current else "no release"
-        hosts.append(f"{host}: {release}, running {', '.join(running) or 'nothing'}")
+        words = f"{host}: {release}, running {ours[1] or 'nothing'}" + (f" of {ours[0]}" if others else "")
+        hosts.append(words + "".join(f"; {project} runs {services}" for project, services in others))
+    hosts += [f"{host}: not known, it cannot be reached" for host in ctx.state.failures if host not in ctx.facts]
     return "; ".join(hosts)
 
 
@@ -174,6 +178,12 @@ def record_downtime(ctx: RunContext, host: str, gaps: Mapping[str, Mapping[str, 
         if began is not None:
             ctx.state.downtime.append(Downtime(host, service, began, until))
     ctx.run.set("gaps", [entry.as_dict() for entry in ctx.state.downtime])
+
+
+def record_return(ctx: RunContext, downtime: Sequence[Downtime]) -> None:
+    """Have the record of a run tell how long services were away in all, once its rollback brought them back."""
+    whole = {(gap.host, gap.service): gap for gap in (*ctx.state.downtime, *downtime)}
+    ctx.run.set("gaps", [gap.as_dict() for gap in whole.values()])
 
 
 def record_migration(ctx: RunContext, stats: Any) -> None:

@@ -256,4 +256,5 @@ def summary(document: Mapping[str, Any]) -> dict[str, Any]:
         "verdict": document["verdict"],
         "error": document["error"],
         "gaps": document["gaps"],
+        "stages": [stage for stage in document["stages"] if stage["name"] in ("restore", "rollback")],
     }

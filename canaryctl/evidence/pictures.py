@@ -12,7 +12,7 @@ from canaryctl.evidence.words import human_seconds, human_size
 Document = Mapping[str, Any]
 
 # In the order of a deploy: the number picks the colour.
-STAGES = ("observe", "provision", "push", "render", "migrate", "start", "probe", "collect")
+STAGES = ("observe", "provision", "push", "render", "migrate", "start", "probe", "collect", "restore", "rollback")
 _STEPS = (0.1, 0.2, 0.5, 1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 14400, 43200, 86400)
 _TICKS = 8
 # A bar or layer narrower than this could not be seen, a label wider than its bar not read.
@@ -29,7 +29,8 @@ def timeline(document: Document) -> dict[str, Any]:
         does not say when its stages started.
     """
     began = _epoch(document.get("started"))
-    spans = [(row, *_span(began, row)) for row in document["stages"] if began is not None and row.get("started")]
+    stages = [*document["stages"], *((document.get("rollback") or {}).get("stages") or ())]
+    spans = [(row, *_span(began, row)) for row in stages if began is not None and row.get("started")]
     probed = _probed(document, began)
     whole = max([document.get("seconds") or 0.001, *(end for _, _, end in spans), *probed])
     lanes: dict[str, list[dict[str, Any]]] = {}
@@ -38,13 +39,13 @@ def timeline(document: Document) -> dict[str, Any]:
     if probed and lanes:
         lanes["probes"] = [_bar("probe", "", probed[0], probed[1], whole)]
     cells: dict[str, dict[str, Any]] = {}
-    for row in document["stages"]:
+    for row in stages:
         cells.setdefault(row["host"], {})[row["name"]] = row
     order = {name: place for place, name in enumerate(STAGES)}
     return {
         "lanes": [{"name": name, "bars": bars} for name, bars in lanes.items()],
         "ticks": _ticks(whole),
-        "stages": sorted({row["name"]: 0 for row in document["stages"]}, key=lambda name: order.get(name, len(order))),
+        "stages": sorted({row["name"]: 0 for row in stages}, key=lambda name: order.get(name, len(order))),
         "legend": sorted({bar["colour"]: bar["stage"] for bars in lanes.values() for bar in bars}.items()),
         "cells": cells,
     }

@@ -42,7 +42,9 @@ def templates() -> jinja2.Environment:
         cell=cell,
         code=code,
         figure=figure,
+        headline=headline,
         indented=indented,
+        rest=rest,
         result=result,
         size=human_size,
         seconds=human_seconds,
@@ -101,6 +103,16 @@ def code(value: Any) -> str:
     longest = max(map(len, re.findall("`+", text)), default=0)
     fence, space = "`" * (longest + 1), " " if longest else ""
     return f"{fence}{space}{text}{space}{fence}"
+
+
+def headline(text: Any) -> str:
+    """The first line of an error: what happened."""
+    return str(text).split("\n", 1)[0]
+
+
+def rest(text: Any) -> str:
+    """What follows it, line by line: what a service said last, say."""
+    return str(text).partition("\n")[2].rstrip()
 
 
 def indented(text: Any) -> str:

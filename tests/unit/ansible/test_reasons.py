@@ -67,3 +67,10 @@ def test_the_last_error_before_any_host_is_the_one_to_show() -> None:
     output = "[WARNING]: something\n[ERROR]: Attempting to decrypt but no vault secrets found.\nOrigin: all.yml:2:1\n"
     assert reasons.playbook_error(output).startswith("Attempting to decrypt but no vault secrets found.")
     assert reasons.playbook_error("usage: ansible-playbook\nnot an option\n").endswith("not an option")
+
+
+def test_a_lost_connection_is_told_without_ansibles_advice() -> None:
+    advice = 'Data could not be sent to remote host "192.0.2.1". Make sure this host can be reached over ssh: '
+    assert reasons.no_access({"msg": advice}) == "the connection broke"
+    silent = "Timeout, server 192.0.2.1 not responding."
+    assert reasons.no_access({"msg": advice + silent + "\n"}) == f"the connection timed out: {silent}"

@@ -182,7 +182,28 @@ def test_what_hosts_serve_is_told_in_words(deployed: RunContext) -> None:
     deployed.facts = {"a": seen("a", document, running=("web", "store")), "b": seen("b")}
     first, second = collection.serving(deployed).split("; ")
     assert first.startswith("a: ") and EARLIER[:12] in first and first.endswith("store, web")
-    assert second.startswith("b: ") and EARLIER[:12] not in second
+    assert second.startswith("b: ") and EARLIER[:12] not in second and second.endswith("running nothing")
+
+
+def test_another_environment_that_serves_there_is_not_reported_as_dead(deployed: RunContext) -> None:
+    here = seen("a", running=("web",))
+    dev = replace(here.containers[0], project="shop-dev", service="db")
+    stopped = replace(dev, service="old", state="exited")
+    elsewhere = replace(dev, project="other-dev")
+    deployed.facts = {"a": replace(here, containers=(dev, stopped, elsewhere))}
+    assert collection.serving(deployed) == "a: no release, running nothing of shop-prod; shop-dev runs db"
+
+
+def test_a_host_that_is_lost_is_named_too(deployed: RunContext) -> None:
+    deployed.facts, deployed.state.failures = {}, {"a": HostError("gone", "a")}
+    assert collection.serving(deployed) == "a: not known, it cannot be reached"
+
+
+def test_the_failed_runs_record_tells_the_whole_time_away(deployed: RunContext) -> None:
+    deployed.state.downtime = [Downtime("a", "web", 10.0, None), Downtime("a", "worker", 10.0, 16.0)]
+    collection.record_return(deployed, [Downtime("a", "web", 10.0, 67.5), Downtime("a", "worker", 10.0, 58.0)])
+    told = {gap["service"]: gap["seconds"] for gap in deployed.run.document["gaps"]}
+    assert told == {"web": 57.5, "worker": 48.0}
 
 
 def test_secrets_of_the_stack_are_hidden_in_what_containers_tell() -> None:

@@ -71,3 +71,13 @@ def test_what_made_a_layer_reads_well(created_by: str, said: str) -> None:
 
 def test_shares_are_of_the_largest() -> None:
     assert shares([5, None, 10]) == [50.0, 0.0, 100.0] and shares([None]) == [0.0] and shares([]) == []
+
+
+def test_the_rollback_that_followed_is_in_the_timeline() -> None:
+    run = failed()
+    row = {"name": "rollback", "host": "core-1", "status": "changed", "seconds": 5.0, "started": run["finished"]}
+    run["rollback"] = {"run": "r", "directory": "", "to": None, "verdict": "passed", "error": None, "gaps": []}
+    assert "rollback" not in timeline(run)["stages"]
+    run["rollback"]["stages"] = [row]
+    shown = timeline(run)
+    assert shown["stages"][-1] == "rollback" and shown["cells"]["core-1"]["rollback"] == row

@@ -271,3 +271,16 @@ def test_reports_show_the_waves_of_a_deploy_that_the_gate_stopped() -> None:
     assert 'id="waves"' in page and "not started" in page
     for one in (waves[:1], []):
         assert 'id="waves"' not in render_html(run | {"waves": one}), "all at once is nothing to tell"
+
+
+def test_an_errors_lines_stay_lines() -> None:
+    what = (
+        "start failed: web is unhealthy\nweb, last health output:\n  HTTP/1.1 503 " + "x" * 400 + "\n  Booting worker"
+    )
+    run = document(verdict="failed", probes=[], contracts=[], error={"what": what, "where": "h", "hint": "look"})
+    text = render_markdown(run)
+    assert "**Error:** start failed: web is unhealthy\n" in text and "\n      Booting worker\n" in text
+    assert "**Held back by:** start failed: web is unhealthy\n" in text
+    page = render_html(run)
+    assert "<strong>start failed: web is unhealthy</strong>" in page
+    assert "<pre>web, last health output:\n  HTTP/1.1 503" in page and "\n  Booting worker</pre>" in page
