@@ -24,8 +24,8 @@ from canaryctl.ansible.session import Session
 from canaryctl.ansible.variables import variables_file
 from canaryctl.errors import ApplyError, ConfigError
 
-# Seconds that Ansible gets to end by itself when the operator stops it.
-GRACE = 10.0
+# Seconds that Ansible gets to end by itself when the operator stops it. A whole run ends within ten.
+GRACE = 2.0
 _POLL = 0.2
 
 
@@ -39,6 +39,7 @@ class StageOrder:
         private: further variables that belong to this run alone, and are not kept: who runs the playbook again with
             `variables` must not be held to them.
         artifacts: directory for the evidence, created when missing.
+        deadline: seconds after which Ansible is ended, with all that it started.
     """
 
     stage: str
@@ -48,6 +49,7 @@ class StageOrder:
     artifacts: Path
     options: AnsibleOptions = field(default_factory=AnsibleOptions)
     private: Mapping[str, Any] = field(default_factory=dict)
+    deadline: float = 3600.0
 
 
 def run_stage(
@@ -56,31 +58,32 @@ def run_stage(
     *,
     on_event: Callable[[dict[str, Any]], None],
     scrub: Callable[[str], str],
+    unkept: Callable[[OSError, Path], None] | None = None,
 ) -> StageRun:
     """Run one stage's playbook.
 
     Args:
         on_event: called in this thread for each task a host finished, see `Tally.add`.
         scrub: removes secrets from text that is kept.
+        unkept: called where the evidence cannot be written, which stops nothing then.
 
     Returns:
         A result for every host, failed and unreachable ones included.
 
     Raises:
         ConfigError: Ansible could not start (inventory, variables, vault); no host was touched.
-        ApplyError: the variables cannot be written, or Ansible ended badly without blaming a host.
+        ApplyError: the variables cannot be written, or Ansible ended badly without blaming a host, or not in time.
         KeyboardInterrupt: the operator stopped the run; Ansible has ended, its evidence is kept.
     """
     stage = order.stage
     kept = variables_file(order.variables)
-    order.artifacts.mkdir(mode=0o700, parents=True, exist_ok=True)
     run_directory = Path(tempfile.mkdtemp(prefix=f"{stage}-", dir=session.directory))
     tally = Tally(stage, order.hosts)
     job = _Job(run_directory, order, session)
     ended = False
     try:
         job.start()
-        for event in job.events():
+        for event in job.events(order.deadline):
             if shown := tally.add(event):
                 on_event(shown)
         ended = True
@@ -88,7 +91,12 @@ def run_stage(
         with _later():
             if not ended:
                 job.stop()
-            _keep(run_directory / "artifacts" / stage, order.artifacts, kept, scrub)
+            try:
+                _keep(run_directory / "artifacts" / stage, order.artifacts, kept, scrub)
+            except OSError as failure:
+                if unkept is None:
+                    raise
+                unkept(failure, order.artifacts)
             output = _output(run_directory / "artifacts" / stage)
             shutil.rmtree(run_directory, ignore_errors=True)
     if job.error:
@@ -130,6 +138,8 @@ class _Job:
         self._events: queue.SimpleQueue[dict[str, Any] | None] = queue.SimpleQueue()
         self._stopping = threading.Event()
         self._pid = 0
+        self._session = session
+        self._order = order
         stage, options = order.stage, order.options
         _write_variables(directory, variables_file({**order.variables, **order.private}))
         self._arguments = {
@@ -154,15 +164,26 @@ class _Job:
     def start(self) -> None:
         self._thread.start()
 
-    def events(self) -> Iterator[dict[str, Any]]:
-        """Ansible's events as they come, until it has ended."""
-        while (event := self._events.get()) is not None:
+    def events(self, seconds: float) -> Iterator[dict[str, Any]]:
+        """Ansible's events as they come, until it has ended. Raises ApplyError where it has not in so many seconds."""
+        end = time.monotonic() + seconds
+        while True:
+            try:
+                event = self._events.get(timeout=max(end - time.monotonic(), 0.0))
+            except queue.Empty:
+                what = f"{self._order.stage} did not end within {seconds:g} s, and was ended"
+                hint = "see what the hosts are busy with, then run this again: it goes on from what it finds"
+                raise ApplyError(what, ", ".join(self._order.hosts), hint, stage=self._order.stage) from None
+            if event is None:
+                return
             yield event
 
     def stop(self) -> None:
-        """End Ansible and wait until it has ended."""
+        """End Ansible, with all that it started, and wait until it has ended."""
         self._stopping.set()
-        self._thread.join(2 * GRACE)
+        self._thread.join(GRACE + 2 * _POLL)
+        self._session.end_processes()  # its workers lead sessions of their own
+        self._thread.join(1.0)
 
     def _run(self) -> None:
         import ansible_runner
@@ -231,6 +252,7 @@ def _output(source: Path) -> str:
 
 def _keep(source: Path, artifacts: Path, variables: str, scrub: Callable[[str], str]) -> None:
     """Copy what may be shown. The runner's `command` and `env` files hold the whole environment and stay behind."""
+    artifacts.mkdir(mode=0o700, parents=True, exist_ok=True)
     _write(artifacts / "extravars.json", scrub(variables))
     _write(artifacts / "stdout.txt", scrub(_output(source).replace("\r\n", "\n")))
     # Events that were being written when Ansible ended have no number yet.

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import atexit
+import contextlib
 import os
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 from canaryctl.ansible.content import content_root
-from canaryctl.ansible.scratch import make_scratch, remove_scratch
 from canaryctl.config.pins import ignored_patterns, ssh_args, user_configuration
+from canaryctl.hosts.scratch import end_users, make_scratch, mark_of, remove_scratch
+
+_PARTING = 2.0  # seconds that SSH masters get to end when asked, all together
 
 
 class Session:
@@ -40,16 +44,28 @@ class Session:
             return
         path, self._directory = self._directory, None
         atexit.unregister(self.close)
-        for socket in (path / "cp").iterdir():
-            subprocess.run(
+        leaving = [
+            subprocess.Popen(
                 ["ssh", "-o", f"ControlPath={socket}", "-O", "exit", "canaryctl"],
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,
                 stderr=subprocess.DEVNULL,
-                timeout=10,
-                check=False,
             )
-        remove_scratch(path)
+            for socket in (path / "cp").iterdir()
+        ]
+        deadline = time.monotonic() + _PARTING
+        for asked in leaving:
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                asked.wait(max(deadline - time.monotonic(), 0))
+        for asked in leaving:
+            asked.kill()
+            asked.wait()
+        remove_scratch(path)  # with any master that would not go
+
+    def end_processes(self) -> None:
+        """End all that Ansible started and left."""
+        if self._directory is not None:
+            end_users(self._directory)
 
     def environment(self) -> dict[str, str]:
         """Variables that Ansible runs with, on top of the process's own."""
@@ -60,6 +76,7 @@ class Session:
         return {
             "PATH": f"{binaries}:{here.get('PATH', os.defpath)}",
             "LC_ALL": "C.UTF-8",
+            **mark_of(self.directory),
             "ANSIBLE_CONFIG": here.get("ANSIBLE_CONFIG") or str(self._configuration()),
             "ANSIBLE_ROLES_PATH": ":".join(path for path in roles if path),
             "ANSIBLE_HOST_KEY_CHECKING": "True",

@@ -25,7 +25,7 @@ from canaryctl.cli import (
     status,
     trust,
 )
-from canaryctl.cli.interrupt import be_interruptible
+from canaryctl.cli.interrupt import be_ending, be_interruptible
 
 app = typer.Typer(
     name="canaryctl",
@@ -120,3 +120,5 @@ def run() -> NoReturn:
         what = f"a fault in canaryctl itself: {type(fault).__name__}: {fault}"
         hint = "run it again with -vv for the traceback, and report it with that"
         leave({"what": what, "where": "", "hint": hint}, 1)
+    finally:
+        be_ending()

@@ -127,8 +127,8 @@ class Live(Progress):
         # A fleet larger than the screen would make the live rows flicker.
         visible = max(self._console.height - 3, 3)
         for (stage, host), row in rows[:visible]:
-            seconds = f"{time.monotonic() - row.began:.0f} s"
-            table.add_row(self._spinner, Text(clean(stage)), Text(clean(host)), Text(seconds), Text(clean(row.doing)))
+            words = (clean(stage), clean(host), row.seconds, clean(row.doing))
+            table.add_row(self._spinner, *map(Text, words))
         if len(rows) > visible:
             table.add_row("", Text(f"and {len(rows) - visible} more"))
         return table
@@ -140,6 +140,13 @@ class _Row:
     def __init__(self) -> None:
         self.began = time.monotonic()
         self.doing = ""
+        self.deadline: float | None = None  # seconds that it may take
+
+    @property
+    def seconds(self) -> str:
+        """How long it has been under way, and how long that may be where something bounds it."""
+        of = f" of {self.deadline:.0f}" if self.deadline else ""
+        return f"{time.monotonic() - self.began:.0f}{of} s"
 
 
 _ALERTS = {"warning": "inconclusive", "host.failed": "failed"}
@@ -154,7 +161,8 @@ def track(active: dict[tuple[str, str], _Row], event: Event) -> None:
         for key in [key for key in active if key[0] not in (stage, "probe")]:
             del active[key]
         for name in event.get("hosts") or [""]:
-            active[stage, str(name)] = _Row()
+            active[stage, str(name)] = row = _Row()
+            row.deadline = event.get("deadline")
     elif kind == "stage.finished":
         active.pop((stage, host), None)
         active.pop((stage, ""), None)
@@ -178,7 +186,8 @@ def track(active: dict[tuple[str, str], _Row], event: Event) -> None:
         row = active.setdefault(("soak", ""), _Row())
         row.doing = f"round {event['round']}, {event['after']:.0f} of {event['of']:.0f} s"
     elif kind == "lock.waiting":
-        active["lock", host] = _Row()
+        active["lock", host] = row = _Row()
+        row.deadline = event.get("deadline")
     elif kind == "soak.finished":
         active.pop(("soak", ""), None)
     elif kind == "run.finished":
@@ -222,7 +231,8 @@ def describe(event: Event) -> str:
         why = event.get("reason") or event.get("found") or ""
         return _line(f"contract {event['image']} {event['check']} {event['verdict']}: {why}")
     if kind == "lock.waiting":
-        return _line(f"waiting for the lock of {event['host']}, held by {event['text']}")
+        most = f" (at most {event['deadline']:.0f} s)" if event.get("deadline") else ""
+        return _line(f"waiting for the lock of {event['host']}{most}, held by {event['text']}")
     if kind == "host.failed":
         return _line(f"{event['host']} failed: {event['what']}")
     if kind == "plan":

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import os
-import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from canaryctl.agent.write.atomic import write_atomic
+from canaryctl.config.caches import cache_home
 from canaryctl.config.project import load_project
 from canaryctl.evidence.prune import NotRemoved, Pruning, plan_prune, remove
 from canaryctl.evidence.reading import damage_told
@@ -73,9 +74,12 @@ def report_file(given: Path | None, wanted: str | None) -> Path:
         path = stored.path.absolute() / "report.html"
         if path.is_file():
             return path
-        path = Path(tempfile.mkdtemp(prefix="canaryctl-")) / f"{stored.path.name}.html"
-        path.touch(mode=0o600)
-        path.write_bytes(rendered(stored.document, "html"))
+        pages = cache_home("pages")
+        pages.mkdir(mode=0o700, parents=True, exist_ok=True)
+        for earlier in pages.glob("*.html"):  # which a browser has long shown
+            earlier.unlink(missing_ok=True)
+        path = pages / f"{stored.path.name}.html"
+        write_atomic(path, rendered(stored.document, "html"))
         return path
 
 

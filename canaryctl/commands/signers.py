@@ -96,7 +96,7 @@ def add(chosen: Signers) -> None:
     before += "\n" if before and not before.endswith("\n") else ""
     text = before + "".join(f"{signer.line}\n" for signer in chosen.added)
     try:
-        write_atomic(chosen.path, text.encode(errors="surrogateescape"), 0o644)
+        write_atomic(chosen.path, text.encode(errors="surrogateescape"), 0o644, sync=True)
     except OSError as error:
         raise ConfigError(f"the list cannot be written: {error.strerror}", shown(chosen.path), "") from None
 

@@ -219,7 +219,11 @@ def pin(offer: OfferedKeys) -> None:
         text = pinned_text(text, trust)
     if text == before:
         return
-    write_atomic(offer.pins, text.encode(), 0o644)
+    try:
+        write_atomic(offer.pins, text.encode(), 0o644, sync=True)
+    except OSError as error:
+        hint = "make room there, or fix who may write there"
+        raise ConfigError(f"the keys cannot be pinned: {error.strerror}", shown(offer.pins), hint) from None
 
 
 def pinned_text(text: str, trust: Trust) -> str:

@@ -27,6 +27,9 @@ _GIVEN = re.compile(r"GlobalKnownHostsFile\s*[= ]\s*(.+)", re.IGNORECASE)
 
 # Nothing of this machine is lent to a host: given first, so that ssh takes these whatever is said later.
 NOTHING_LENT = "-o ForwardAgent=no -o ForwardX11=no -o ClearAllForwardings=yes -o PermitLocalCommand=no"
+# A host from which nothing is heard any more is given up after 25 s; left out where the user's arguments say otherwise.
+KEEPALIVES = "-o ServerAliveInterval=5 -o ServerAliveCountMax=4"
+_KEPT_ALIVE = re.compile(r"ServerAlive(Interval|CountMax)", re.IGNORECASE)
 
 
 def pins_of(directory: Path) -> Path:
@@ -37,11 +40,15 @@ def pins_of(directory: Path) -> Path:
 def with_pins(variables: Mapping[str, Any], directory: Path) -> dict[str, Any]:
     """A host's variables with the environment's pins as one more known_hosts file, where there are any.
 
-    Its own ansible_ssh_args, which take the place of ours, begin with what keeps agent and displays here.
+    Its own ansible_ssh_args, which take the place of ours, begin with what keeps agent and displays here, and end with
+    what notices that a host is silent.
     """
     found, pins = dict(variables), pins_of(directory)
-    if found.get(_ARGUMENTS[0]):
-        found[_ARGUMENTS[0]] = f"{NOTHING_LENT} {found[_ARGUMENTS[0]]}"
+    own = [str(found.get(name) or "") for name in _ARGUMENTS]
+    if own[0]:
+        found[_ARGUMENTS[0]] = _surrounded(own[0], *own[1:])
+    elif any(map(_KEPT_ALIVE.search, own)):  # given behind ours to ssh, which takes the first it is told
+        found[_ARGUMENTS[0]] = ssh_args(*own)
     if not pins.is_file():
         return found
     named = ((name, _given(str(found.get(name) or ""))) for name in _ARGUMENTS)
@@ -80,15 +87,26 @@ def pin_variables(hosts: Mapping[str, Mapping[str, Any]], directory: Path) -> di
     return {"canary_ssh_arguments": changed, **chosen}
 
 
-def ssh_args() -> str:
-    """Ansible's ssh_args where an inventory has none: the user's, else Ansible's own, after what lends nothing."""
+def ssh_args(*more: str) -> str:
+    """Ansible's ssh_args where an inventory has none: the user's, else Ansible's own, after what lends nothing.
+
+    Args:
+        more: arguments that ssh gets behind these.
+    """
     given = os.environ.get("ANSIBLE_SSH_ARGS")
     configuration = configparser.ConfigParser(interpolation=None, strict=False)
     if given is None:
         with contextlib.suppress(OSError, UnicodeError, configparser.Error):
             configuration.read([os.environ.get("ANSIBLE_CONFIG") or user_configuration() or ""])
         given = configuration.get("ssh_connection", "ssh_args", fallback=None)
-    return f"{NOTHING_LENT} {_USUAL if given is None else given}"
+    common = [os.environ.get(name, "") for name in ("ANSIBLE_SSH_COMMON_ARGS", "ANSIBLE_SSH_EXTRA_ARGS")]
+    return _surrounded(_USUAL if given is None else given, *common, *more)
+
+
+def _surrounded(given: str, *more: str) -> str:
+    """ssh_args between what lends nothing and keepalives; without these where the arguments, or `more`, have some."""
+    kept_alive = any(map(_KEPT_ALIVE.search, (given, *more)))
+    return f"{NOTHING_LENT} {given}" + ("" if kept_alive else f" {KEEPALIVES}")
 
 
 def user_configuration() -> Path | None:

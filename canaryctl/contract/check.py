@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import re
+import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, replace
@@ -22,6 +23,7 @@ from canaryctl.contract.running import Place, Ran, run_image, sweep
 from canaryctl.errors import HostError
 
 _AT_ONCE = 3  # images checked at a time
+_ENDING = 3.0  # seconds to remove containers where somebody waits for the end
 _STARTS = 15.0  # seconds a container may take to start, beside what runs in it
 
 
@@ -88,11 +90,15 @@ def _stop(jobs: Sequence[Job], futures: Sequence[Future[list[Row]]]) -> None:
     for job in jobs:
         job.place.stopped.set()
     waiting = {future for future in futures if not future.cancel()}
+    ends = time.monotonic() + _ENDING
     while waiting:
         for place in {job.place.mark: job.place for job in jobs}.values():
             with contextlib.suppress(HostError):
-                sweep(place)
-        waiting = wait(waiting, timeout=1).not_done
+                if time.monotonic() < ends:
+                    sweep(place, max(ends - time.monotonic(), 0.1))
+                else:  # silent: the shell there removes the container when its connection is gone
+                    place.connection.close()
+        waiting = wait(waiting, timeout=0.5).not_done
 
 
 def is_known(cache: Cache, job: Job) -> bool:

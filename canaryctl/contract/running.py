@@ -153,8 +153,8 @@ def _mind_stop(place: Place) -> None:
         raise Interrupted("the check was stopped", place.name)
 
 
-def sweep(place: Place) -> None:
-    """Remove the containers that were started here, and with that end what waits for them."""
+def sweep(place: Place, seconds: float) -> None:
+    """Remove the containers that were started here, in so many seconds, and with that end what waits for them."""
     listed = place.docker("ps", "-aq", "--filter", f"name=^/{place.mark}")
     script = f'ids=$({listed}); [ -z "$ids" ] || {place.docker("rm", "-f")} $ids'
-    place.connection.run(f"exec sh -c {shlex.quote(script)}", timeout=30)
+    place.connection.run(f"exec sh -c {shlex.quote(script)}", timeout=seconds)

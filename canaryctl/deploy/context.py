@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from canaryctl.ansible import Session
-from canaryctl.ansible.scratch import make_scratch, remove_scratch
 from canaryctl.deploy.command import Command
 from canaryctl.deploy.release import known_names, registries_of, settle_platform, with_own_release
 from canaryctl.deploy.state import RunState, Served
@@ -22,6 +21,7 @@ from canaryctl.errors import HostError
 from canaryctl.evidence.run import Listener, Run
 from canaryctl.facts import HostFacts
 from canaryctl.hosts import Fleet, observe
+from canaryctl.hosts.scratch import make_scratch, remove_scratch
 from canaryctl.images.registry import Registries
 from canaryctl.plan.deployment import Deployment
 from canaryctl.plan.mounts import asked
@@ -30,6 +30,8 @@ from canaryctl.plan.target import Target
 
 if TYPE_CHECKING:
     from canaryctl.evidence.signatures import PublicKey
+
+_INTERRUPTED_RELEASES = 2.0  # seconds for the locks of all hosts: who interrupts waits for ten at most, for everything
 
 
 class RunContext:
@@ -57,8 +59,7 @@ class RunContext:
         self.registries: Registries = registries_of(deployment.environment)
         self.ansible = Session()
         self.nonce = secrets.token_hex(16)
-        memory = Path("/dev/shm")  # noqa: S108  private below; secrets stay off the disk
-        self.scratch = make_scratch(str(memory) if memory.is_dir() else None)
+        self.scratch = make_scratch(memory())
 
     def __enter__(self) -> RunContext:
         return self
@@ -69,7 +70,8 @@ class RunContext:
             leaving.callback(self.ansible.close)
             leaving.callback(self.fleet.close)
             if self.fleet.locks.fleet is self.fleet:  # a rollback works under the failed run's
-                leaving.callback(self.fleet.locks.release)
+                stopped = self.state.outcome is not None and self.state.outcome.verdict == "interrupted"
+                leaving.callback(self.fleet.locks.release, *([_INTERRUPTED_RELEASES] if stopped else []))
 
     @cached_property
     def signer(self) -> Path | PublicKey | None:
@@ -211,6 +213,12 @@ class RunContext:
         """Note something that other steps may have noted."""
         if text not in self.run.document["notes"]:
             self.run.note(text)
+
+
+def memory() -> str | None:
+    """Where a run's private files go, so that secrets stay off the disk; None for the system's own place."""
+    place = Path("/dev/shm")  # noqa: S108  private below
+    return str(place) if place.is_dir() else None
 
 
 def served_of(release: Mapping[str, Any], identity: str | None) -> Served:

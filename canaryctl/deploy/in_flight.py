@@ -22,6 +22,9 @@ class Operations(dict[tuple[str, str], tuple["Lifecycle", "Scope"]]):
     """What was begun, by probe and host, with what it takes to ask after it."""
 
 
+_INTERRUPTED = 2.0  # seconds for all that is cancelled
+
+
 @contextmanager
 def under_way(ctx: RunContext) -> Iterator[None]:
     """Have an operation of each `across: deploy` probe going in this block, begun on the release that serves.
@@ -37,13 +40,29 @@ def under_way(ctx: RunContext) -> Iterator[None]:
     try:
         _begin(ctx, probes, operations)
         yield
-    except BaseException:
+    except BaseException as stop:
         ctx.state.in_flight = {}
-        for (name, host), (probe, scope) in operations.items():
-            ctx.run.note(f"'{name}' was under way on {host}: {_cancel(probe, scope)}")
+        _cancel_all(ctx, operations, None if isinstance(stop, Exception) else _INTERRUPTED)
         raise
     if operations:
         _see_after(ctx, operations, before)
+
+
+def _cancel_all(ctx: RunContext, operations: Operations, seconds: float | None) -> None:
+    """Cancel operations, all at once, and note what came of it; who interrupts waits for so many seconds at most."""
+
+    def cancelled(name: str, host: str, probe: Lifecycle, scope: Scope) -> None:
+        ctx.run.note(f"'{name}' was under way on {host}: {_cancel(probe, scope)}")
+
+    cancelling = [
+        threading.Thread(target=cancelled, args=(*key, *operation), name="cancel", daemon=True)
+        for key, operation in operations.items()
+    ]
+    for thread in cancelling:
+        thread.start()
+    ends = None if seconds is None else time.monotonic() + seconds
+    for thread in cancelling:
+        thread.join(None if ends is None else max(ends - time.monotonic(), 0))
 
 
 def _begin(ctx: RunContext, probes: list[Lifecycle], operations: Operations) -> None:

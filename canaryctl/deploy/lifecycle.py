@@ -16,7 +16,7 @@ from canaryctl.config.scrub import Scrubber
 from canaryctl.deploy import collection, hooks, notify, promotion, rollback, signing, stages, verification, waves
 from canaryctl.deploy.backups import Backup
 from canaryctl.deploy.command import PLAN, ROLLBACK, Command
-from canaryctl.deploy.context import RunContext
+from canaryctl.deploy.context import RunContext, memory
 from canaryctl.deploy.outcome import Ended, Outcome, outcome
 from canaryctl.deploy.watching import Watching, watch
 from canaryctl.errors import (
@@ -29,11 +29,13 @@ from canaryctl.errors import (
     UnjudgedError,
 )
 from canaryctl.evidence.document import RunIdentity, error_object
+from canaryctl.evidence.room import lacking
 from canaryctl.evidence.run import Listener, Run
+from canaryctl.hosts.scratch import scratch
 from canaryctl.plan.deployment import Deployment, Request, load_deployment
 from canaryctl.plan.rollback import RollbackPlan
 
-_INTERRUPTED_WAITS = 5.0  # seconds for all hosts together
+_INTERRUPTED_WAITS = 2.5  # seconds for all hosts together
 
 
 @contextmanager
@@ -44,8 +46,8 @@ def unrecorded(request: Request, *, fetch: bool = False) -> Iterator[RunContext]
     """
     deployment = load_deployment(request)
     with (
-        tempfile.TemporaryDirectory(prefix="canaryctl-") as thrown_away,
-        RunContext(deployment, _open(deployment, PLAN, (), Path(thrown_away)), PLAN) as ctx,
+        scratch() as thrown_away,
+        RunContext(deployment, _open(deployment, PLAN, (), thrown_away), PLAN) as ctx,
     ):
         promotion.promote(ctx, fetch=fetch)
         ctx.check()
@@ -66,10 +68,12 @@ def _recorded(
 ) -> Iterator[RunContext]:
     """As `recorded`, for a deployment. `spare` is where the record goes if it cannot be kept where it belongs."""
     request = deployment.request
+    if not spare:
+        _require_scratch_room()
     with ExitStack() as leaving:
         runs = deployment.project.runs
         if request.check:  # changes nothing, so leaves no run
-            runs = Path(leaving.enter_context(tempfile.TemporaryDirectory(prefix="canaryctl-")))
+            runs = leaving.enter_context(scratch())
         try:
             run = _open(deployment, command, listeners, runs)
         except ConfigError as full:
@@ -101,6 +105,14 @@ def _recorded(
             raise
     if request.check:
         run.document["directory"] = ""
+
+
+def _require_scratch_room() -> None:
+    """Stop before anything is changed where there is no room for what Ansible is given."""
+    place = Path(memory() or tempfile.gettempdir())
+    if fault := lacking(place):
+        hint = "make room there; TMPDIR names another place where there is no /dev/shm"
+        raise ConfigError(f"there is no space for temporary files: {fault}", str(place), hint)
 
 
 def _finish(ctx: RunContext, ended: Outcome, error: BaseException | None) -> None:
@@ -271,6 +283,7 @@ def roll_back(ctx: RunContext) -> None:
     if ended is None or ended.verdict == "interrupted":
         raise KeyboardInterrupt
     ctx.run.set("rollback", rollback.summary(again.run.document))
+    collection.record_return(ctx, again.state.downtime)
     if ended.verdict == "passed":
         ctx.run.note(f"rolled back to {(back.id or 'nothing')[:12]}: {rollback.downtime_words(again.state.downtime)}")
     else:

@@ -112,11 +112,12 @@ class _Waiting:
         (host, seen), *_ = refused.items()
         # Images beside what runs are in nobody's way: of two pushes both are to succeed, one after the other.
         pushes = self._ctx.command.adds_only and {h.command for h in refused.values()} == {self._ctx.command.name}
-        if time.monotonic() - self._began >= (_WAIT_AT_MOST if pushes else self._seconds):
+        most = _WAIT_AT_MOST if pushes else self._seconds
+        if time.monotonic() - self._began >= most:
             raise locked(self._ctx.deployment.environment.name, ", ".join(refused), seen)
         if seen.mark != self.waited_for:
             self.waited_for = seen.mark
-            self._ctx.run.event("lock.waiting", host=host, lock=seen.as_dict(), text=seen.words())
+            self._ctx.run.event("lock.waiting", host=host, lock=seen.as_dict(), text=seen.words(), deadline=most)
         time.sleep(_LOOK_EVERY)
 
 

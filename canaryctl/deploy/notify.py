@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from canaryctl.plan.deployment import Deployment
 
 DEADLINE = 10.0  # seconds for both tries together
+_INTERRUPTED = 2.0  # the same where somebody waits for the end
 _TRY = 5.0  # seconds of silence after which a try is given up
 _MARKS = {"passed": "✅", "failed": "❌", "error": "❌"}
 
@@ -30,7 +31,8 @@ def tell(deployment: Deployment, run: Run, listeners: Sequence[Listener]) -> Non
         webhook = deployment.configuration.webhook
         if webhook is None or document["verdict"] not in webhook.on:
             return
-        trouble = send(webhook, payload_of(document, webhook.format))
+        deadline = _INTERRUPTED if document["verdict"] == "interrupted" else DEADLINE
+        trouble = send(webhook, payload_of(document, webhook.format), deadline=deadline)
     except Exception as error:  # it comes after everything else, and must hide nothing of it
         trouble = str(error)
     except KeyboardInterrupt:

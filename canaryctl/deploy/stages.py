@@ -24,6 +24,7 @@ from canaryctl.plan.operations.rollback import BringBack, RemoveCreated
 from canaryctl.plan.operations.start import StopProject
 from canaryctl.plan.plan import Plan
 
+_AMPLE, _DATABASES = 1800, 7200  # seconds: to install, copy and drain; to back up, prove and restore
 # Stages that may leave a host serving something else than before, or with files of a release that it never served.
 _TOUCHING = ("render", "migrate", "start", "rollback", "restore", "down")
 
@@ -182,7 +183,7 @@ def _play(ctx: RunContext, stage: str, hosts: Sequence[str], variables: dict[str
     """Run a stage's playbook and record every host's result."""
     ctx.fleet.locks.require_held()
     began = now()
-    ctx.run.event("stage.started", stage=stage, hosts=list(hosts))
+    ctx.run.event("stage.started", stage=stage, hosts=list(hosts), deadline=deadline_of(ctx, stage, len(hosts)))
     with _touching(ctx, stage, hosts):
         done = _run_stage(ctx, stage, hosts, variables)
     for host, result in done.results.items():
@@ -193,6 +194,18 @@ def _play(ctx: RunContext, stage: str, hosts: Sequence[str], variables: dict[str
     if stage == "migrate":
         collection.record_migration(ctx, done.stats.get("canary_migration_result") or {})
     return done
+
+
+def deadline_of(ctx: RunContext, stage: str, hosts: int) -> float:
+    """Seconds after which a stage is ended: what the stack allows it, and ample time for what has no bound of its own.
+
+    No wait is meant to last so long: a silent host is noticed within half a minute, a service has its start_timeout.
+    """
+    stack = ctx.deployment.stack
+    allowed = stack.start_timeout if stage in ("migrate", "start", "rollback") else 0
+    allowed += stack.migrations.timeout if stack.migrations and stage == "migrate" else 0
+    turns = -(-hosts // AnsibleOptions.forks)
+    return float(turns * (allowed + (_DATABASES if stage in ("migrate", "restore") else _AMPLE)))
 
 
 @contextmanager
@@ -221,6 +234,7 @@ def _run_stage(ctx: RunContext, stage: str, hosts: Sequence[str], variables: dic
             "canary_locks": {host: ctx.fleet.locks.held_on(host) for host in hosts},
         },
         artifacts=ctx.run.ansible_dir(stage),
+        deadline=deadline_of(ctx, stage, len(hosts)),
         options=AnsibleOptions(
             check=request.check,
             diff=request.diff,
@@ -235,13 +249,14 @@ def _run_stage(ctx: RunContext, stage: str, hosts: Sequence[str], variables: dic
         order,
         on_event=lambda event: ctx.run.event(event["type"], **{k: v for k, v in event.items() if k != "type"}),
         scrub=ctx.run.scrub,
+        unkept=ctx.run.incomplete,
     )
 
 
 def _faults(stage: str, results: Mapping[str, StageResult]) -> dict[str, CanaryError]:
     """What went wrong by host, lost hosts first."""
     faults: dict[str, CanaryError] = {
-        host: HostError(result.message, host, "fix the connection, then run this again: it goes on from there")
+        host: HostError(f"lost in {stage}: {result.message}", host, "fix the connection, then run this again")
         for host, result in results.items()
         if result.status == "unreachable"
     }

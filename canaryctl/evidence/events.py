@@ -43,6 +43,11 @@ class EventLog:
         """Let go of it. Raises OSError where the end of it cannot be written."""
         self._file.close()
 
+    def sync(self) -> None:
+        """Have it on the disk. Raises OSError where it cannot be."""
+        self._file.flush()
+        os.fsync(self._file.fileno())
+
 
 def is_held(directory: Path) -> bool:
     """Whether the process that writes a run's log still lives."""

@@ -62,10 +62,10 @@ def to_json(value: Any) -> bytes:
     return encode(json_text(plain(value), indent=2) + "\n")
 
 
-def write(path: Path, content: bytes) -> None:
-    """Write a file of a run, whole or not at all; its readers are those of its directory."""
+def write(path: Path, content: bytes, *, sync: bool = False) -> None:
+    """Write a file of a run, whole or not at all; its readers are its directory's. `sync` as for `write_atomic`."""
     make_below(path.parent)
-    write_atomic(path, content, file_mode(path.parent))
+    write_atomic(path, content, file_mode(path.parent), sync=sync)
 
 
 def safe_name(name: str) -> str:
@@ -89,4 +89,4 @@ def sha256(path: Path) -> str:
 def write_manifest(directory: Path) -> None:
     """List every file of a run but the manifest itself, in the form `sha256sum -c` reads."""
     lines = [f"{sha256(path)}  {name}\n" for name, path in files_below(directory).items() if name != MANIFEST]
-    write(directory / MANIFEST, "".join(lines).encode())
+    write(directory / MANIFEST, "".join(lines).encode(), sync=True)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import signal
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -12,7 +11,7 @@ from typing import Any
 
 from canaryctl.config.durations import now
 from canaryctl.config.scrub import Scrubber, remember_secrets
-from canaryctl.evidence import files
+from canaryctl.evidence import abandoned, files, room
 from canaryctl.evidence.document import (
     RunIdentity,
     error_object,
@@ -21,12 +20,10 @@ from canaryctl.evidence.document import (
     new_document,
     relative,
     shortened,
-    unwritable,
 )
 from canaryctl.evidence.events import EventLog
-from canaryctl.evidence.page import render_html
+from canaryctl.evidence.finishing import interrupts_ignored, write_reports
 from canaryctl.evidence.private import close_to_others, make_below
-from canaryctl.evidence.report import render_junit, render_markdown
 
 Listener = Callable[[dict[str, Any]], None]
 
@@ -62,6 +59,7 @@ class Run:
         self._at_end: list[Callable[[dict[str, Any]], Mapping[str, Any]]] = []
         self._scrub = scrub
         self._events = EventLog(path)
+        self._lacking: set[str] = set()
 
     @classmethod
     def start(
@@ -80,10 +78,12 @@ class Run:
             group: gid of the group that may read the evidence besides its owner.
 
         Raises:
-            ConfigError: the directory cannot be made.
+            ConfigError: the directory cannot be made, or there is no room for what a run writes.
         """
         started = now()
+        abandoned.complete(runs_dir, identity.environment)
         path = make_directory(runs_dir.absolute(), identity.environment, identity.command, group)
+        room.require_room(path)
         where = relative(path, project_root)
         document = new_document(**vars(identity), id=path.name, started=started, directory=where)
         run = cls(path, document, scrub or Scrubber(), listeners)
@@ -206,6 +206,13 @@ class Run:
             with self._lock:
                 self.document["changed_until"] = now()
 
+    def incomplete(self, failure: OSError, path: Path) -> None:
+        """A part of the evidence cannot be written: a full disk here is no reason to leave hosts half changed."""
+        why = failure.strerror or str(failure)
+        if why not in self._lacking:
+            self._lacking.add(why)
+            self.warn(f"the evidence is incomplete: {why}", str(failure.filename or path), "make room there")
+
     def host_file(self, host: str, relative: str, content: str | bytes | Mapping[str, Any] | list[Any]) -> Path:
         """Write `hosts/HOST/RELATIVE`; mappings and lists become JSON. Names cannot lead out of the directory."""
         parts = [files.safe_name(part) for part in relative.split("/") if part]
@@ -222,22 +229,24 @@ class Run:
                 name = files.safe_name(stage if attempt == 1 else f"{stage}-{attempt}")
                 path = self.path / "ansible" / name
                 if not path.exists():
-                    make_below(path)
+                    try:
+                        make_below(path)
+                    except OSError as failure:
+                        self.incomplete(failure, path)
                     return path
         raise RuntimeError(f"{stage} ran too often in one run")
 
     def finish(self, verdict: str, exit_code: int, error: BaseException | Mapping[str, str] | None = None) -> None:
         """Write run.json, plan.json, the reports and the manifest, and close. The first call counts.
 
+        Where there is no room for the record, what became of the hosts stands all the same: that is a warning.
+
         Args:
             verdict: passed, failed, inconclusive, interrupted or error.
             exit_code: what the command will exit with.
             error: what stopped the run, if anything did.
-
-        Raises:
-            ConfigError: the evidence cannot be written (no space, say).
         """
-        with self._lock, _interrupts_ignored():
+        with self._lock, interrupts_ignored():
             if self._finished:
                 return
             document = self.document
@@ -246,20 +255,25 @@ class Run:
             if document["changed_from"] and not document["changed_until"]:
                 document["changed_until"] = document["finished"]
             self._add_at_end(document)
+            room.use_reserve(self.path)
             try:
                 self._scrub_foreign_files()
                 self.event("run.finished", **{k: document[k] for k in ("id", "verdict", "exit_code", "seconds")})
-                self._finished = True
+                with contextlib.suppress(OSError):  # a full disk; noted when the event was lost
+                    self._events.sync()
                 self._write_document()
-                self._write_reports()
+                if notes := write_reports(self.path, self.published()):
+                    document["notes"] += notes
+                    self._write_document()
                 files.write_manifest(self.path)
                 close_to_others(self.path)
-                self.document = self.published()  # callers print it
             except OSError as failure:
-                raise unwritable(failure, self.path) from failure
+                lost = f"the evidence of this run is not kept: {failure.strerror or failure}"
+                self.warn(lost, str(failure.filename or self.path), "what came of it is in the hosts' history")
             finally:
                 self._finished = True
-                with contextlib.suppress(OSError):  # a full disk; noted when the event was lost
+                self.document = self.published()  # callers print it
+                with contextlib.suppress(OSError):
                     self._events.close()
 
     def published(self) -> dict[str, Any]:
@@ -288,7 +302,7 @@ class Run:
             try:
                 files.write(path, data)
             except OSError as failure:
-                raise unwritable(failure, path) from failure
+                self.incomplete(failure, path)
         return path
 
     def _append(self, event: dict[str, Any]) -> None:
@@ -301,23 +315,7 @@ class Run:
                 self.document["notes"].append(note)
 
     def _write_document(self) -> None:
-        files.write(self.path / "run.json", files.to_json(self.published()))
-
-    def _write_reports(self) -> None:
-        document = self.published()
-        files.write(self.path / "plan.json", files.to_json(document["plan"]))
-        for name, render in {
-            "report.md": render_markdown,
-            "junit.xml": render_junit,
-            "report.html": render_html,
-        }.items():
-            try:
-                content = render(document)
-            except Exception as fault:  # a report's fault must not cost the record
-                self.document["notes"].append(f"{name} could not be made: {type(fault).__name__}: {fault}")
-                self._write_document()
-                continue
-            files.write(self.path / name, files.encode(content))
+        files.write(self.path / "run.json", files.to_json(self.published()), sync=True)
 
     def _scrub_foreign_files(self) -> None:
         """Other rooms scrub what they put here; this makes sure of it before the manifest vouches for it."""
@@ -325,19 +323,10 @@ class Run:
             for path in files.files_below(self.path / folder).values():
                 content = path.read_bytes()
                 scrubbed = self.scrub(content)
-                if scrubbed != content and not path.is_symlink():
+                if scrubbed == content or path.is_symlink():
+                    continue
+                try:
                     files.write(path, scrubbed)
-
-
-@contextlib.contextmanager
-def _interrupts_ignored() -> Iterator[None]:
-    """A second Ctrl-C must not cost the record that the first one left to write."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    previous = {number: signal.signal(number, signal.SIG_IGN) for number in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        yield
-    finally:
-        for number, handler in previous.items():
-            signal.signal(number, signal.SIG_DFL if handler is None else handler)
+                except OSError as failure:  # no room: rather no file than one with a secret
+                    path.unlink()
+                    self.incomplete(failure, path)

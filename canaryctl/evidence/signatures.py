@@ -8,7 +8,6 @@ import hashlib
 import os
 import re
 import subprocess
-import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -19,6 +18,7 @@ from canaryctl.agent.read.passed import PROVING
 from canaryctl.config.environment import Environment
 from canaryctl.config.signing import Signing, allowed_of
 from canaryctl.errors import ConfigError
+from canaryctl.hosts.scratch import scratch
 from canaryctl.plan.verdicts import Signed, parse_line
 
 NAMESPACE = "canaryctl"
@@ -143,10 +143,10 @@ def sign(key: Path | PublicKey, content: bytes) -> str:
     Raises:
         ConfigError: it cannot sign, in ssh-keygen's own words.
     """
-    with tempfile.TemporaryDirectory(prefix="canaryctl-") as folder:
+    with scratch() as folder:
         path = key if isinstance(key, Path) else key.path
         if path is None:
-            path = Path(folder) / "key.pub"
+            path = folder / "key.pub"
             path.write_text(f"{key.text}\n" if isinstance(key, PublicKey) else "")
         done = _run(["ssh-keygen", "-Y", "sign", "-n", NAMESPACE, "-f", str(path)], content, _SIGN_SECONDS)
     if done.returncode or "BEGIN SSH SIGNATURE" not in done.stdout:
@@ -211,8 +211,8 @@ def _check(
         moment = f"verify-time={datetime.fromtimestamp(at):%Y%m%d%H%M%S}"  # by this machine's zone, as the list's are
     except (ValueError, OverflowError, OSError):
         return "its time cannot be told"
-    with tempfile.TemporaryDirectory(prefix="canaryctl-") as folder:
-        file = Path(folder) / "signature"
+    with scratch() as folder:
+        file = folder / "signature"
         file.write_text(signature, encoding="utf-8")
         listed = ["-f", str(allowed), "-s", str(file), "-n", NAMESPACE, "-O", moment]
         who = _run(["ssh-keygen", "-Y", "find-principals", *listed], b"", _CHECK_SECONDS)

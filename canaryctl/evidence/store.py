@@ -35,7 +35,7 @@ class StoredRun:
 def list_runs(runs_dir: Path, environment: str | None = None) -> list[dict[str, Any]]:
     """A summary of each run, newest first: identity, verdict, times, and `release` (its id or None)."""
     summaries = []
-    for path in _directories(runs_dir, environment):
+    for path in run_directories(runs_dir, environment):
         document = _read(path)
         release = document.get("release") or {}
         summaries.append({**{key: document.get(key) for key in _SUMMARY}, "release": release.get("id")})
@@ -48,7 +48,7 @@ def load_run(runs_dir: Path, wanted: str | None = None, environment: str | None 
     Raises:
         ConfigError: there is no such run, or several have that prefix; the hint lists recent ones.
     """
-    directories = list(_directories(runs_dir, environment))
+    directories = list(run_directories(runs_dir, environment))
     if not directories:
         of = f" of {environment}" if environment else ""
         raise ConfigError(f"there are no runs{of} yet", str(runs_dir), "`canaryctl deploy ENVIRONMENT` makes one")
@@ -61,18 +61,18 @@ def load_run(runs_dir: Path, wanted: str | None = None, environment: str | None 
     if len(found) == 1 and name:
         return StoredRun(found[0], _read(found[0]))
     what = f"{len(found)} runs begin with '{name}'" if found else f"no run is named '{wanted}'"
-    recent = ", ".join(path.name for path in (found or directories or list(_directories(runs_dir)))[:_RECENT])
+    recent = ", ".join(path.name for path in (found or directories or list(run_directories(runs_dir)))[:_RECENT])
     raise ConfigError(what, str(runs_dir), f"recent ones: {recent}")
 
 
 def runs_under_way(runs_dir: Path, environment: str) -> list[str]:
     """Ids of the runs on an environment that this machine's evidence shows to be going on."""
-    return [path.name for path in _directories(runs_dir, environment) if is_held(path)]
+    return [path.name for path in run_directories(runs_dir, environment) if is_held(path)]
 
 
 def stored_runs(runs_dir: Path, environment: str | None = None) -> Iterator[StoredRun]:
     """Every run, newest first."""
-    for path in _directories(runs_dir, environment):
+    for path in run_directories(runs_dir, environment):
         yield StoredRun(path, _read(path))
 
 
@@ -90,7 +90,7 @@ def two_runs(runs_dir: Path, a: str | None, b: str | None) -> tuple[StoredRun, S
     if one.document.get("baseline"):
         return load_run(runs_dir, f"{one.path.parent.name}/{one.document['baseline']}"), one
     environment = one.path.parent.name
-    directories = list(_directories(runs_dir, environment))
+    directories = list(run_directories(runs_dir, environment))
     before = directories[directories.index(one.path) + 1 :]
     if not before:
         raise ConfigError(
@@ -130,7 +130,7 @@ def _manifest(path: Path) -> Iterator[tuple[str, str]]:
         yield match[2], match[1]
 
 
-def _directories(runs_dir: Path, environment: str | None = None) -> Iterator[Path]:
+def run_directories(runs_dir: Path, environment: str | None = None) -> Iterator[Path]:
     """Run directories, newest first, without opening any."""
     if not runs_dir.is_dir():
         return
@@ -170,13 +170,17 @@ def as_stored(path: Path, written: dict[str, Any], fault: str = "") -> dict[str,
         running = not fault and is_held(path)
         document["verdict"] = "running" if running else "interrupted"
         if fault or (not running and not document["error"]):
-            document["error"] = {
-                "what": fault[:1000]
-                or "the command ended without finishing its record (killed, or the machine stopped)",
-                "where": str(path),
-                "hint": "`canaryctl status ENVIRONMENT` says what the hosts serve now",
-            }
+            document["error"] = died(path) | ({"what": fault[:1000]} if fault else {})
     return document
+
+
+def died(path: Path) -> dict[str, str]:
+    """The `error` of a run that never finished its record."""
+    return {
+        "what": "the command ended without finishing its record (killed, or the machine stopped)",
+        "where": str(path),
+        "hint": "`canaryctl status ENVIRONMENT` says what the hosts serve now",
+    }
 
 
 def _no_number(word: str) -> float:

@@ -34,6 +34,14 @@ class DaemonFacts:
 
 
 @dataclass(frozen=True)
+class LeftFacts:
+    """A file or folder that a killed program of ours left, and how many seconds ago it was touched."""
+
+    path: str = ""
+    age: float = 0.0
+
+
+@dataclass(frozen=True)
 class AuditFacts:
     """`sshd` has the lower-case options in effect. `reboot` is None where none is pending, else packages' names.
 
@@ -43,6 +51,7 @@ class AuditFacts:
     sshd: dict[str, str] = field(default_factory=dict)
     daemon: DaemonFacts = field(default_factory=DaemonFacts)
     reboot: tuple[str, ...] | None = None
+    leftovers: tuple[LeftFacts, ...] = ()
     compose: str = field(default="", metadata=longest(1 << 18))
 
 

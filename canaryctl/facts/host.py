@@ -31,6 +31,7 @@ class DiskFacts:
     free: int = 0
     inodes: int = 0
     inodes_free: int = 0
+    read_only: bool = False
 
 
 @dataclass(frozen=True)

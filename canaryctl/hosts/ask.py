@@ -27,11 +27,11 @@ PROGRAMS = {
     "reload": ("processes", "reload"),
     "mounts": ("processes", "docker", "system", "mounts"),
     "append": ("held", "append"),
-    "lock": ("held", "atomic", "lock"),
+    "lock": ("held", "leftovers", "atomic", "lock"),
     "secrets": ("envfile", "regular", "secrets"),
     "history": (*_STATE, "history"),
 }
-PROGRAMS["audit"] = (*PROGRAMS["facts"], "audit")
+PROGRAMS["audit"] = (*PROGRAMS["facts"], "leftovers", "audit")
 
 _AGENT = Path(agent.__file__).parent
 LARGEST_ANSWER = 16 << 20  # bytes

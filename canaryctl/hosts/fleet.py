@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import threading
+import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from types import TracebackType
 from typing import TypeVar
@@ -21,6 +22,8 @@ T = TypeVar("T")
 
 _LOG = logging.getLogger(__name__)
 AT_ONCE = 32  # hosts worked on at the same time
+_LOST_FOR = 15.0  # seconds that a host which could not be reached counts as lost, so that nobody else waits for it
+_WORTH_SPARING = 2.0  # seconds: who refuses at once may be asked again at once, as one that is just coming up
 
 
 class Fleet:
@@ -41,6 +44,7 @@ class Fleet:
         self._become_password = become_password
         self._open: dict[str, Connection] = {}
         self._opening: dict[str, threading.Lock] = {}
+        self._lost: dict[str, tuple[float, HostError]] = {}
         self._guard = threading.Lock()
         self._closed = False
 
@@ -122,13 +126,27 @@ class Fleet:
                 kept = self._open.get(name)
             if kept is not None and kept.alive:
                 return kept
-            made = opening()
+            made = self._opened(name, opening)
             with self._guard:
                 if not self._closed:
                     self._open[name] = made
                     return made
             made.close()
             raise HostError("the connection was closed", made.host, "Run the command again.")
+
+    def _opened(self, name: str, opening: Callable[[], Connection]) -> Connection:
+        """A new connection. One that did not come up is not tried again at once: each try is as long a wait."""
+        when, failure = self._lost.get(name, (0.0, None))
+        if failure is not None and time.monotonic() - when < _LOST_FOR:
+            again = HostError(failure.what, failure.where, failure.hint, reason=failure.reason)
+            raise again from failure
+        began = time.monotonic()
+        try:
+            return opening()
+        except HostError as error:
+            if time.monotonic() - began > _WORTH_SPARING:
+                self._lost[name] = time.monotonic(), error
+            raise
 
 
 def at_once(names: Sequence[str], action: Callable[[str], T]) -> tuple[dict[str, T], dict[str, CanaryError]]:

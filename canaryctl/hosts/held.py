@@ -15,7 +15,8 @@ from canaryctl.hosts import lock
 from canaryctl.hosts.connection import Connection
 from canaryctl.hosts.lock import Attempt, Claim
 
-_LAST_RENEWAL = 2.0  # seconds that a release waits for a renewal under way
+_LAST_RENEWAL = 0.5  # seconds that a release waits for a renewal under way
+_RELEASES = 15.0  # seconds that a release waits for all hosts together
 
 T = TypeVar("T")
 
@@ -86,11 +87,17 @@ class HeldLocks:
         """What is checked on a host before each change there: `path` and `owner` of every lock. No secret."""
         return [{"path": path, "owner": digest_of(self.token)} for path in self.paths.get(host, ())]
 
-    def release(self) -> None:
-        """Give up everything. On a host that cannot be reached a lock expires by itself."""
+    def release(self, seconds: float = _RELEASES) -> None:
+        """Give up everything, in about so many seconds. On a host that cannot be reached a lock expires by itself."""
         self._over.set()
         if self._renewer is not None:
-            self._renewer.join(_LAST_RENEWAL)
+            self._renewer.join(min(_LAST_RENEWAL, seconds))
+        if self._asked:
+            releasing = threading.Thread(target=self._release, name="locks", daemon=True)
+            releasing.start()
+            releasing.join(seconds)
+
+    def _release(self) -> None:
         with contextlib.suppress(Exception):  # a host's odd answer keeps no lock on the others, and hides no error
             _, lost = self._each(self._asked, self._give_up)
             if lost:  # an interruption closes a run's connections

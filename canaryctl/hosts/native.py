@@ -25,8 +25,8 @@ logging.getLogger("paramiko").addHandler(logging.NullHandler())
 
 _WINDOW = 1 << 24  # bytes in flight towards us: a log or an image must not wait for a round trip each 64 KiB
 _CIPHERS = ("aes128-gcm@openssh.com", "aes256-gcm@openssh.com", "aes128-ctr", "aes192-ctr", "aes256-ctr")
-_DEAD_AFTER_MS = 30_000  # unacknowledged data for this long means that the host is gone
-_LOCAL_KEEPALIVE = 15  # seconds
+_DEAD_AFTER_MS = 25_000  # unacknowledged data for this long means that the host is gone
+_ASK_EVERY, _UNANSWERED = 5.0, 3  # seconds, and questions: together at most 25 s until a silent host is given up
 
 
 class NativeConnection(Connection):
@@ -77,7 +77,7 @@ class NativeConnection(Connection):
         if trouble:
             raise trouble[0]
         if channel.exit_status == -1 and not self.alive:
-            raise lost(self.host)
+            raise self._lost()
         return Completed(channel.exit_status, b"", complaints.content())
 
     def _receive(self, channel: paramiko.Channel, command: str, timeout: float | None, deadline: float | None) -> bytes:
@@ -93,7 +93,7 @@ class NativeConnection(Connection):
         except TimeoutError:
             raise late(command, self.host, timeout) from None
         except (paramiko.SSHException, OSError, EOFError) as error:
-            raise lost(self.host, str(error)) from None
+            raise self._lost(str(error)) from None
 
     def lend_terminal(self, command: str) -> int:
         from canaryctl.hosts import terminal
@@ -105,8 +105,11 @@ class NativeConnection(Connection):
         finally:
             channel.close()
         if code == -1 and not self.alive:
-            raise lost(self.host)
+            raise self._lost()
         return code
+
+    def _lost(self, why: str = "") -> HostError:
+        return lost(self.host, self._transport.silence or why)
 
     def dial(self, address: str, port: int, timeout: float = 10) -> socket.socket:
         return bridge(self._forward(address, port, timeout))
@@ -119,7 +122,7 @@ class NativeConnection(Connection):
                 f"sshd refuses another session: {error.text}", self.host, "Raise MaxSessions in its sshd_config."
             ) from None
         except (paramiko.SSHException, OSError, EOFError) as error:
-            raise lost(self.host, str(error)) from None
+            raise self._lost(str(error)) from None
 
     def _forward(self, address: str, port: int, timeout: float) -> paramiko.Channel:
         try:
@@ -132,7 +135,7 @@ class NativeConnection(Connection):
             raise ConnectionRefusedError(f"nothing answers at {address}:{port}, seen from {self.host}") from None
         except (paramiko.SSHException, OSError, EOFError) as error:
             if not self.alive:
-                raise lost(self.host, str(error)) from None
+                raise self._lost(str(error)) from None
             if str(error).startswith("Timeout"):
                 raise TimeoutError(f"no answer from {address}:{port} in {timeout:g} s, seen from {self.host}") from None
             # paramiko keeps one failure for all threads: another one's request took the word on this.
@@ -172,28 +175,36 @@ def _drain(channel: paramiko.Channel, into: Callable[[bytes], None], trouble: li
                 return
 
 
-def _open(target: Target, via: Connection | None) -> paramiko.Transport:
+def _open(target: Target, via: Connection | None) -> OrderlyTransport:
     known = knownhosts.matching(
         target.files("userknownhostsfile") + target.files("globalknownhostsfile"), target.known_as
     )
     if any(key.marker == "@cert-authority" for key in known):
         raise NeedsOpenSSH("known_hosts trusts a certificate authority for it")
     link = link_to(target, via)
-    transport: paramiko.Transport | None = None
+    transport: OrderlyTransport | None = None
     try:
         transport = OrderlyTransport(link, default_window_size=_WINDOW)
-        transport.set_keepalive(int(target.option("serveraliveinterval", "0")) or _LOCAL_KEEPALIVE)
         transport.banner_timeout = transport.handshake_timeout = target.connect_timeout
         _prefer(transport, target, known)
         _handshake(transport, target)
         _check_key(transport, target, known)
         authenticate(transport, target)
+        transport.end_when_silent(*_patience(target))
     except BaseException:
         if transport is not None:
             transport.close()
         link.close()
         raise
     return transport
+
+
+def _patience(target: Target) -> tuple[float, int]:
+    """How often to ask a silent host whether it is there, and how many times: ours, or what its ssh arguments say."""
+    every, unanswered = (target.option(f"serveralive{name}") for name in ("interval", "countmax"))
+    if target.keeps_alive and every.isdigit() and int(every) and unanswered.isdigit():
+        return float(every), max(int(unanswered) - 1, 1)
+    return _ASK_EVERY, _UNANSWERED
 
 
 def link_to(target: Target, via: Connection | None) -> socket.socket:

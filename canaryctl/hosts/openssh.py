@@ -7,19 +7,19 @@ import os
 import re
 import select
 import shlex
-import shutil
 import socket
 import subprocess
-import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from canaryctl.agent.read.processes import end_group
+from canaryctl.config.pins import KEEPALIVES
 from canaryctl.errors import HostError
 from canaryctl.hosts.connection import Completed, lost, shown
 from canaryctl.hosts.process import ProcessConnection
+from canaryctl.hosts.scratch import make_scratch, mark_of, remove_scratch
 from canaryctl.hosts.target import Target
 
 # Given first, where OpenSSH lets them win over anything in the configuration.
@@ -38,8 +38,8 @@ class OpenSSHConnection(ProcessConnection):
     def __init__(self, target: Target) -> None:
         super().__init__(target.host)
         self._target = target
-        # Short, since a socket's path may not exceed about 100 bytes.
-        self._directory = Path(tempfile.mkdtemp(prefix="cctl-"))
+        # Not where the environment says: a socket's path may not exceed about 100 bytes.
+        self._directory = make_scratch("/tmp")  # noqa: S108  private
         self._master: subprocess.Popen[bytes] | None = None
         try:
             self._start()
@@ -55,7 +55,7 @@ class OpenSSHConnection(ProcessConnection):
         super().close()
         if self._master is not None:
             end_group(self._master)
-        shutil.rmtree(self._directory, ignore_errors=True)
+        remove_scratch(self._directory)
 
     def execute(
         self,
@@ -145,8 +145,8 @@ class OpenSSHConnection(ProcessConnection):
 
     def _start(self) -> None:
         options = ["ControlMaster=yes", "LogLevel=ERROR", f"ConnectTimeout={int(self._target.connect_timeout)}"]
-        options += ["ServerAliveInterval=15", "ServerAliveCountMax=2"]
-        environment = dict(os.environ)
+        options += [] if self._target.keeps_alive else KEEPALIVES.replace("-o ", "").split()
+        environment = {**os.environ, **mark_of(self._directory)}
         if self._target.password:
             options += ["NumberOfPasswordPrompts=1"]
             environment |= self._askpass()

@@ -75,6 +75,11 @@ class Target:
         return float(value) if value.isdigit() and int(value) else CONNECT_TIMEOUT
 
     @property
+    def keeps_alive(self) -> bool:
+        """Whether the inventory's ssh arguments say themselves when a silent host is given up."""
+        return "serveralive" in " ".join(self.arguments).lower()
+
+    @property
     def known_as(self) -> list[str]:
         """The names to look for in known_hosts, the first being the host's own (OpenSSH falls back to the bare one)."""
         alias = self.option("hostkeyalias")

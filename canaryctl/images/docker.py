@@ -10,6 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from canaryctl.agent.write.atomic import write_atomic
 from canaryctl.config.caches import cache_home
 from canaryctl.config.reference import is_digest
 from canaryctl.config.stack import Build, Stack
@@ -157,7 +158,7 @@ def _config_digest(image: str) -> str:
     if not is_digest(digest):
         raise ConfigError("the identity of an image cannot be read", image, "docker save gives no manifest.json")
     cache.mkdir(parents=True, exist_ok=True)
-    kept.write_text(digest)
+    write_atomic(kept, digest.encode())
     return digest
 
 

@@ -14,6 +14,7 @@ from pathlib import Path
 from threading import Event, Lock
 from typing import IO, Any
 
+from canaryctl.agent.write.atomic import write_atomic
 from canaryctl.config.caches import cache_home
 from canaryctl.errors import ApplyError, CanaryError, ConfigError
 from canaryctl.images.source import chain_ids, overlay_store, saved, unpacked
@@ -76,6 +77,11 @@ class Layers:
                 else:
                     self._pool.submit(self._pack, layer, form, stream)
             return self._work[layer, form]
+
+    def forget(self, layer: str, form: str) -> None:
+        """Throw away a packed layer, so that the next push packs it anew."""
+        for path in (_label(self._place(layer, form)), self._place(layer, form)):
+            path.unlink(missing_ok=True)
 
     def _pack(self, layer: str, form: str, stream: LayerStream) -> None:
         try:
@@ -161,7 +167,7 @@ class Layers:
                 if name in configs:
                     content = file.read()
                     if hashlib.sha256(content).hexdigest() == name:
-                        (self._home / f"{name}.json").write_bytes(content)
+                        write_atomic(self._home / f"{name}.json", content)
                 elif path.endswith("/layer.tar") or path.startswith("blobs/sha256/"):
                     if self._find(f"sha256:{name}", form):
                         continue  # newer archives name a layer by its hash
@@ -191,7 +197,8 @@ def _label(path: Path) -> Path:
 
 def _settle(packed: Packed, path: Path) -> Packed:
     """Give a packed layer its name, once what is known of it lies beside."""
-    _label(path).write_text(json.dumps({"size": packed.size, "sha256": packed.sha256, "plain": packed.plain}))
+    known = {"size": packed.size, "sha256": packed.sha256, "plain": packed.plain}
+    write_atomic(_label(path), json.dumps(known).encode())
     packed.path.replace(path)
     return Packed(path, packed.size, packed.sha256, packed.plain)
 

@@ -190,8 +190,9 @@ class Transfer:
         if not isinstance(layer, str) or layer not in self._streams:
             unbelievable(self._host, "an answer about a layer that was not sent")
         if answer["ok"] is not True:
+            self._layers.forget(layer, self._order["form"])  # ours may be what is damaged, after a power loss say
             raise ApplyError(
-                f"layer {layer} of image {self._images[layer]} was damaged on its way there, and thrown away",
+                f"layer {layer} of image {self._images[layer]} was damaged on its way, and thrown away here and there",
                 hint="push again; if it happens again, look for a failing disk or memory on either side",
                 stage="push",
                 host=self._host,

@@ -238,7 +238,14 @@ class Deployment:
         digest = secrets_mac(nonce, content) if content else None
         macs = self.secret_macs(nonce)
         return {
-            host: Target(self.rendering(host, facts.get(host)), self.compose_project, digest, self.mounts(host), macs)
+            host: Target(
+                self.rendering(host, facts.get(host)),
+                self.compose_project,
+                digest,
+                self.mounts(host),
+                macs,
+                self.environment.hosts[host].root,
+            )
             for host in self.placed
         }
 

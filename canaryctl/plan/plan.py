@@ -21,6 +21,7 @@ from canaryctl.plan.operations.render import to_render
 from canaryctl.plan.operations.start import StartService, other_projects, port_problems, to_start
 from canaryctl.plan.release import Release
 from canaryctl.plan.releasefiles import current_problems, foreign_notes
+from canaryctl.plan.room import room_problems
 from canaryctl.plan.target import Target
 
 STAGES = ("provision", "push", "render", "migrate", "start")
@@ -109,6 +110,7 @@ def _plan_host(
     host, wants = seen.host, wants_of(stack, release.variant, target.rendering.services)
     others = other_projects(stack, target, seen)
     provision, unready = to_provision(host, seen, policy, wants)
+    render = to_render(host, target, seen)
     start = to_start(host, release, target, seen, others)
     left = left_behind(stack, target.rendering, target.project, others, seen, known)
     data_notes, data_lost = data_problems(left, agreed=leave_data)
@@ -117,7 +119,7 @@ def _plan_host(
         operations=(
             *provision,
             *to_push(host, release, target.rendering.services, seen, policy),
-            *to_render(host, target, seen),
+            *render,
             *start,
         ),
         problems=(
@@ -126,6 +128,7 @@ def _plan_host(
             *push_problems(host, release, target.rendering.services, seen),
             *port_problems(host, target, seen, others),
             *mount_problems(host, target.mounts, seen.mounts),
+            *(room_problems(host, target, seen) if render or start else ()),
             *current_problems(seen),
             *gpu_problems(seen, policy, wants),
             *(busy_problems(seen, policy, wants, stack.stack) if start else ()),

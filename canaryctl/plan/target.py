@@ -15,7 +15,8 @@ class Target:
 
     `secrets` is HMAC-SHA256 (hex) of the wanted secrets file under the observation's nonce, or None for no secrets;
     `secret_macs` are the same of its lines by name.
-    `mounts` are those that must be there before anything that uses them runs.
+    `mounts` are those that must be there before anything that uses them runs. `root` is the folder of everything of
+    ours there.
     """
 
     rendering: Rendering
@@ -23,3 +24,4 @@ class Target:
     secrets: str | None
     mounts: tuple[Mount, ...] = ()
     secret_macs: Mapping[str, str] = field(default_factory=dict)
+    root: str = ""

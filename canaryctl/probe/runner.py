@@ -34,6 +34,7 @@ from canaryctl.probe.scope import Scope
 AT_ONCE = 8  # probes on one host at a time: sshd allows ten sessions a connection by default
 LONGEST = 8000  # characters of a reason
 _GRACE = CLEANUP + 2.0  # seconds after the deadline for lifecycles to clean up
+_INTERRUPTED = 4.0  # the same where somebody waits for the end
 
 OnEvent = Callable[..., None]
 
@@ -86,7 +87,7 @@ def run_probes(
         _relay(state, on_event, state.deadline + _GRACE)
     except BaseException:
         state.stop.set()
-        ends = time.monotonic() + _GRACE
+        ends = time.monotonic() + _INTERRUPTED
         for thread in threads:
             thread.join(max(ends - time.monotonic(), 0))
         raise

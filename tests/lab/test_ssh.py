@@ -7,7 +7,6 @@ import os
 import shutil
 import socket
 import subprocess
-import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -23,6 +22,7 @@ from canaryctl.errors import HostError
 from canaryctl.hosts import Fleet
 from canaryctl.hosts.connection import CommandTimeout, Connection
 from canaryctl.hosts.native import NativeConnection
+from canaryctl.hosts.openssh import OpenSSHConnection
 from canaryctl.lab.state import directory
 
 pytestmark = [pytest.mark.lab, pytest.mark.whole_lab]
@@ -206,14 +206,13 @@ def test_what_comes_too_late_for_a_session_costs_no_connection(make: MakeHost) -
             assert link.recv(100).startswith(b"SSH-2.0")
 
 
-def test_nothing_is_left_behind(make: MakeHost, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Looked for in a temporary folder of its own, with a path short enough for sockets: /tmp is everybody's."""
-    with tempfile.TemporaryDirectory() as own:
-        monkeypatch.setattr(tempfile, "tempdir", own)
-        with Fleet([make(canary_transport="openssh")]) as fleet:
-            fleet.get("canary-1").run("true")
-            assert list(Path(own).iterdir()), "what is left here would be seen"
-        assert list(Path(own).iterdir()) == []
+def test_nothing_is_left_behind(make: MakeHost) -> None:
+    with Fleet([make(canary_transport="openssh")]) as fleet:
+        connection = fleet.get("canary-1")
+        assert isinstance(connection, OpenSSHConnection)
+        folder = connection._directory
+        assert connection.run("true").ok and folder.is_dir()
+    assert not folder.exists()
 
 
 def test_all_hosts_at_once_and_the_bad_one_apart(make: MakeHost) -> None:

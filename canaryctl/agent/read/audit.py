@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
 import glob
 import json
 import os
 import re
 import shlex
 import sys
-from typing import Any, Callable
+from typing import Any, Callable, Iterator
 
 from canaryctl.agent.read.facts import observe_host
+from canaryctl.agent.read.leftovers import LEFT_AFTER, about_leftovers
 from canaryctl.agent.read.processes import Program, find_program
 from canaryctl.agent.read.regular import LARGEST_COMPOSE, read_below
 from canaryctl.agent.read.system import read_text
@@ -19,6 +21,7 @@ DAEMON_FILE = "/etc/docker/daemon.json"
 SSHD_FILE = "/etc/ssh/sshd_config"
 SSHD_OPTIONS = ("passwordauthentication", "kbdinteractiveauthentication", "permitrootlogin")
 REBOOT_FILE = "/run/reboot-required"
+MODULE = "AnsiballZ_"  # in the path of every module that Ansible runs on a host
 
 
 def audit_host(config: dict[str, Any], become: str, reason: str) -> dict[str, Any]:
@@ -28,7 +31,8 @@ def audit_host(config: dict[str, Any], become: str, reason: str) -> dict[str, An
     asked_unit = Program(systemctl, "cat", "docker.service") if systemctl else None
     document = observe_host(config, become, reason)
     errors = document["errors"]
-    base = os.path.join(config["root"], config["stack"])
+    root, stack = config["root"], config["stack"]
+    base = os.path.join(root, stack)
 
     def part(name: str, find: Callable[[], Any], otherwise: Any) -> Any:
         try:
@@ -44,6 +48,7 @@ def audit_host(config: dict[str, Any], become: str, reason: str) -> dict[str, An
         "daemon": part("daemon", lambda: about_daemon(asked_unit), {}),
         "reboot": part("reboot", about_reboot, None),
         "compose": part("compose", lambda: about_compose(base), ""),
+        "leftovers": part("leftovers", lambda: [*about_leftovers(root, stack), *left_running()], []),
     }
     return document
 
@@ -133,6 +138,20 @@ def about_reboot() -> dict[str, Any] | None:
         return None
     packages = REBOOT_FILE + ".pkgs"
     return {"packages": sorted(set(read_text(packages).split())) if os.path.exists(packages) else []}
+
+
+def left_running() -> Iterator[dict[str, Any]]:
+    """Programs that Ansible started here, and how long ago."""
+    with contextlib.suppress(OSError, ValueError, IndexError):
+        up = float(read_text("/proc/uptime").split()[0])
+        for name in filter(str.isdigit, os.listdir("/proc")):
+            with contextlib.suppress(OSError):
+                words = read_text(f"/proc/{name}/cmdline").replace("\0", " ").strip()
+                if MODULE not in words:
+                    continue
+                began = int(read_text(f"/proc/{name}/stat").rpartition(")")[2].split()[19]) / os.sysconf("SC_CLK_TCK")
+                if up - began > LEFT_AFTER:
+                    yield {"path": f"process {name} ({words[:100]})", "age": round(up - began)}
 
 
 def about_compose(base: str) -> str:

@@ -46,7 +46,7 @@ def about_memory() -> dict[str, int]:
     return {"total": size("MemTotal"), "available": size("MemAvailable")}
 
 
-def about_disk(path: str) -> dict[str, int]:
+def about_disk(path: str) -> dict[str, Any]:
     """Of the file system that holds `path`, or will: its nearest existing parent counts."""
     while not os.path.exists(path):
         path = os.path.dirname(path) or "/"
@@ -56,6 +56,7 @@ def about_disk(path: str) -> dict[str, int]:
         "free": found.f_bavail * found.f_frsize,
         "inodes": found.f_files,
         "inodes_free": found.f_favail,
+        "read_only": bool(found.f_flag & os.ST_RDONLY),
     }
 
 

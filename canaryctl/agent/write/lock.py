@@ -18,6 +18,7 @@ import time
 from typing import Any, Iterator
 
 from canaryctl.agent.read.held import HOLDER_FILE, digest_of, has_expired, mark_of, owner_of, public, read_holder
+from canaryctl.agent.read.leftovers import left_in
 from canaryctl.agent.write.atomic import write_atomic
 
 TRIES = 5  # when the directory that locks lie in is removed under us
@@ -39,6 +40,7 @@ def acquire(config: dict[str, Any]) -> dict[str, Any]:
             other = make_way(path, config, answer)
             if other is None:
                 put(path, dict(config["holder"], made=made))
+                clear_left(path)
                 taken.append(path)
                 continue
         release({"paths": taken, "token": config["holder"]["token"], "marks": []})
@@ -71,6 +73,18 @@ def put(path: str, holder: dict[str, Any]) -> None:
     os.mkdir(temporary)
     write(temporary, dict(holder, since=since, renewed=now))
     os.rename(temporary, path)
+
+
+def clear_left(path: str) -> None:
+    """Remove what killed programs of ours left half written in a stack's folder, whose lock is now ours."""
+    if os.path.basename(path) != "lock":
+        return  # of the whole host, in whose folder others may write
+    for left, _ in left_in(os.path.dirname(path)):
+        if os.path.isdir(left) and not os.path.islink(left):
+            shutil.rmtree(left, ignore_errors=True)
+        else:
+            with contextlib.suppress(OSError):
+                os.unlink(left)
 
 
 def write(directory: str, holder: dict[str, Any]) -> None:
@@ -168,6 +182,15 @@ def open_directory(path: str) -> int:
     raise OSError("somebody removes " + path + " again and again")
 
 
+def free_words(config: dict[str, Any]) -> str:
+    """What is free where a lock was to be, for who has to make room there."""
+    path = os.path.dirname(config["paths"][0]) if config["paths"] else "/"
+    while not os.path.exists(path):
+        path = os.path.dirname(path)
+    found = os.statvfs(path)
+    return f"; {found.f_bavail * found.f_frsize} bytes and {found.f_favail} inodes are free at {path}"
+
+
 def answer_lock(config: dict[str, Any]) -> None:
     """Do one of the actions here; its answer as one line of JSON, or why no lock can be kept."""
     os.umask(0o022)
@@ -175,5 +198,5 @@ def answer_lock(config: dict[str, Any]) -> None:
     try:
         answer = actions[config["action"]](config)
     except OSError as error:
-        answer = {"error": str(error)}
+        answer = {"error": str(error) + free_words(config)}
     sys.stdout.write("\n" + json.dumps(dict(answer, agent=1)) + "\n")

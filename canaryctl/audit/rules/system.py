@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 
 from canaryctl.audit.model import Found, HostConfig, Severity
@@ -18,6 +19,7 @@ SUPPORTED_OS = {"debian": "12", "ubuntu": "22.04", "rhel": "8", "rocky": "8", "a
 DISK_SHARE, DISK_BYTES, DISK_FULL = 0.05, 2 * 10**9, 500 * 10**6
 INODE_SHARE = 0.05
 SKEW, SKEW_ERROR = 2.0, 60.0  # seconds
+HALF_MADE = re.compile(r"[0-9a-f]{12}_")  # what compose names a container until it has taken the old one's place
 
 PYTHON_OLD = Rule(
     "python-too-old",
@@ -60,6 +62,13 @@ REBOOT_REQUIRED = Rule(
     title="The host waits for a reboot",
     why="Updates that are installed are not in use yet, and the reboot will come at somebody else's time.",
     fix="Reboot it in a maintenance window, then deploy or audit again.",
+)
+LEFTOVER = Rule(
+    "leftover",
+    Severity.WARNING,
+    title="Something that a killed run left lies on the host",
+    why="It takes room, and tells of a run that was cut off: hosts may be half changed.",
+    fix="Deploy, which clears the stack's folder: canaryctl deploy ENV; remove by hand what lies elsewhere.",
 )
 MOUNT_MISSING = Rule(
     "mount-missing",
@@ -153,6 +162,25 @@ def reboot_required(facts: HostFacts, host: HostConfig) -> Iterator[Found]:
     if facts.audit.reboot is not None:
         for_what = f" for {', '.join(facts.audit.reboot[:5])}" if facts.audit.reboot else ""
         yield Found(f"a reboot is required{for_what}", subject="reboot")
+
+
+@LEFTOVER.host
+def leftover(facts: HostFacts, host: HostConfig) -> Iterator[Found]:
+    """Files half written, and folders of programs that have ended; containers of ours that should be gone by now."""
+    lock = facts.state.lock
+    busy = lock is not None and not lock.expired and not lock.held
+    for left in facts.audit.leftovers:
+        running = left.path.startswith("process ")
+        if not (running and busy):
+            what = f"{left.path} was {'begun' if running else 'left'} {left.age / 3600:.1f} h ago"
+            yield Found(f"{what} by a run that has ended", subject=left.path)
+    for container in facts.containers if not busy else ():
+        ours = container.project == host.project and (
+            container.name == f"{host.project}-migrate" or HALF_MADE.match(container.name)
+        )
+        if ours or container.name.startswith("canaryctl-contract-"):
+            what = f"the container {container.name} ({container.state}) was left by a run that was cut off"
+            yield Found(what, subject=container.name, fix=f"Remove it: docker rm -f {container.name}")
 
 
 def _mounts(kind: str, facts: HostFacts, host: HostConfig) -> Iterator[Found]:

@@ -190,7 +190,7 @@ def note(path: str, content: dict) -> bool:
     file, text = Path(path), json.dumps(content, sort_keys=True) + "\n"
     if not path or (file.exists() and file.read_text(encoding="utf-8") == text):
         return False
-    write_atomic(file, text.encode(), 0o644)
+    write_atomic(file, text.encode(), 0o644, sync=True)
     return True
 
 

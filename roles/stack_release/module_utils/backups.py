@@ -132,7 +132,7 @@ def read_json(path: Path) -> dict | None:
 
 def write(path: Path, document: dict) -> None:
     """Write a document that only its owner may read, on one line, whole or not at all."""
-    write_atomic(path, json.dumps(document, sort_keys=True).encode() + b"\n")
+    write_atomic(path, json.dumps(document, sort_keys=True).encode() + b"\n", sync=True)
 
 
 def private(path: Path) -> BinaryIO:

@@ -68,7 +68,7 @@ def read_started(root: Path) -> dict:
 
 def write_started(root: Path, note: dict) -> None:
     """Write it whole, for everybody to read."""
-    write_atomic(root / NAME, json.dumps(note, sort_keys=True).encode(), 0o644)
+    write_atomic(root / NAME, json.dumps(note, sort_keys=True).encode(), 0o644, sync=True)
 
 
 def labels_of(container: dict) -> dict:

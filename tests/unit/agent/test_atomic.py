@@ -50,3 +50,9 @@ def test_where_it_cannot_take_the_name_nothing_is_left(tmp_path: Path) -> None:
     assert [path.name for path in tmp_path.iterdir()] == ["taken"]
     with pytest.raises(FileNotFoundError):
         write_atomic(tmp_path / "missing" / "file", b"x")
+
+
+def test_a_file_can_be_had_on_the_disk(tmp_path: Path) -> None:
+    write_atomic(tmp_path / "pins", b"one", 0o644, sync=True)
+    write_atomic(tmp_path / "pins", b"two", 0o644, sync=True)
+    assert (tmp_path / "pins").read_bytes() == b"two"

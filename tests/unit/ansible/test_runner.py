@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -147,3 +148,52 @@ def test_an_interrupted_stage_ends_ansible_and_keeps_its_evidence(session: Sessi
         run_stage(session, order, on_event=stop, scrub=lambda text: text)
     assert {path.name for path in (tmp_path / "evidence").iterdir()} == EVIDENCE
     assert not list(session.directory.glob("try-*")) and not (tmp_path / "late").exists()
+
+
+def test_an_interruption_ends_what_ansible_started_however_stubborn(session: Session, tmp_path: Path) -> None:
+    def stop(event: dict[str, Any]) -> None:
+        if event["task"] == "Try":
+            raise KeyboardInterrupt
+
+    aside = "setsid sh -c 'trap : INT TERM HUP; sleep 30; sleep 30' >/dev/null 2>&1 </dev/null &"
+    tasks = [task(aside), task("trap : INT TERM HUP; sleep 30; sleep 30")]
+    book = [{"hosts": "all", "gather_facts": False, "tasks": tasks}]
+    (tmp_path / "content" / "playbooks" / "try.yml").write_text(yaml.safe_dump(book))
+    host = {"ansible_connection": "local", "ansible_python_interpreter": sys.executable}
+    (tmp_path / "hosts.yml").write_text(yaml.safe_dump({"all": {"hosts": {"alpha": host}}}))
+    order = StageOrder("try", tmp_path / "hosts.yml", ["alpha"], {}, tmp_path / "evidence")
+    began = time.monotonic()
+    with pytest.raises(KeyboardInterrupt):
+        run_stage(session, order, on_event=stop, scrub=lambda text: text)
+    assert time.monotonic() - began < 12  # Ansible takes a second or two to start
+    mark = f"CANARYCTL_SCRATCH={session.directory}".encode()
+    assert [entry for entry in Path("/proc").glob("[0-9]*/environ") if _carries(entry, mark)] == []
+
+
+def _carries(entry: Path, mark: bytes) -> bool:
+    try:
+        return mark in entry.read_bytes().split(b"\0")
+    except OSError:
+        return False
+
+
+def test_evidence_that_cannot_be_written_stops_no_stage(session: Session, tmp_path: Path) -> None:
+    (tmp_path / "full").write_text("a file where the evidence would go")
+    told: list[Path] = []
+    book = [{"hosts": "all", "gather_facts": False, "tasks": [task("true")]}]
+    (tmp_path / "content" / "playbooks" / "try.yml").write_text(yaml.safe_dump(book))
+    host = {"ansible_connection": "local", "ansible_python_interpreter": sys.executable}
+    (tmp_path / "hosts.yml").write_text(yaml.safe_dump({"all": {"hosts": {"alpha": host}}}))
+    order = StageOrder("try", tmp_path / "hosts.yml", ["alpha"], {}, tmp_path / "full" / "start")
+    done = run_stage(
+        session, order, on_event=lambda _: None, scrub=lambda text: text, unkept=lambda _, path: told.append(path)
+    )
+    assert done.results["alpha"].status == "changed" and told == [tmp_path / "full" / "start"]
+
+
+def test_a_stage_that_does_not_end_in_time_is_ended_and_says_so(session: Session, tmp_path: Path) -> None:
+    began = time.monotonic()
+    with pytest.raises(ApplyError, match="try did not end within 3 s") as caught:
+        played(session, tmp_path, task("sleep 60"), deadline=3.0)
+    assert (caught.value.where, caught.value.stage) == ("alpha", "try") and time.monotonic() - began < 12
+    assert {path.name for path in (tmp_path / "evidence").iterdir()} == EVIDENCE

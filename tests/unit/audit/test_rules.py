@@ -36,6 +36,7 @@ from canaryctl.audit.registry import all_rules
 from canaryctl.errors import HostError
 
 # rule -> what is planted into a clean host, and the configuration it is seen with
+UNLOCKED = {"state": {**CLEAN["state"], "lock": None}}
 ON_HOST: dict[str, list[tuple[dict[str, Any], HostConfig]]] = {
     "sudo-refused": [({"become": "refused", "become_reason": "a password is required"}, MINE)],
     "ssh-password-login": [
@@ -58,6 +59,11 @@ ON_HOST: dict[str, list[tuple[dict[str, Any], HostConfig]]] = {
     "inodes-low": [({"disks": {"/": {"total": 10**11, "free": 10**11, "inodes": 1000, "inodes_free": 3}}}, MINE)],
     "clock-skew": [({"skew": 7.5}, MINE), ({"skew": -120.0}, MINE)],
     "reboot-required": [(audited(reboot={"packages": ["linux-image-amd64"]}), MINE)],
+    "leftover": [
+        (audited(leftovers=[{"path": "/opt/canaryctl/shop/.secrets.env.partial", "age": 4000}]), MINE),
+        ({"containers": [container(name="d441f52f9d68_shop-prod-web-1", state="created")], **UNLOCKED}, MINE),
+        ({"containers": [container(), container(name="shop-prod-migrate", oneoff=True)], **UNLOCKED}, MINE),
+    ],
     "mount-missing": [({"mounts": [{"path": "/mnt/m", "point": "/", "fstype": "ext4"}]}, WITH_MOUNT)],
     "mount-fstype": [
         ({"mounts": [{"path": "/mnt/m", "point": "/mnt/m", "fstype": "tmpfs", "sentinel": True}]}, WITH_MOUNT)

@@ -57,7 +57,10 @@ def test_a_report_is_utf_8_whatever_is_in_it(tmp_path: Path, form: str) -> None:
         assert "\u2713" in runs.rendered(run.document, form).decode() or form == "junit"
 
 
-def test_a_report_that_was_never_written_is_made_beside_the_evidence(tmp_path: Path) -> None:
+def test_a_report_that_was_never_written_is_made_beside_the_evidence(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     path = stored(tmp_path)
     made = runs.report_file(tmp_path, None)
     assert path not in made.parents and stat.S_IMODE(made.stat().st_mode) == 0o600

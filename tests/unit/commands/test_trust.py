@@ -192,3 +192,10 @@ def test_paths_with_spaces_are_told_by_what_exists(tmp_path: Path) -> None:
         options=parse_dump(f"globalknownhostsfile /none {spaced} /other"),
     )
     assert target.files("globalknownhostsfile") == [Path("/none"), spaced, Path("/other")]
+
+
+def test_pins_that_cannot_be_written_are_told_with_their_file(tmp_path: Path) -> None:
+    (tmp_path / "prod").write_text("a file where the inventory would be")
+    with pytest.raises(ConfigError, match="cannot be pinned") as caught:
+        pin(OfferedKeys("prod", tmp_path / "prod" / "known_hosts", (judged(),), ()))
+    assert caught.value.where.endswith("prod/known_hosts")

@@ -20,6 +20,7 @@ import pytest
 
 from canaryctl.config.scrub import Scrubber
 from canaryctl.errors import ApplyError, ConfigError
+from canaryctl.evidence import finishing
 from canaryctl.evidence import run as run_module
 from canaryctl.evidence.document import RunIdentity, latency
 from canaryctl.evidence.run import Run
@@ -226,13 +227,13 @@ def test_a_closed_pipe_does_not_stop_the_run(tmp_path: Path) -> None:
 
 def test_interrupts_while_finishing_do_not_cost_the_record(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     run = start(tmp_path)
-    original = run_module.render_markdown
+    original = finishing.render_markdown
 
     def interrupted(document: Any) -> str:
         os.kill(os.getpid(), signal.SIGINT)
         return original(document)
 
-    monkeypatch.setattr(run_module, "render_markdown", interrupted)
+    monkeypatch.setattr(finishing, "render_markdown", interrupted)
     run.finish("interrupted", 130, KeyboardInterrupt())
     assert verify(run.path) == []
     assert signal.getsignal(signal.SIGINT) is signal.default_int_handler

@@ -102,8 +102,7 @@ def test_only_what_we_name_so_is_a_run(tmp_path: Path) -> None:
 def test_a_page_that_is_made_to_be_opened_stays_where_it_is_put(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("TMPDIR", str(tmp_path))
-    monkeypatch.setattr("tempfile.tempdir", None)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     path = put(tmp_path / "runs", id="../../../forged")
     done = CliRunner().invoke(app, ["runs", "open", "--print", "--runs", str(tmp_path / "runs")])
     made = Path(done.output.strip())

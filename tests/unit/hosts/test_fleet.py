@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 from local import local_host
@@ -108,3 +109,40 @@ def test_an_interruption_leaves_at_once_and_closes() -> None:
         fleet.at_once(["here"], stop)
     with pytest.raises(HostError):
         fleet.get("here")
+
+
+def test_a_host_that_let_others_wait_is_not_asked_again_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[float] = []
+
+    def connect(*_: object) -> None:
+        asked.append(time.monotonic())
+        time.sleep(0.05)
+        raise HostError("no answer", "here", "wait")
+
+    monkeypatch.setattr(module, "connect", connect)
+    monkeypatch.setattr(module, "_WORTH_SPARING", 0.01)
+    monkeypatch.setattr(module, "_LOST_FOR", 0.5)
+    with Fleet([local_host("here")]) as fleet:
+        for _ in range(5):
+            with pytest.raises(HostError, match="no answer"):
+                fleet.get("here")
+        assert len(asked) == 1
+        time.sleep(0.6)
+        with pytest.raises(HostError):
+            fleet.get("here")
+        assert len(asked) == 2
+
+
+def test_a_host_that_refuses_at_once_may_be_coming_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    answers = iter([HostError("refused", "here", ""), module.connect])
+
+    def connect(*given: Any) -> Any:
+        if isinstance(answer := next(answers), HostError):
+            raise answer
+        return answer(*given)
+
+    monkeypatch.setattr(module, "connect", connect)
+    with Fleet([local_host("here")]) as fleet:
+        with pytest.raises(HostError):
+            fleet.get("here")
+        assert fleet.get("here").run("true").ok

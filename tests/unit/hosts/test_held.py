@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -14,7 +14,9 @@ from local import local_host
 
 from canaryctl.agent.read.held import digest_of
 from canaryctl.errors import LockedError
+from canaryctl.facts.lock import LockFacts
 from canaryctl.hosts import Fleet
+from canaryctl.hosts.connection import Connection
 from canaryctl.hosts.held import HeldLocks
 from canaryctl.hosts.lock import Claim, show, stack_lock
 
@@ -117,3 +119,18 @@ def test_where_nothing_is_held_nothing_is_asked(fleet: Fleet) -> None:
     fleet.locks.require_held()
     fleet.locks.release()
     assert fleet.locks.held_on("a") == []
+
+
+def test_giving_up_waits_for_no_host_longer_than_it_is_told(fleet: Fleet, monkeypatch: pytest.MonkeyPatch) -> None:
+    fleet.locks.acquire(claim(fleet.locks), wanted(fleet))
+    give_up = fleet.locks._give_up
+
+    def slow(connection: Connection, paths: Sequence[str]) -> tuple[LockFacts, ...]:
+        if connection.host == "a":
+            time.sleep(60)
+        return give_up(connection, paths)
+
+    monkeypatch.setattr(fleet.locks, "_give_up", slow)
+    began = time.monotonic()
+    fleet.locks.release(1.5)
+    assert time.monotonic() - began < 4 and (holder(fleet, "a"), holder(fleet, "b")) == ("me@laptop", "")

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from canaryctl.config.environment import Host
-from canaryctl.config.pins import NOTHING_LENT, pin_variables, ssh_args, with_pins
+from canaryctl.config.pins import KEEPALIVES, NOTHING_LENT, pin_variables, ssh_args, with_pins
 from canaryctl.errors import ConfigError
 from canaryctl.hosts.openssh import askpass_script
 from canaryctl.hosts.target import Target, arguments, jump_of, parse, parse_hop, target_of
@@ -173,4 +173,35 @@ def test_ansible_lends_nothing_to_a_host_whatever_is_configured(
 def test_ssh_arguments_of_some_hosts_leave_the_others_theirs(tmp_path: Path) -> None:
     own = with_pins({"ansible_ssh_args": "-o ForwardAgent=yes"}, tmp_path)
     chosen = pin_variables({"a": own, "b": {}}, tmp_path)["canary_ssh_arguments"]["ansible_ssh_args"]
-    assert chosen["a"] == f"{NOTHING_LENT} -o ForwardAgent=yes" and chosen["b"] == ssh_args()
+    assert chosen["a"] == f"{NOTHING_LENT} -o ForwardAgent=yes {KEEPALIVES}" and chosen["b"] == ssh_args()
+
+
+@pytest.mark.parametrize(
+    ("variables", "everywhere", "said"),
+    [
+        ({}, "", ("5", "4")),
+        ({"ansible_ssh_args": "-C"}, "", ("5", "4")),
+        ({"ansible_ssh_args": "-o ServerAliveInterval=60 -C"}, "", ("60", "3")),
+        ({"ansible_ssh_common_args": "-o ServerAliveInterval=0"}, "", ("0", "3")),
+        ({"ansible_ssh_args": "-C", "ansible_ssh_extra_args": "-oserveralivecountmax=9"}, "", ("0", "9")),
+        ({}, "-o ServerAliveInterval=7", ("7", "3")),
+    ],
+)
+def test_ansible_notices_a_silent_host_unless_the_ssh_arguments_say_otherwise(
+    tmp_path: Path,
+    variables: dict[str, str],
+    everywhere: str,
+    said: tuple[str, str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.delenv("ANSIBLE_SSH_ARGS", raising=False)
+    monkeypatch.setenv("ANSIBLE_SSH_COMMON_ARGS", everywhere)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    found = with_pins(variables, tmp_path)
+    words = [found.get("ansible_ssh_args") or ssh_args(), everywhere]
+    words += [found.get(f"ansible_ssh_{name}_args", "") for name in ("common", "extra")]
+    given = shlex.split(" ".join(words))
+    dump = subprocess.run(["ssh", "-F", "none", "-G", *given, "web"], capture_output=True, text=True, timeout=10)
+    options = parse(dump.stdout)
+    assert (options["serveraliveinterval"][0], options["serveralivecountmax"][0]) == said
+    assert Target("web", "web", tuple(given), {}).keeps_alive

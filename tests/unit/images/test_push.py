@@ -14,6 +14,7 @@ from canaryctl.images.destination import Destination
 from canaryctl.images.layers import Layers
 from canaryctl.images.push import Delivery, Limiter, missing_bytes, push_images
 from canaryctl.images.streams import LayerStream, Packed
+from canaryctl.images.transfer import Transfer
 from canaryctl.plan.release import ImageFact
 
 LAYER = f"sha256:{'a' * 64}"
@@ -97,3 +98,16 @@ def test_what_would_be_sent_is_counted_without_what_is_there(layers: Layers) -> 
     assert missing(LAYER_MISSING) == {LAYER: 7}  # what is staged there is something else
     with pytest.raises(ApplyError):
         missing({"error": "Docker is not installed"})
+
+
+def test_a_layer_that_arrives_damaged_is_packed_anew_by_the_next_push(layers: Layers, tmp_path: Path) -> None:
+    """It may be ours that is damaged: of the right size, and not on the disk when the power went."""
+    kept = [layers._place(LAYER, "zst"), layers._home / f"{'a' * 64}.zst.json"]
+    for path in kept:
+        path.write_text("{}")
+    order = {"images": [{"name": "web", "layers": [LAYER]}], "form": "zst"}
+    transfer = Transfer("alpha", layers, order, Limiter(), lambda _: None)
+    transfer._streams[LAYER] = layers.ask(LAYER, "zst")
+    with pytest.raises(ApplyError, match="damaged"):
+        transfer._check({"ok": False, "layer": LAYER})
+    assert not any(path.exists() for path in kept)

@@ -1,0 +1,113 @@
+"""A host that goes silent in the middle of a stage: noticed in time, interrupted in time, and left in order."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from conftest import Box, Ctl, processes_mentioning
+from stopping import begins, begun, ended, gone
+from toy import Toy
+
+pytestmark = pytest.mark.lab
+
+NOTICED = 30.0  # seconds
+STOPPED = 10.0
+SLOW = ("[python3, -m, http.server, ", "[sleep, ")  # never healthy: the start waits for as long as it may
+
+
+@pytest.fixture(scope="module")
+def toy(tmp_path_factory: pytest.TempPathFactory, ctl: Ctl, box: Callable[[str], Box]) -> Iterator[Toy]:
+    made = Toy(tmp_path_factory.mktemp("silent"), "toysilent", 18841, ctl, box)
+    made.environment("one", "canary-1", variables={"all": {"canary_on_failure": "keep"}})
+    made.edit("stack.yml", "start_timeout: 30", "start_timeout: 90")
+    try:
+        done = made.deploy("one")
+        assert done.code == 0, done.text[-3000:]
+        yield made
+    finally:
+        made.clean()
+
+
+@pytest.fixture
+def silent(
+    toy: Toy, lab_env: dict[str, str], runs_dir: Path, box: Callable[[str], Box]
+) -> Iterator[subprocess.Popen[str]]:
+    """A deploy whose host has gone silent in the middle of its start: its kernel acknowledges, nothing answers."""
+    container = box("canary-1").container
+    back = toy.edit("compose.yml.j2", *SLOW)
+    argv = ["deploy", "one", "--yes", "--output", "ndjson"]
+    process = begun(toy, {**lab_env, "CANARYCTL_RUNS": str(runs_dir)}, argv)
+    seen = begins("start")
+    try:
+        for line in process.stdout or ():
+            if seen(json.loads(line)):
+                time.sleep(3)
+                break
+        subprocess.run(["docker", "pause", container], check=True, capture_output=True)
+        yield process
+    finally:
+        subprocess.run(["docker", "unpause", container], capture_output=True, check=False)
+        process.kill()
+        process.communicate()
+        back()
+
+
+def nothing_left(toy: Toy) -> None:
+    for words in (("ansible-playbook", str(toy.folder)), ("/canaryctl-", "[mux]")):
+        assert gone(lambda words=words: "\n".join(processes_mentioning(*words)), 3) == ""  # type: ignore[misc]
+
+
+def serves_again(toy: Toy, box: Callable[[str], Box]) -> None:
+    subprocess.run(["docker", "unpause", box("canary-1").container], check=True, capture_output=True)
+    toy.write("compose.yml.j2", (toy.folder / "compose.yml.j2").read_text().replace(*reversed(SLOW)))
+    done = toy.deploy("one")
+    assert done.code == 0, done.text[-3000:]
+
+
+def test_silence_is_noticed_in_time_and_the_next_deploy_passes(
+    toy: Toy, silent: subprocess.Popen[str], box: Callable[[str], Box]
+) -> None:
+    began = time.monotonic()
+    err = ended(silent, 90)
+    seconds = time.monotonic() - began
+    assert silent.returncode == 3 and "canary-1" in err and "start" in err, err
+    assert seconds < NOTICED + 15, f"{seconds:.1f} s"  # what follows the notice: one more try to reach the host
+    nothing_left(toy)
+    serves_again(toy, box)
+
+
+def test_an_interruption_of_a_silent_stage_ends_in_time(
+    toy: Toy, silent: subprocess.Popen[str], box: Callable[[str], Box]
+) -> None:
+    began = time.monotonic()
+    os.killpg(silent.pid, signal.SIGINT)
+    err = ended(silent, 60)
+    seconds = time.monotonic() - began
+    assert silent.returncode == 130 and "Traceback" not in err, err
+    assert seconds < STOPPED, f"{seconds:.1f} s"
+    nothing_left(toy)
+    serves_again(toy, box)
+
+
+def test_a_second_interruption_ends_at_once_and_the_next_run_completes_the_record(
+    toy: Toy, silent: subprocess.Popen[str], box: Callable[[str], Box]
+) -> None:
+    os.kill(silent.pid, signal.SIGTERM)
+    time.sleep(0.8)
+    began = time.monotonic()
+    os.kill(silent.pid, signal.SIGTERM)
+    err = ended(silent, 30)
+    assert silent.returncode == 130 and time.monotonic() - began < 2, err
+    assert "interrupted again" in err and "Traceback" not in err
+    nothing_left(toy)
+    serves_again(toy, box)
+    listed = toy.run("runs", "list", "one", "--output", "json").document
+    interrupted = [run["id"] for run in listed["runs"] if run["verdict"] == "interrupted"]
+    assert interrupted and all(toy.run("runs", "verify", run).code == 0 for run in interrupted)
