@@ -36,7 +36,7 @@ def test_what_a_killed_process_left_is_removed_by_the_next_and_what_lives_stays(
     assert list(tmp_path.iterdir()) == [other]
 
 
-WORKS = "trap '' TERM; echo up; sleep 60"
+WORKS = "trap '' TERM; echo up; exec sleep 60"
 STARTER = (
     "import os, subprocess, sys, time; from canaryctl.hosts.scratch import abandon, make_scratch, mark_of; "
     "made = make_scratch(sys.argv[1]); one = {'stdout': 1, 'start_new_session': True}; "
