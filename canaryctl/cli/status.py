@@ -61,6 +61,7 @@ def _served(host: HostStatus, environment: str) -> str:
 def _host_lines(host: HostStatus) -> Iterator[str]:
     yield from (f"drift: {difference}" for difference in host.drift)
     yield from lock_lines(host.lock)
+    yield from [host.change] if host.change else []
     yield from host.lacks
     for name, service in host.services.items():
         health = f", {service.health}" if service.health else ""

@@ -12,7 +12,7 @@ from canaryctl.hosts import Fleet, read_history
 from canaryctl.plan.deployment import Request, load_deployment
 
 # What makes a release the one that a host serves. `down` ends that.
-SERVING = ("deploy", "start", "rollback")
+SERVING = ("deploy", "start", "rollback", "returned")
 _CHECKED = 200  # rows whose signatures are checked, the newest
 
 Line = Mapping[str, Any]

@@ -32,7 +32,7 @@ class HostStatus:
     """What a host serves (`release`, of `environment`), `since` when and `by` whom, and how its services are.
 
     `missing` are services placed there that have no container, `lacks` what stops a deploy, `last` the newest line of
-    its history and how that stands.
+    its history and how that stands, `change` what is to be said of its last change where nobody confirmed that.
     """
 
     reachable: Literal[True] = field(default=True, init=False)
@@ -48,6 +48,7 @@ class HostStatus:
     simulated: bool = False
     lock: LockFacts | None = None
     last: Mapping[str, Any] | None = None
+    change: str = ""
 
 
 @dataclass(frozen=True)
@@ -151,6 +152,7 @@ def _host(deployment: Deployment, facts: HostFacts) -> HostStatus:
         lacks=readiness(facts),
         simulated=facts.gpu_simulated,
         lock=facts.state.lock,
+        change=facts.state.change.words() if facts.state.change else "",
         last=last and {**last, **standing(last, deployment.environment, deployment.stack.stack)},
     )
 

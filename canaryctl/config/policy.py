@@ -31,6 +31,7 @@ _DURATIONS = {
     "canary_busy_wait": "10m",
     "canary_max_age": "14d",
     "canary_hook_timeout": "60s",
+    "canary_confirm": "5m",
 }
 _TRUE = ("true", "yes", "on", "1", "1.0", "t", "y")
 _FALSE = ("false", "no", "off", "0", "0.0", "f", "n")
@@ -55,6 +56,8 @@ class Policy:
     `gpu_driver`: whether provisioning installs a driver where there is none.
     `busy`, `busy_wait`: what follows where others compute on them, and seconds to wait for these to end.
     `hook_timeout`: seconds that a hook may take.
+    `confirm`: seconds after which hosts go back by themselves from a change that no run confirmed; 0: as long as one
+        may take, see deploy/changes.py.
     `audit_ignore`: ids of audit rules whose findings do not count, each with the reason.
     `serial`, `max_fail_percentage`: sizes of the waves that hosts start in (empty: all at once), and how many of a
         wave's hosts may fail.
@@ -86,6 +89,7 @@ class Policy:
     max_age: float = 0.0
     simulated: str = "allow"
     hook_timeout: float = 60.0
+    confirm: float = 0.0
 
     def rules(self) -> dict[str, Any]:
         """By which rules a run is judged, as run.json has it."""
@@ -110,7 +114,14 @@ def _policy(host: Host, where: str) -> Policy:
     values: dict[str, Any] = {}
     for read in (_choices, _durations, _judging, _gpus, read_waves):
         values |= read(host, where)
-    return Policy(**values)
+    policy = Policy(**values)
+    if policy.confirm and policy.confirm <= policy.soak:
+        raise ConfigError(
+            f"canary_confirm of {host.name} is shorter than its canary_soak: every deploy would be taken back",
+            where,
+            "leave canary_confirm out, or make it longer than start_timeout, the probes and the soak together",
+        )
+    return policy
 
 
 def _choices(host: Host, where: str) -> dict[str, str]:

@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from canaryctl.config.scrub import Scrubber
-from canaryctl.deploy import signing
+from canaryctl.deploy import changes, signing
 from canaryctl.deploy.context import RunContext
 from canaryctl.deploy.proof import proof
 from canaryctl.deploy.state import Downtime, Migration
@@ -81,20 +81,30 @@ def _note_fault(ctx: RunContext, what: str, fault: Exception, where: str = "") -
 
 
 def remember(
-    ctx: RunContext, what: str, verdict: str | None = None, more: Mapping[str, Mapping[str, Any]] | None = None
+    ctx: RunContext,
+    what: str,
+    verdict: str | None = None,
+    more: Mapping[str, Mapping[str, Any]] | None = None,
+    *,
+    confirms: bool = False,
 ) -> None:
     """Append a line to the history of each host; a host that refuses is a warning, not a failure.
 
     Hosts that a failed wave spared serve what they served, so this release has no history there. `more` is what the
-    lines of some hosts have besides.
+    lines of some hosts have besides. With `confirms` what the run has brought stays, see changes.require_confirmed.
     """
     reached = [host for host in ctx.facts if host not in ctx.state.held_back]
-    for error in _append(ctx, ctx.fleet, reached, what, verdict, more).values():
+    phases, lost = _append(ctx, ctx.fleet, reached, what, verdict, more, confirms=confirms)
+    for error in lost.values():
         ctx.run.warn(error.what, error.where, error.hint)
+    if confirms:
+        changes.require_confirmed(ctx, phases, lost)
 
 
 def remember_interrupted(ctx: RunContext, verdict: str, seconds: float) -> None:
     """Append a line to the history of the hosts that an interrupted run has touched, in `seconds` at most.
+
+    What it made them serve, and had not confirmed, they take back at once.
 
     Over connections of its own: an interruption closes the run's.
     """
@@ -103,7 +113,7 @@ def remember_interrupted(ctx: RunContext, verdict: str, seconds: float) -> None:
 
     def tell() -> None:
         with ctx.fleet.anew(hosts) as fleet, contextlib.suppress(CanaryError):
-            waiting.intersection_update(_append(ctx, fleet, hosts, ctx.command.name, verdict))
+            waiting.intersection_update(_append(ctx, fleet, hosts, ctx.command.name, verdict, give_up=True)[1])
 
     teller = threading.Thread(target=tell, name="history", daemon=True)
     teller.start()
@@ -119,9 +129,11 @@ def _append(
     what: str,
     verdict: str | None,
     more: Mapping[str, Mapping[str, Any]] | None = None,
-) -> dict[str, HostError]:
-    """Append a line to the history of each of `hosts`; those that refused, with why."""
-
+    *,
+    confirms: bool = False,
+    give_up: bool = False,
+) -> tuple[dict[str, str], dict[str, HostError]]:
+    """Append a line to the history of each of `hosts`; what they say to `confirms`, and who refused, with why."""
     common = history.history_line(
         who=ctx.run.operator,
         environment=ctx.deployment.environment.name,
@@ -134,12 +146,14 @@ def _append(
     )
     signature = signing.signature(ctx, common)  # once, for all hosts
 
-    def append(connection: Connection) -> None:
+    def append(connection: Connection) -> str:
         host = connection.host
         line = {**common, "from": ctx.served_before(host), **signature, **(more or {}).get(host, {})}
-        history.append(connection, ctx.deployment.stack.stack, line, ctx.fleet.locks.held_on(host))
+        if give_up:
+            changes.give_up(ctx, connection, line)
+        return "" if give_up else changes.tell(ctx, connection, line, confirms=confirms)
 
-    return fleet.each(hosts, append)[1]
+    return fleet.each(hosts, append)
 
 
 def know_secrets(ctx: RunContext, *, needed: bool = True) -> None:

@@ -13,7 +13,18 @@ from pathlib import Path
 
 from canaryctl.config.evidencegroup import evidence_group
 from canaryctl.config.scrub import Scrubber
-from canaryctl.deploy import collection, hooks, notify, promotion, rollback, signing, stages, verification, waves
+from canaryctl.deploy import (
+    changes,
+    collection,
+    hooks,
+    notify,
+    promotion,
+    rollback,
+    signing,
+    stages,
+    verification,
+    waves,
+)
 from canaryctl.deploy.backups import Backup
 from canaryctl.deploy.command import PLAN, ROLLBACK, Command
 from canaryctl.deploy.context import RunContext, memory
@@ -165,6 +176,9 @@ def _after_error(ctx: RunContext, error: Exception) -> None:
             hint = "see that it is up, then deploy again: that goes on from what it finds"
             ctx.run.warn(f"{host} could not be reached, it may serve nothing", host, hint)
         after_failure(ctx, ended.policy)
+        if isinstance(error, UnjudgedError):  # which blames the probes: what serves stays
+            with _whatever_comes(ctx):
+                changes.confirm(ctx)
         if isinstance(error, CanaryError):
             with _whatever_comes(ctx):
                 _say_what_serves(ctx, error)
@@ -212,7 +226,9 @@ def _after_interrupt(ctx: RunContext, interrupt: KeyboardInterrupt) -> None:
 def interrupted_hint(ctx: RunContext) -> str:
     """What an interrupted command left."""
     if ctx.state.changed:
-        return "hosts may be half changed: run the same command again, it goes on from what it finds"
+        hosts = ", ".join(sorted(ctx.state.unconfirmed))
+        back = f"; {hosts} goes back to what last passed there" if hosts else ""
+        return f"hosts may be half changed: run the same command again, it goes on from what it finds{back}"
     return "nothing was changed"
 
 
@@ -232,6 +248,9 @@ def after_failure(ctx: RunContext, policy: str) -> None:
     if not policy or ctx.state.policy_acted:
         return
     ctx.state.policy_acted = True
+    if policy != "rollback":
+        with _whatever_comes(ctx):
+            changes.confirm(ctx)
     with _whatever_comes(ctx):
         if policy == "down":
             ctx.run.note("canary_on_failure is down: the services are stopped, their data stays")
@@ -306,8 +325,8 @@ def return_to(ctx: RunContext, back: RollbackPlan, backup: Backup | None, *, lea
             else "nothing served before: what the run had made was removed, images apart, which the next try needs"
         )
         collection.collect(ctx)
-        collection.remember(ctx, "rollback")
+        collection.remember(ctx, "rollback", confirms=True)
         return
     verify(ctx)
     signing.settle_rollback(ctx, back.release)
-    collection.remember(ctx, "rollback", verification.proven(ctx, serves=back.id))
+    collection.remember(ctx, "rollback", verification.proven(ctx, serves=back.id), confirms=True)

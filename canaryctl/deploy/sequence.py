@@ -11,6 +11,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from canaryctl.deploy import (
+    changes,
     collection,
     contracts,
     gpus,
@@ -86,6 +87,7 @@ def stage(name: str, request: Request, listeners: Sequence[Listener]) -> Documen
         ctx.observe()
         locking.take(ctx)
         if name in ("migrate", "start"):
+            changes.wait_for_returns(ctx)
             ctx.require_all_hosts()
         plan = ctx.plan()
         record_plan(ctx, plan.only(name))
@@ -94,6 +96,8 @@ def stage(name: str, request: Request, listeners: Sequence[Listener]) -> Documen
         if name == "push":
             contracts.check_here(ctx, plan)
         apply(ctx, plan.only(name), lambda plan: None)
+        if ctx.state.unconfirmed:
+            changes.confirm(ctx)
         waves.end(ctx)
         if name != "push":  # images alone change nothing that could be collected
             collection.read_migration(ctx)
@@ -145,6 +149,7 @@ def rollback(request: Request, to: str | None, listeners: Sequence[Listener], co
         ctx.observe()
         ctx.require_all_hosts()
         locking.take(ctx)
+        changes.wait_for_returns(ctx)
         ctx.require_all_hosts()
         environment, stack = ctx.deployment.environment.name, ctx.deployment.stack.stack
         chosen = choose_release(ctx.facts, environment, to, signing.own_trust(ctx))
@@ -177,7 +182,7 @@ def show_plan(request: Request, only: str | None = None) -> Document:
             "promotion": ctx.run.document["promotion"],
             "forced": ctx.run.document["forced"],
             "plan": {"changes": [operation.as_dict() for operation in plan.operations]},
-            "notes": [*_said(ctx), *plan.notes, *waves.foretold(ctx, plan)],
+            "notes": [*_said(ctx), *plan.notes, *waves.foretold(ctx, plan), *changes.foretold(ctx, plan)],
             "diffs": [stages.diff_release(ctx, host) for host in plan.hosts("render")] if request.diff else [],
         }
 
@@ -214,11 +219,12 @@ def deploy_release(ctx: RunContext, agree: Callable[[Plan], None]) -> None:
     if ctx.deployment.request.wait and not ctx.plan().operations:
         locking.let_others_go_first()
     locking.take(ctx)
+    changes.wait_for_returns(ctx)
     ctx.require_all_hosts()
     plan = gpus.wait_for_others(ctx, ctx.plan())
     record_plan(ctx, plan)
     require_possible(plan.problems)
-    for note in waves.foretold(ctx, plan):
+    for note in (*waves.foretold(ctx, plan), *changes.foretold(ctx, plan)):
         ctx.run.note(note)
     verification.check_probes(ctx)
     contracts.check_here(ctx, plan)
@@ -227,8 +233,9 @@ def deploy_release(ctx: RunContext, agree: Callable[[Plan], None]) -> None:
     apply(ctx, plan, agree)
     verify(ctx)
     ended = outcome(ended_by(ctx))
+    stays = ctx.state.verdict != "failed" or ended.policy in ("keep", "down")
     waves.end(ctx)
-    collection.remember(ctx, "verdict", verification.proven(ctx))
+    collection.remember(ctx, "verdict", verification.proven(ctx), confirms=stays)
     ctx.state.judged = True
     after_failure(ctx, ended.policy)
     if plan.operations and ctx.state.verdict == "passed" and locking.take_to_prune(ctx):

@@ -12,7 +12,7 @@ from typing import Any
 from canaryctl.ansible import AnsibleOptions, StageOrder, StageResult, StageRun, run_stage
 from canaryctl.config.durations import now
 from canaryctl.config.versions import version_of
-from canaryctl.deploy import backuphost, collection
+from canaryctl.deploy import backuphost, changes, collection
 from canaryctl.deploy.context import RunContext
 from canaryctl.errors import ApplyError, CanaryError, ConfigError, HostError
 from canaryctl.facts import lock_lost
@@ -232,6 +232,7 @@ def _run_stage(ctx: RunContext, stage: str, hosts: Sequence[str], variables: dic
         private={
             **ctx.deployment.environment.pins,
             "canary_locks": {host: ctx.fleet.locks.held_on(host) for host in hosts},
+            "canary_changes": _changes(ctx, stage, variables["canary_hosts"]),
         },
         artifacts=ctx.run.ansible_dir(stage),
         deadline=deadline_of(ctx, stage, len(hosts)),
@@ -251,6 +252,15 @@ def _run_stage(ctx: RunContext, stage: str, hosts: Sequence[str], variables: dic
         scrub=ctx.run.scrub,
         unkept=ctx.run.incomplete,
     )
+
+
+def _changes(ctx: RunContext, stage: str, entries: Mapping[str, Mapping[str, Any]]) -> dict[str, dict[str, Any]]:
+    """What hosts are told about a change of what they serve that begins with a stage; most begin none."""
+    if stage not in ("start", "rollback") or ctx.deployment.request.check:
+        return {}
+    hosts = [host for host, entry in entries.items() if "release" in entry]
+    changes.begun(ctx, hosts)
+    return changes.orders(ctx, hosts)
 
 
 def _faults(stage: str, results: Mapping[str, StageResult]) -> dict[str, CanaryError]:

@@ -98,6 +98,8 @@ class RunState:
         in_flight: operations begun before the deploy, by probe and host.
         stopped: when services stopped for a release that then failed: (host, service) to an epoch by the host's clock.
         yardstick: run.json of the baseline that this run is measured by.
+        unconfirmed: hosts that go back by themselves unless the run confirms what it has brought.
+        waves: how many waves hosts start in.
         outcome: what the run came to; None until it is over. `error` is what stopped it.
         before_baseline: hosts as they were before that baseline, which is never rolled back to.
     """
@@ -125,5 +127,7 @@ class RunState:
     stopped: dict[tuple[str, str], float] = field(default_factory=dict)
     yardstick: Mapping[str, Any] | None = None
     before_baseline: Mapping[str, HostFacts] = field(default_factory=dict)
+    unconfirmed: set[str] = field(default_factory=set)
+    waves: int = 1
     outcome: Outcome | None = None
     error: BaseException | None = None

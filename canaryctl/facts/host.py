@@ -8,6 +8,7 @@ from typing import Any
 
 from canaryctl.errors import HostError
 from canaryctl.facts.audit import AuditFacts, MountFacts, parse_audit, parse_mounts
+from canaryctl.facts.change import ChangeFacts
 from canaryctl.facts.gpu import GpuFacts, GpuHost, parse_gpu_host, parse_gpus
 from canaryctl.facts.lock import LockFacts
 from canaryctl.facts.odd import Odd, without_odd
@@ -126,7 +127,7 @@ class StateFacts:
     """What earlier deployments of the stack left. `secrets` is the keyed hash of secrets.env (see `secrets_mac`).
 
     `secret_macs` are the same of its lines by name; `secrets_unused` names those that services were not started with.
-    `started` is what compose last brought up here, to the end.
+    `started` is what compose last brought up here, to the end; `change` the last change of what is served.
     """
 
     current: str | None = None
@@ -138,6 +139,7 @@ class StateFacts:
     migrated: dict[str, Any] | None = None
     history: tuple[dict[str, Any], ...] = ()
     lock: LockFacts | None = None
+    change: ChangeFacts | None = None
 
     @property
     def current_release(self) -> dict[str, Any] | None:

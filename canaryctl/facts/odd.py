@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from canaryctl.facts.change import parse_change
 from canaryctl.facts.documents import history_line, migration_record, release_document
 from canaryctl.facts.names import container_id, plain_name, project_name, reference_name, release_directory
 from canaryctl.facts.started import parse_started
@@ -122,6 +123,9 @@ def _state(state: Mapping[str, Any], odd: Odd) -> dict[str, Any]:
         odd.add("its migrated.json:", state["migrated"])
         found["migrated"] = None
     found["started"] = parse_started(state.get("started"))
+    found["change"] = parse_change(state.get("change"))
+    if state.get("change") and found["change"] is None:
+        odd.add("its change.json:", state["change"])
     return found
 
 

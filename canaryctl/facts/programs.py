@@ -149,9 +149,13 @@ class PruneAnswer:
 
 @dataclass(frozen=True)
 class AppendAnswer:
-    """What came of a line for a history; `error`: why it could not be written."""
+    """What came of a line for a history; `error`: why it could not be written.
+
+    `phase` is that of the change that was to be confirmed: see agent/read/change.py.
+    """
 
     error: str = ""
+    phase: str = ""
     lost: tuple[dict[str, Any] | None, ...] | None = None
 
 

@@ -16,7 +16,7 @@ from canaryctl.facts.answers import read_answer
 from canaryctl.hosts.connection import Connection
 
 # The modules of each program, in the order that they need each other.
-_STATE = ("envfile", "held", "regular", "installed", "state")
+_STATE = ("envfile", "held", "change", "regular", "installed", "state")
 PROGRAMS = {
     "facts": ("processes", "docker", "system", "mounts", "gpuxml", "gpu", *_STATE, "facts"),
     "collect": ("processes", "docker", "regular", "collect"),
@@ -26,8 +26,8 @@ PROGRAMS = {
     "gpu": ("processes", "docker", "system", "gpuxml", "gpu", "gpuwatch"),
     "reload": ("processes", "reload"),
     "mounts": ("processes", "docker", "system", "mounts"),
-    "append": ("held", "append"),
-    "lock": ("held", "leftovers", "atomic", "lock"),
+    "append": ("held", "change", "atomic", "turn", "settle", "lines", "append"),
+    "lock": ("held", "leftovers", "atomic", "turn", "lock"),
     "secrets": ("envfile", "regular", "secrets"),
     "history": (*_STATE, "history"),
 }

@@ -42,20 +42,36 @@ def history_line(
     return {**line, **({} if role is None else {"role": role}), **(extra or {})}
 
 
-def append(connection: Connection, stack: str, line: dict[str, Any], locks: Sequence[Mapping[str, str]] = ()) -> None:
+def append(
+    connection: Connection,
+    stack: str,
+    line: dict[str, Any] | None,
+    locks: Sequence[Mapping[str, str]] = (),
+    *,
+    confirm: str = "",
+    give_up: str = "",
+) -> str:
     """Append a line to the history of a stack on a host.
 
     Args:
+        line: None where there is only something to confirm.
         locks: `path` and `owner` of the locks that must still be there.
+        confirm: the run whose change of what is served stays.
+        give_up: the run whose change is taken back at once.
+
+    Returns:
+        The phase that this change is in then, see agent/read/change.py; empty where there is none. Where the host has
+        gone back by itself no line was written.
 
     Raises:
         LockedError: a lock is lost.
         HostError: the host refused, with its own words.
     """
-    order = {"stack": stack, "line": line, "locks": list(locks)}
+    order = {"stack": stack, "line": line, "locks": list(locks), "confirm": confirm, "give_up": give_up}
     found = believed(connection.host, AppendAnswer, ask(connection, "append", order, timeout=30))
     if found.lost is not None:
         raise lock_lost(connection.host, next(iter(found.lost), None))
     if found.error:
         hint = f"check who may write {connection.inventory.root}/{stack} there"
         raise HostError(f"the history could not be written: {found.error}", connection.host, hint)
+    return found.phase

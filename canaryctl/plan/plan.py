@@ -139,11 +139,18 @@ def _plan_host(
             *(f"{host}: {sentence}" for sentence in seen.odd),
             *unchecked(seen, policy, wants),
             *(f"others use the GPUs: {process}" for process in (busy_with(seen, stack.stack) if wants else ())),
+            *(f"{host}: {said}" for said in _unconfirmed(seen)),
             *data_notes,
             *hidden_content(target.rendering, target.project, seen, renewed),
         ),
         left_alone=tuple(others_on(seen, stack.stack)),
     )
+
+
+def _unconfirmed(seen: HostFacts) -> list[str]:
+    """What is to be said of a change that a host has taken back by itself, or will."""
+    change = seen.state.change
+    return [change.words()] if change and (change.is_open or change.went_back) else []
 
 
 def plan_provision(

@@ -85,6 +85,11 @@ def locked(*, expired: bool) -> dict[str, Any]:
     return {"state": {"lock": lock}}
 
 
+def unconfirmed(phase: str) -> dict[str, Any]:
+    change = {"id": "run-1", "run": "run-1", "to": {"release": DIRECTORY}, "confirm": 60.0, "phase": phase}
+    return {"state": {**deployed()["state"], "change": change, "lock": None}}
+
+
 def audited(**changes: Any) -> dict[str, Any]:
     return {"audit": {**CLEAN["audit"], **changes}}
 

@@ -6,6 +6,7 @@ import json
 import os
 from typing import Any, Callable
 
+from canaryctl.agent.read.change import CHANGE_FILE, about_change
 from canaryctl.agent.read.envfile import line_macs, secrets_mac
 from canaryctl.agent.read.held import about_lock
 from canaryctl.agent.read.installed import hash_files
@@ -42,6 +43,7 @@ def about_state(config: dict[str, Any], errors: dict[str, str]) -> dict[str, Any
         "migrated": part("migrated", lambda: load_dated(base + "/migrated.json"), None),
         "history": part("history", lambda: last_lines(base + "/history.jsonl"), []),
         "lock": part("lock", lambda: about_lock(base + "/lock"), None),
+        "change": part("change", lambda: about_change(load_json(base + "/" + CHANGE_FILE)), None),
     }
 
 

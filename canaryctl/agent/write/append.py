@@ -1,4 +1,4 @@
-"""Append a line to a stack's history, in one write: two operators' lines never mix."""
+"""Append a line to a stack's history, and confirm the change that it is about: both, or none where that is too late."""
 
 from __future__ import annotations
 
@@ -7,30 +7,30 @@ import os
 import sys
 from typing import Any
 
+from canaryctl.agent.read.change import CHANGE_FILE, GOING_BACK
 from canaryctl.agent.read.held import LockLost, require_locks
+from canaryctl.agent.write.lines import append_line
+from canaryctl.agent.write.settle import confirm, give_up
 
 
 def answer_append(config: dict[str, Any]) -> None:
-    """Write `line`, an object, while the run holds its `locks`; `lost` has who holds them now where it does not."""
-    answer: dict[str, Any] = {"agent": 1, "error": ""}
+    """Write `line`, an object, while the run holds its `locks`; `lost` has who holds them now where it does not.
+
+    With `confirm`, what that run has changed here stays; `phase` says where the host has gone back by itself, and then
+    no line is written. With `give_up` it is taken back at once.
+    """
+    answer: dict[str, Any] = {"agent": 1, "error": "", "phase": ""}
+    folder = os.path.join(config["root"], config["stack"])
     try:
         require_locks(config["locks"])
-        append_line(os.path.join(config["root"], config["stack"], "history.jsonl"), config["line"])
+        if config.get("confirm"):
+            answer["phase"] = confirm(os.path.join(folder, CHANGE_FILE), config["confirm"])
+        if config.get("give_up"):
+            give_up(os.path.join(folder, CHANGE_FILE), config["give_up"])
+        if config["line"] and answer["phase"] not in GOING_BACK:
+            append_line(os.path.join(folder, "history.jsonl"), config["line"])
     except LockLost as lost:
         answer["lost"] = [lost.holder]
     except OSError as error:
         answer["error"] = str(error)
     sys.stdout.write("\n" + json.dumps(answer) + "\n")
-
-
-def append_line(path: str, line: dict[str, Any]) -> None:
-    """Append an object to a file of JSON lines, made with its directory where there is none. Raises OSError."""
-    os.umask(0o022)
-    os.makedirs(os.path.dirname(path), exist_ok=True)
-    content = json.dumps(line, ensure_ascii=False).encode("utf-8", "backslashreplace") + b"\n"
-    handle = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o644)
-    try:
-        if os.write(handle, content) < len(content):
-            raise OSError("no room for a line in " + path)
-    finally:
-        os.close(handle)

@@ -8,20 +8,18 @@ from __future__ import annotations
 
 import contextlib
 import datetime
-import fcntl
 import glob
 import json
 import os
 import shutil
 import sys
 import time
-from typing import Any, Iterator
+from typing import Any
 
 from canaryctl.agent.read.held import HOLDER_FILE, digest_of, has_expired, mark_of, owner_of, public, read_holder
 from canaryctl.agent.read.leftovers import left_in
 from canaryctl.agent.write.atomic import write_atomic
-
-TRIES = 5  # when the directory that locks lie in is removed under us
+from canaryctl.agent.write.turn import turn
 
 
 def acquire(config: dict[str, Any]) -> dict[str, Any]:
@@ -154,32 +152,6 @@ def show(config: dict[str, Any]) -> dict[str, Any]:
     """Who holds each of `paths`."""
     found = {path: read_holder(path) for path in config["paths"]}
     return {"locks": {path: public(holder) for path, holder in found.items() if holder is not None}}
-
-
-@contextlib.contextmanager
-def turn(path: str) -> Iterator[None]:
-    """Nobody else works on locks beside `path` in here."""
-    parent = os.path.dirname(path)
-    handle = open_directory(parent)
-    try:
-        yield
-    finally:
-        os.close(handle)
-
-
-def open_directory(path: str) -> int:
-    """The directory, made where it is missing, with the kernel's lock on it."""
-    for _ in range(TRIES):
-        os.makedirs(path, exist_ok=True)
-        try:
-            handle = os.open(path, os.O_RDONLY)
-        except FileNotFoundError:
-            continue
-        fcntl.flock(handle, fcntl.LOCK_EX)
-        if os.path.exists(path) and os.path.samestat(os.fstat(handle), os.stat(path)):
-            return handle
-        os.close(handle)
-    raise OSError("somebody removes " + path + " again and again")
 
 
 def free_words(config: dict[str, Any]) -> str:

@@ -65,6 +65,13 @@ UNHEALTHY = Rule(
     why="It runs and does not do its work.",
     fix="See its log (canaryctl logs ENV SERVICE) and its check: docker inspect NAME.",
 )
+CHANGE_UNCONFIRMED = Rule(
+    "change-unconfirmed",
+    Severity.WARNING,
+    title="The last change of what a host serves was not confirmed",
+    why="Its run was cut off: the host serves what last passed there, or will, or could not go back by itself.",
+    fix="Deploy again: canaryctl deploy ENV. See canaryctl history ENV for what the host did.",
+)
 LOCK_EXPIRED = Rule(
     "lock-expired",
     Severity.WARNING,
@@ -205,6 +212,16 @@ def unhealthy(facts: HostFacts, host: HostConfig) -> Iterator[Found]:
     for container in _ours(facts, host):
         if container.health == "unhealthy":
             yield Found(f"{container.service} is unhealthy", subject=container.service)
+
+
+@CHANGE_UNCONFIRMED.host
+def change_unconfirmed(facts: HostFacts, host: HostConfig) -> Iterator[Found]:
+    """One that waits while its run holds the lock is as it should be."""
+    change, lock = facts.state.change, facts.state.lock
+    waits = change is not None and change.is_open and not (lock and not lock.expired)
+    if change and (waits or change.went_back):
+        stranded = Severity.ERROR if change.phase == "stranded" else None
+        yield Found(change.words(), subject="change", severity=stranded)
 
 
 @LOCK_EXPIRED.host

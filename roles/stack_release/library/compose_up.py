@@ -3,17 +3,14 @@
 
 from __future__ import annotations
 
-import json
-import re
-import time
 from pathlib import Path
 
-from ansible.module_utils.applied_secrets import remember_secrets
+from ansible.module_utils import supervised
 from ansible.module_utils.basic import AnsibleModule
 from ansible.module_utils.compose_cli import Abandoned, complaint, compose, inspect, run, service_of
-from ansible.module_utils.current import Misplaced, leads_to, point
+from ansible.module_utils.current import Misplaced, leads_to
 from ansible.module_utils.locked import LOCKS, require_held
-from ansible.module_utils.started import healed_before, mounts_one_of, remember_started
+from ansible.module_utils.serving import bring_up
 
 DOCUMENTATION = r"""
 ---
@@ -22,6 +19,8 @@ short_description: Bring a release's services up and wait until they are healthy
 description:
   - Makes the release current, runs C(docker compose up --detach --wait) and tells exactly whether anything
     changed.
+  - With I(current) a unit of the host's own does so (the keeper), which goes on when the connection is lost. It notes
+    the change in C(change.json) beside the releases. With I(change) it goes back unless that is confirmed in time.
   - On failure says which services are not well and why, with their last health output and the end of their logs.
 options:
   directory:
@@ -55,6 +54,38 @@ options:
         is started.
     type: path
     default: ""
+  replaces:
+    description: Compose projects that are stopped first; their volumes stay.
+    type: list
+    elements: str
+    default: []
+  change:
+    description: Who makes the change and within how many seconds it is to be confirmed; not at all where left out.
+    type: dict
+    suboptions:
+      run:
+        description: Names the change.
+        type: str
+        required: true
+      who:
+        description: The operator, for the history.
+        type: str
+        default: ""
+      environment:
+        description: Name of the environment.
+        type: str
+        default: ""
+      confirm:
+        description: Seconds from the beginning after which the host goes back by itself.
+        type: float
+        required: true
+      back:
+        description: C(release) (name of the directory) and C(project) that last passed here; null for none.
+        type: dict
+      why:
+        description: Why there is nothing to go back to.
+        type: str
+        default: ""
   locks: {description: Locks that must be held (see M(lock_held))., type: list, elements: dict, default: []}
 author: canaryctl
 """
@@ -81,9 +112,17 @@ canary_failure:
 """
 
 
-LOG_LINES = 40
-HALF_MADE = re.compile(r"[0-9a-f]{12}_(.+)")
-NOISE = re.compile(r"driver failed programming external connectivity on endpoint \S+ \([0-9a-f]+\): ")
+CHANGE = {
+    "type": "dict",
+    "options": {
+        "run": {"type": "str", "required": True},
+        "who": {"type": "str", "default": ""},
+        "environment": {"type": "str", "default": ""},
+        "confirm": {"type": "float", "required": True},
+        "back": {"type": "dict"},
+        "why": {"type": "str", "default": ""},
+    },
+}
 
 
 def main() -> None:
@@ -96,104 +135,28 @@ def main() -> None:
             "recreate": {"type": "bool", "default": True},
             "wait_timeout": {"type": "int", "default": 120},
             "current": {"type": "path", "default": ""},
+            "replaces": {"type": "list", "elements": "str", "default": []},
+            "change": CHANGE,
             "locks": LOCKS,
         },
         supports_check_mode=True,
     )
     wanted = module.params
     require_held(module)
-    base = compose(wanted["project"], wanted["directory"], wanted["env_file"])
     try:
         if module.check_mode:
+            base = compose(wanted["project"], wanted["directory"], wanted["env_file"])
             module.exit_json(**foresee(base, wanted))
-        moved = bool(wanted["current"]) and point(Path(wanted["current"]), Path(wanted["directory"]))
-        before = {c["Id"]: c["State"]["StartedAt"] for c in inspect(wanted["project"])}
-        began = time.time()
-        settle_half_made(inspect(wanted["project"]))
-        if wanted["recreate"]:
-            remake_stale(base, wanted["directory"], inspect(wanted["project"]))
-        argv = [*base, "up", "--detach", "--wait", "--wait-timeout", str(wanted["wait_timeout"])]
-        argv += ["--no-build", "--pull", "never"]
-        argv += ["--remove-orphans"] if wanted["recreate"] else ["--no-recreate"]
-        code, _, stderr = run([*argv, *wanted["services"]], wanted["wait_timeout"] + 60)
-        after = inspect(wanted["project"])
-        changed = before != {c["Id"]: c["State"]["StartedAt"] for c in after}
-        down = gaps(events_since(began, wanted["project"])) if changed else {}
-        if code or unready(after, before, wanted["services"]):
-            failure = diagnose(base, wanted["services"], after)
-            reason = NOISE.sub("", complaint(stderr)) if code else f"not healthy after {wanted['wait_timeout']} s"
-            failure["message"] = reason or f"docker compose up ended with code {code}"
-            module.fail_json(msg=summary(failure), changed=changed or moved, canary_failure=failure, canary_gaps=down)
-        if wanted["recreate"] and not wanted["services"]:
-            remember_secrets(wanted["env_file"])
-            remember_started(wanted["directory"], wanted["project"], after)
+        answer = supervised.bring_up(wanted) if wanted["current"] else bring_up(wanted)
     except Abandoned:
         module.fail_json(msg="interrupted: the connection to this host was closed")
-    except Misplaced as misplaced:
-        module.fail_json(msg=str(misplaced))
+    except (Misplaced, supervised.Unnoted) as refused:
+        module.fail_json(msg=str(refused))
     except OSError as error:
         module.fail_json(msg=f"Docker does not answer: {error}")
-    module.exit_json(changed=changed or moved, canary_gaps=down)
-
-
-def settle_half_made(containers: list[dict]) -> None:
-    """Finish what a compose that was cut off began: it makes a successor as `<12 hex digits>_<name>`, then removes the
-    container, then renames the successor. The next `up` would fail over its name.
-    """
-    names = {c["Name"].lstrip("/") for c in containers}
-    for container in containers:
-        match = HALF_MADE.fullmatch(container["Name"].lstrip("/"))
-        if match is None or container["State"]["Status"] != "created":
-            continue
-        if match[1] in names:
-            run(["docker", "rm", container["Id"]], 60)
-        else:  # it has the volumes without a name of the one that is gone
-            run(["docker", "rename", container["Id"], match[1]], 60)
-
-
-def remake_stale(base: list[str], directory: str, containers: list[dict]) -> None:
-    """Replace containers that mount a file which was put back in the release: they would go on seeing the other one.
-
-    What goes wrong here goes wrong again in the `up` that follows, which tells it.
-    """
-    healed = healed_before(directory)
-    stale = sorted({service_of(c) for c in containers if healed and mounts_one_of(c, directory, healed)})
-    if stale:
-        argv = [*base, "up", "--detach", "--no-deps", "--force-recreate", "--no-build", "--pull", "never"]
-        run([*argv, *stale], 300)
-
-
-def events_since(began: float, project: str) -> list[dict]:
-    """What befell the containers of a compose project, oldest first."""
-    # Docker takes whole seconds here, so the first one may hold what came before.
-    argv = ["docker", "events", "--since", str(int(began)), "--until", str(int(time.time()) + 1)]
-    argv += ["--filter", f"label=com.docker.compose.project={project}", "--filter", "type=container"]
-    code, out, _ = run([*argv, "--format", "{{json .}}"], 30)
-    found = [json.loads(line) for line in out.splitlines() if line.startswith("{")] if code == 0 else []
-    return [event for event in found if event["timeNano"] >= began * 1e9]
-
-
-def gaps(events: list[dict]) -> dict:
-    """From a service's first stop to its next health, or next start where it has no health check."""
-    found: dict = {}
-    checked = {name_of(event) for event in events if event["Action"].startswith("health_status")}
-    for event in events:
-        service, moment, what = name_of(event), event["timeNano"] / 1e9, event["Action"]
-        if not service:
-            continue
-        serves = what == "health_status: healthy" if service in checked else what == "start"
-        if what in ("kill", "die", "stop"):
-            gap = found.setdefault(service, {"from": moment, "until": None})
-            gap["until"] = None
-        elif serves and found.setdefault(service, {"from": None, "until": None})["until"] is None:
-            found[service]["until"] = moment
-    return found
-
-
-def name_of(event: dict) -> str:
-    """The compose service that an event is about; '' for one-off containers, which serve nobody."""
-    labels = event["Actor"]["Attributes"]
-    return "" if labels.get("com.docker.compose.oneoff") == "True" else labels.get("com.docker.compose.service", "")
+    if answer.pop("failed"):
+        module.fail_json(**answer)
+    module.exit_json(**answer)
 
 
 def foresee(base: list[str], wanted: dict) -> dict:
@@ -217,74 +180,6 @@ def foresee(base: list[str], wanted: dict) -> dict:
     moves = bool(wanted["current"]) and not leads_to(Path(wanted["current"]), Path(wanted["directory"]))
     changes = {"moves": moves, "starts": starts, "replaces": replaces, "removes": removes}
     return {"changed": any(changes.values()), **changes}
-
-
-def unready(containers: list[dict], before: dict[str, str], services: list[str]) -> list[str]:
-    """Services that do not serve although compose ended well, of `services` or of all.
-
-    Compose 2 and 5 say that all is well where the time to wait ends between two of its polls, not during one ("wait
-    timeout surfaced only by luck", their fix says). `before`: when each container started, before compose did anything.
-    What did its work and ended well is well.
-    """
-    started = [c for c in containers if c["State"]["Running"] or before.get(c["Id"]) != c["State"]["StartedAt"]]
-    ended = [c["Id"] for c in started if c["State"]["Status"] == "exited" and not c["State"]["ExitCode"]]
-    unwell = {service_of(c) for c in started if not well(c) and c["Id"] not in ended}
-    return sorted(unwell & set(services) if services else unwell)
-
-
-def well(container: dict) -> bool:
-    """Whether it runs, healthily where it has a health check."""
-    state = container["State"]
-    health = (state.get("Health") or {}).get("Status", "healthy")
-    return state["Running"] and not state["Restarting"] and health == "healthy"
-
-
-def diagnose(base: list[str], services: list[str], containers: list[dict]) -> dict:
-    """Per service that does not run healthily: its state, last health output and the end of its log."""
-    code, out, _ = run([*base, "config", "--services"], 60)
-    expected = set(services) or (set(out.split()) if code == 0 else set())
-    found = {}
-    for container in containers:
-        service, state = service_of(container), container["State"]
-        health = state.get("Health") or {}
-        expected.discard(service)
-        if well(container) or (services and service not in services):
-            continue
-        probes = health.get("Log") or []
-        _, log, errors = run(["docker", "logs", "--tail", str(LOG_LINES), container["Id"]], 30)
-        found[service] = {
-            "state": state["Status"],
-            "exit_code": state["ExitCode"],
-            "restarts": container.get("RestartCount", 0),
-            "oom_killed": state.get("OOMKilled", False),
-            "error": NOISE.sub("", state.get("Error", "")),
-            "health": health.get("Status", ""),
-            "health_output": probes[-1].get("Output", "").strip()[-2000:] if probes else "",
-            "log": (log + errors)[-8000:],
-        }
-    for service in sorted(expected):
-        found[service] = {"state": "missing", "health": "", "health_output": "", "log": ""}
-    return {"services": found}
-
-
-def summary(failure: dict) -> str:
-    """One sentence per service that is to blame; compose's own words where they say more."""
-    parts = []
-    for service, found in sorted(failure["services"].items()):
-        if found["state"] in ("created", "missing") and not found.get("error"):
-            continue
-        if found["state"] == "created":
-            parts.append(f"{service} could not start: {found['error']}")
-        elif found["health"] and found["state"] == "running":
-            reason = found["health_output"].splitlines()[-1:] or ["no health check has answered yet"]
-            parts.append(f"{service} is {found['health']}: {reason[0]}")
-        else:
-            reason = found.get("error") or (found["log"].strip().splitlines() or ["it left no log"])[-1]
-            parts.append(f"{service} is {found['state']} (exit code {found.get('exit_code')}): {reason}")
-    engine = re.findall(r"(?:Error response from daemon|[Ee]rror): *(.+)", failure["message"])
-    if engine and not any(engine[-1].strip() in part for part in parts):
-        parts.insert(0, engine[-1].strip())
-    return "; ".join(parts) or failure["message"]
 
 
 if __name__ == "__main__":

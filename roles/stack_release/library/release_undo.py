@@ -7,9 +7,11 @@ import shutil
 from pathlib import Path
 
 from ansible.module_utils.basic import AnsibleModule
+from ansible.module_utils.change import CHANGE_FILE
 from ansible.module_utils.compose_cli import Abandoned, complaint, run
 from ansible.module_utils.installed import read_release, written_by_others
 from ansible.module_utils.locked import LOCKS, require_held
+from ansible.module_utils.settle import forget
 
 DOCUMENTATION = r"""
 ---
@@ -91,6 +93,7 @@ def main() -> None:
         module.exit_json(changed=True, removed=[], canary_kept=[])
     removed, faults, kept = [], [], []
     try:
+        end_change(root)
         remove("container", ["rm", "--force"], wanted["containers"], removed, faults)
         remove("network", ["network", "rm"], networks(wanted["project"]), removed, faults)
         remove("volume", ["volume", "rm"], wanted["volumes"], removed, faults)
@@ -106,6 +109,13 @@ def main() -> None:
     if faults:
         module.fail_json(msg="; ".join(faults), removed=removed, changed=bool(removed), canary_kept=kept)
     module.exit_json(changed=bool(removed), removed=removed, canary_kept=kept)
+
+
+def end_change(root: Path) -> None:
+    """There is nothing that the keeper of the stack could bring back."""
+    if root.is_dir():
+        forget(str(root / CHANGE_FILE))
+        shutil.rmtree(root / ".keeper", ignore_errors=True)
 
 
 def changed_files(directory: Path) -> list[str]:

@@ -10,12 +10,13 @@ import signal
 import subprocess
 import tempfile
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import BinaryIO
 
 # Everything else stays out: compose prefers the process environment to the env file, and a shell's leftovers are no
 # part of a release.
-_KEPT = ("PATH", "HOME", "XDG_RUNTIME_DIR", "DOCKER_HOST", "DOCKER_CONFIG", "DOCKER_CONTEXT")
+KEPT = ("PATH", "HOME", "XDG_RUNTIME_DIR", "DOCKER_HOST", "DOCKER_CONFIG", "DOCKER_CONTEXT")
 _PROGRESS = re.compile(
     r"^\s*(Container|Network|Volume|Image)\s+\S+\s+"
     r"(Creating|Created|Recreate|Recreated|Starting|Started|Running|Waiting|Healthy|Stopping|Stopped|Removing|Removed"
@@ -24,7 +25,18 @@ _PROGRESS = re.compile(
 
 
 class Abandoned(Exception):  # noqa: N818  not a fault: the operator has gone
-    """The connection that asked for this work was closed."""
+    """Nobody wants this work any more: see STOPS."""
+
+
+def caller_gone() -> bool:
+    """Whether the connection that started this module was closed."""
+    caller = select.poll()
+    caller.register(1, 0)
+    return any(event & (select.POLLERR | select.POLLHUP) for _, event in caller.poll(0))
+
+
+# What ends the commands that run here before their time; the keeper, whom no connection started, has its own.
+STOPS: list[Callable[[], bool]] = [caller_gone]
 
 
 def run(
@@ -34,12 +46,10 @@ def run(
 
     `source` is a file to read as standard input; `sink` one that gets standard output, of which nothing is returned.
     Ends the command when the connection that started this module goes away, so that an interrupted operator leaves
-    nothing running behind.
+    nothing running behind; raises Abandoned then.
     """
-    env = {name: os.environ[name] for name in _KEPT if name in os.environ}
+    env = {name: os.environ[name] for name in KEPT if name in os.environ}
     env["LC_ALL"] = "C.UTF-8"
-    caller = select.poll()
-    caller.register(1, 0)
     with tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as err:
         child = subprocess.Popen(argv, stdin=source or subprocess.DEVNULL, stdout=sink or out, stderr=err, env=env)
         deadline = time.monotonic() + timeout if timeout else None
@@ -47,7 +57,7 @@ def run(
         while child.poll() is None and not gone and not late:
             time.sleep(pause)
             pause = min(pause * 1.5, 0.25)
-            gone = any(event & (select.POLLERR | select.POLLHUP) for _, event in caller.poll(0))
+            gone = any(stop() for stop in STOPS)
             late = deadline is not None and time.monotonic() > deadline
         if gone or late:
             _end(child)

@@ -27,6 +27,7 @@ from audited import (
     facts,
     gpu,
     locked,
+    unconfirmed,
 )
 
 from canaryctl.audit.evaluation import find_in_setup, find_on_host, find_on_unreachable
@@ -140,6 +141,7 @@ ON_HOST: dict[str, list[tuple[dict[str, Any], HostConfig]]] = {
         ({"containers": [container(restarts=5, started=1900.0)]}, MINE),
     ],
     "container-unhealthy": [({"containers": [container(health="unhealthy")]}, MINE)],
+    "change-unconfirmed": [(unconfirmed(phase), MINE) for phase in ("started", "returned", "stranded")],
     "lock-expired": [(locked(expired=True), MINE)],
 }
 UNREACHABLE = {

@@ -86,7 +86,7 @@ def test_whoever_interrupts_does_not_wait_for_a_host_that_does_not_answer(
     deployed: RunContext, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     deployed.state.touched = {"a": {"start"}, "b": {"start"}}
-    monkeypatch.setattr(collection, "_append", lambda *_: {"b": HostError("gone", "b")})
+    monkeypatch.setattr(collection, "_append", lambda *_, **__: ({}, {"b": HostError("gone", "b")}))
     collection.remember_interrupted(deployed, "interrupted", seconds=30)
     assert [warning["where"] for warning in deployed.run.document["warnings"]] == ["b"]
 

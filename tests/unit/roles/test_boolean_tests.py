@@ -63,7 +63,7 @@ def test_the_rule_finds_what_was_planted(tmp_path: Path) -> None:
 def test_down_keeps_volumes_whatever_spells_no(given: Any, volumes: bool) -> None:
     tasks = yaml.safe_load((ROOT / "roles/stack_release/tasks/down.yml").read_text())
     argv = next(task["ansible.builtin.command"]["argv"] for task in tasks if "ansible.builtin.command" in task)
-    paths = next(task["loop"] for task in tasks if "ansible.builtin.file" in task)
+    paths = next(task["loop"] for task in tasks if "ansible.builtin.file" in task and "loop" in task)
     known: dict[str, Any] = {
         "stack_release_project": "p",
         "stack_release_root": "/r",

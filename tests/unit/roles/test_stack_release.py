@@ -16,7 +16,7 @@ started = import_module("ansible.module_utils.started")
 current = import_module("ansible.module_utils.current")
 files = import_module("ansible.module_utils.installed")
 migrate = load(ROLE / "library" / "compose_migrate.py", "compose_migrate")
-up = load(ROLE / "library" / "compose_up.py", "compose_up")
+up = import_module("ansible.module_utils.serving")
 install = load(ROLE / "library" / "release_install.py", "release_install")
 packing = load(ROLE / "action_plugins" / "release_install.py", "release_install_action")
 

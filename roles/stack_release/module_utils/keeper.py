@@ -1,0 +1,270 @@
+"""The unit of a host that changes what it serves, and takes the change back unless somebody confirms it.
+
+A program of its own: `supervised.py` puts it, with the modules it needs, into one file beside the releases. It goes on
+when the connection is gone that began the change, is started again when it dies, and at boot while a change is open.
+Python 3.8, standard library.
+
+    python3 keeper.py ROOT RUN|boot
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import json
+import os
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from ansible.module_utils.atomic import write_atomic
+from ansible.module_utils.change import (
+    BEGUN,
+    CHANGE_FILE,
+    FAILED,
+    OPEN,
+    RETURNED,
+    RETURNING,
+    STARTED,
+    STRANDED,
+    lock_state,
+    next_step,
+)
+from ansible.module_utils.compose_cli import STOPS, Abandoned, run
+from ansible.module_utils.current import Misplaced
+from ansible.module_utils.held import read_holder
+from ansible.module_utils.lines import append_line
+from ansible.module_utils.serving import bring_up
+from ansible.module_utils.settle import advance, read_change
+from ansible.module_utils.turn import turn
+
+FOLDER = ".keeper"  # beside the releases: this program, its lock, and its last answer
+ANSWER_FILE = "answer.json"
+LOOK_EVERY = 1.0  # seconds
+DOCKER_EVERY = 3.0  # seconds between two tries to reach Docker
+ATTEMPTS = 3  # to bring the earlier release back where Docker answers
+
+
+class Keeper:
+    """One change of one stack on this host, until it is settled or another one takes its place."""
+
+    def __init__(self, root: Path, identity: str, *, booting: bool) -> None:
+        self.root, self.identity, self.booting = root, identity, booting
+        self.path = root / CHANGE_FILE
+        self.change: dict[str, Any] = {}
+        self.seen: Any = None
+        self.ends = 0.0
+
+    def keep(self) -> None:
+        """Carry the change out and see it settled."""
+        STOPS[:] = [lambda: not self.is_ours() or self.is_unwanted()]
+        with contextlib.suppress(Abandoned):
+            if not self.is_ours():
+                raise Abandoned
+            # By the monotonic clock from here on: the other one may be set meanwhile.
+            confirm = self.change["confirm"] or 0.0
+            left = min(max(self.change["begun"] + confirm - time.time(), 0.0), confirm)
+            self.ends = time.monotonic() + left
+            while self.is_ours() and self.step():
+                pass
+        self.clear_boot_unit()
+
+    def step(self) -> bool:
+        """One step of what is due, a second's wait where nothing is; False where nothing will be any more."""
+        owners = [lock["owner"] for lock in self.change["job"]["locks"]]
+        lock = lock_state(read_holder(str(self.root / "lock")), owners)
+        due = next_step(self.change, self.ends - time.monotonic(), lock, booting=self.booting)
+        if due == "replace":
+            with self.alone():
+                self.replace()
+        elif due == "return":
+            with self.alone():
+                self.go_back()
+        elif due == "strand":
+            self.settle(STRANDED, self.change.get("why") or "no other release has passed here")
+        elif due == "wait":
+            time.sleep(LOOK_EVERY)
+        return due != "rest"
+
+    def is_ours(self) -> bool:
+        """Whether the change is there and no other one took its place; reads it where it was written since."""
+        try:
+            status = self.path.stat()
+        except OSError:
+            return False
+        if (status.st_ino, status.st_mtime_ns) != self.seen:
+            found = read_change(str(self.path))
+            if found is None or found["id"] != self.identity:
+                return False
+            self.seen, self.change = (status.st_ino, status.st_mtime_ns), found
+        return True
+
+    def is_unwanted(self) -> bool:
+        """Whether its operator has interrupted what is being brought up."""
+        return self.change["phase"] == BEGUN and bool(self.change.get("unwanted"))
+
+    @contextlib.contextmanager
+    def alone(self) -> Iterator[None]:
+        """No other keeper brings anything up in here: the one before ends what it runs when it sees our change."""
+        handle = os.open(self.root / FOLDER / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            while True:
+                if not self.is_ours():
+                    raise Abandoned
+                try:
+                    fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                    break
+                except OSError:
+                    time.sleep(0.05)
+            yield
+        finally:
+            os.close(handle)
+
+    def replace(self) -> None:
+        """Bring the new release up; what came of it is for the module that waits."""
+        if self.booting:
+            self.wait_for_docker()
+        try:
+            answer = attempt(self.change["job"])
+        except Abandoned:
+            if not self.is_ours():
+                raise
+            answer = {"failed": True, "msg": "interrupted by its operator", "changed": True}
+        with contextlib.suppress(OSError):  # no room: change.json says in short what came of it
+            write_atomic(self.root / FOLDER / ANSWER_FILE, json.dumps(answer).encode())
+        result = str(answer["msg"])[:2000] if answer["failed"] else ""
+        self.advance((BEGUN,), FAILED if answer["failed"] else STARTED, started=time.time(), result=result)
+
+    def go_back(self) -> None:
+        """Bring the earlier release back; tries until Docker answers, then a few times."""
+        if self.advance((*OPEN, RETURNING), RETURNING, returning=time.time()) != RETURNING:
+            return
+        why, tries = "", 0
+        while tries < ATTEMPTS:
+            self.wait_for_docker()
+            answer = attempt(way_back(self.root, self.change))
+            if not answer["failed"]:
+                self.settle(RETURNED, "")
+                return
+            if answers():
+                why, tries = str(answer["msg"]), tries + 1
+                self.pause(DOCKER_EVERY)
+        self.settle(STRANDED, f"the release before does not come back: {why[:1500]}")
+
+    def wait_for_docker(self) -> None:
+        """As long as it takes. Raises Abandoned where another change comes meanwhile."""
+        while not answers():
+            self.pause(DOCKER_EVERY)
+
+    def pause(self, seconds: float) -> None:
+        """Wait, but keep no other change waiting. Raises Abandoned."""
+        end = time.monotonic() + seconds
+        while time.monotonic() < end:
+            if not self.is_ours():
+                raise Abandoned
+            time.sleep(0.1)
+
+    def settle(self, phase: str, result: str) -> None:
+        """The change has come to its end without its operator: note it, for everybody to read."""
+        if self.advance((*OPEN, RETURNING), phase, ended=time.time(), result=result) == phase:
+            with contextlib.suppress(OSError):
+                append_line(str(self.root / "history.jsonl"), line_of(self.root, self.change))
+
+    def advance(self, phases: tuple[str, ...], phase: str, **values: Any) -> str:
+        """Take the change on, unless its operator has settled it meanwhile; the phase that it is in then."""
+        while True:
+            if not self.is_ours():
+                raise Abandoned
+            try:
+                found = advance(str(self.path), self.identity, phases, phase, **values)
+            except OSError as error:  # no room: what is done is done, and noted once there is some
+                sys.stderr.write(f"{self.path}: {error}\n")
+                self.pause(DOCKER_EVERY)
+            else:
+                self.is_ours()  # reads it
+                return found
+
+    def clear_boot_unit(self) -> None:
+        """Nothing is left to be brought back at boot, unless another change has begun."""
+        if not self.root.is_dir():
+            self.remove_boot_unit()
+            return
+        with contextlib.suppress(OSError), turn(str(self.path)):
+            found = read_change(str(self.path))
+            if found is None or found["id"] == self.identity:
+                self.remove_boot_unit()
+
+    def remove_boot_unit(self) -> None:
+        for path in (self.change.get("boot") or {}).values():
+            with contextlib.suppress(OSError):
+                Path(path).unlink()
+
+
+def answers() -> bool:
+    """Whether Docker does. Raises Abandoned."""
+    try:
+        return run(["docker", "ps", "--quiet"], 30)[0] == 0
+    except OSError:
+        return False
+
+
+def attempt(job: dict[str, Any]) -> dict[str, Any]:
+    """Bring a release up; what goes wrong is in the answer. Raises Abandoned."""
+    try:
+        return bring_up(job)
+    except Misplaced as misplaced:
+        return {"failed": True, "msg": str(misplaced), "changed": False}
+    except OSError as error:
+        return {"failed": True, "msg": f"Docker does not answer: {error}", "changed": True}
+
+
+def way_back(root: Path, change: dict[str, Any]) -> dict[str, Any]:
+    """The job that brings the earlier release back; its project may be another environment's."""
+    back, job = change["back"], change["job"]
+    other = [job["project"]] if job["project"] != back["project"] else []
+    directory = root / "releases" / back["release"]
+    return {**job, "directory": str(directory), "project": back["project"], "replaces": other}
+
+
+def line_of(root: Path, change: dict[str, Any]) -> dict[str, Any]:
+    """The line of the history about a change that its operator has not confirmed."""
+    returned = change["phase"] == RETURNED
+    stays = change["to"]["release"]
+    return {
+        "time": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+        "who": "the host itself",
+        "environment": change["environment"],
+        "what": change["phase"],
+        "from": release_id(root, stays),
+        "to": release_id(root, change["back"]["release"] if returned else stays),
+        "verdict": None,
+        "run": change["run"],
+        "reason": change["result"] or f"not confirmed within {change['confirm']:g} s",
+    }
+
+
+def release_id(root: Path, directory: str) -> str | None:
+    """The id of the release in a directory; None where it does not say."""
+    try:
+        found = json.loads((root / "releases" / directory / "release.json").read_text(encoding="utf-8"))["id"]
+    except (OSError, ValueError, LookupError, TypeError):
+        return None
+    return str(found)
+
+
+def main(root: str, identity: str) -> None:
+    """See the module's own words."""
+    change = read_change(str(Path(root) / CHANGE_FILE))
+    if change is None:
+        return
+    os.environ.update(change["job"]["env"])
+    silent = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(silent, 1)
+    booting = identity == "boot"
+    Keeper(Path(root), change["id"] if booting else identity, booting=booting).keep()
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

@@ -1,0 +1,206 @@
+"""Bring a release's services up, and tell exactly what came of it. Python 3.8, standard library."""
+
+from __future__ import annotations
+
+import json
+import re
+import time
+from pathlib import Path
+from typing import Any
+
+from ansible.module_utils.applied_secrets import remember_secrets
+from ansible.module_utils.compose_cli import complaint, compose, inspect, run, service_of
+from ansible.module_utils.current import point
+from ansible.module_utils.started import healed_before, mounts_one_of, remember_started
+
+LOG_LINES = 40
+HALF_MADE = re.compile(r"[0-9a-f]{12}_(.+)")
+NOISE = re.compile(r"driver failed programming external connectivity on endpoint \S+ \([0-9a-f]+\): ")
+
+
+def bring_up(wanted: dict) -> dict[str, Any]:
+    """Do what the module compose_up promises, in this process; the module's answer, with `failed`.
+
+    What can fail before anything that serves is touched is tried first.
+
+    Args:
+        wanted: the module's `directory`, `project`, `env_file`, `services`, `recreate`, `wait_timeout`, `current` and
+            `replaces`.
+
+    Raises:
+        Abandoned: nobody wants it any more.
+        Misplaced: something of somebody else's is where `current` should be.
+        OSError: Docker does not answer.
+    """
+    base = compose(wanted["project"], wanted["directory"], wanted["env_file"])
+    if lacking := lacking_images(wanted["directory"]):
+        what = f"not on this host: the image {', '.join(lacking)}. Nothing was stopped"
+        return {"failed": True, "msg": what, "changed": False, "canary_gaps": {}}
+    moved = bool(wanted["current"]) and point(Path(wanted["current"]), Path(wanted["directory"]))
+    for project in wanted["replaces"]:
+        code, _, stderr = run(["docker", "compose", "--ansi", "never", "-p", project, "down", "--remove-orphans"], 300)
+        if code:
+            return {"failed": True, "msg": f"{project} does not stop: {complaint(stderr)}", "changed": True}
+    before = {c["Id"]: c["State"]["StartedAt"] for c in inspect(wanted["project"])}
+    began = time.time()
+    settle_half_made(inspect(wanted["project"]))
+    if wanted["recreate"]:
+        remake_stale(base, wanted["directory"], inspect(wanted["project"]))
+    argv = [*base, "up", "--detach", "--wait", "--wait-timeout", str(wanted["wait_timeout"])]
+    argv += ["--no-build", "--pull", "never"]
+    argv += ["--remove-orphans"] if wanted["recreate"] else ["--no-recreate"]
+    code, _, stderr = run([*argv, *wanted["services"]], wanted["wait_timeout"] + 60)
+    after = inspect(wanted["project"])
+    changed = before != {c["Id"]: c["State"]["StartedAt"] for c in after}
+    answer = {"failed": False, "changed": changed or moved or bool(wanted["replaces"]), "canary_gaps": {}}
+    if changed:
+        answer["canary_gaps"] = gaps(events_since(began, wanted["project"]))
+    if code or unready(after, before, wanted["services"]):
+        failure = diagnose(base, wanted["services"], after)
+        reason = NOISE.sub("", complaint(stderr)) if code else f"not healthy after {wanted['wait_timeout']} s"
+        failure["message"] = reason or f"docker compose up ended with code {code}"
+        return {**answer, "failed": True, "msg": summary(failure), "canary_failure": failure}
+    if wanted["recreate"] and not wanted["services"]:
+        remember_secrets(wanted["env_file"])
+        remember_started(wanted["directory"], wanted["project"], after)
+    return answer
+
+
+def lacking_images(directory: str) -> list[str]:
+    """Tags of the release's images that are not here, of the services placed here; compose would stop some first."""
+    try:
+        release = json.loads((Path(directory) / "release.json").read_text(encoding="utf-8"))
+        tags = sorted({release["images"][release["services"][name]]["tag"] for name in release["placed"]})
+    except (OSError, ValueError, LookupError, TypeError):
+        return []  # no release of canaryctl's: compose will say
+    if not tags or run(["docker", "image", "inspect", "--format", "{{.Id}}", *tags], 60)[0] == 0:
+        return []
+    return [tag for tag in tags if "no such" in run(["docker", "image", "inspect", tag], 60)[2].lower()]
+
+
+def settle_half_made(containers: list[dict]) -> None:
+    """Finish what a compose that was cut off began: it makes a successor as `<12 hex digits>_<name>`, then removes the
+    container, then renames the successor. The next `up` would fail over its name.
+    """
+    names = {c["Name"].lstrip("/") for c in containers}
+    for container in containers:
+        match = HALF_MADE.fullmatch(container["Name"].lstrip("/"))
+        if match is None or container["State"]["Status"] != "created":
+            continue
+        if match[1] in names:
+            run(["docker", "rm", container["Id"]], 60)
+        else:  # it has the volumes without a name of the one that is gone
+            run(["docker", "rename", container["Id"], match[1]], 60)
+
+
+def remake_stale(base: list[str], directory: str, containers: list[dict]) -> None:
+    """Replace containers that mount a file which was put back in the release: they would go on seeing the other one.
+
+    What goes wrong here goes wrong again in the `up` that follows, which tells it.
+    """
+    healed = healed_before(directory)
+    stale = sorted({service_of(c) for c in containers if healed and mounts_one_of(c, directory, healed)})
+    if stale:
+        argv = [*base, "up", "--detach", "--no-deps", "--force-recreate", "--no-build", "--pull", "never"]
+        run([*argv, *stale], 300)
+
+
+def events_since(began: float, project: str) -> list[dict]:
+    """What befell the containers of a compose project, oldest first."""
+    # Docker takes whole seconds here, so the first one may hold what came before.
+    argv = ["docker", "events", "--since", str(int(began)), "--until", str(int(time.time()) + 1)]
+    argv += ["--filter", f"label=com.docker.compose.project={project}", "--filter", "type=container"]
+    code, out, _ = run([*argv, "--format", "{{json .}}"], 30)
+    found = [json.loads(line) for line in out.splitlines() if line.startswith("{")] if code == 0 else []
+    return [event for event in found if event["timeNano"] >= began * 1e9]
+
+
+def gaps(events: list[dict]) -> dict:
+    """From a service's first stop to its next health, or next start where it has no health check."""
+    found: dict = {}
+    checked = {name_of(event) for event in events if event["Action"].startswith("health_status")}
+    for event in events:
+        service, moment, what = name_of(event), event["timeNano"] / 1e9, event["Action"]
+        if not service:
+            continue
+        serves = what == "health_status: healthy" if service in checked else what == "start"
+        if what in ("kill", "die", "stop"):
+            gap = found.setdefault(service, {"from": moment, "until": None})
+            gap["until"] = None
+        elif serves and found.setdefault(service, {"from": None, "until": None})["until"] is None:
+            found[service]["until"] = moment
+    return found
+
+
+def name_of(event: dict) -> str:
+    """The compose service that an event is about; '' for one-off containers, which serve nobody."""
+    labels = event["Actor"]["Attributes"]
+    return "" if labels.get("com.docker.compose.oneoff") == "True" else labels.get("com.docker.compose.service", "")
+
+
+def unready(containers: list[dict], before: dict[str, str], services: list[str]) -> list[str]:
+    """Services that do not serve although compose ended well, of `services` or of all.
+
+    Compose 2 and 5 say that all is well where the time to wait ends between two of its polls, not during one ("wait
+    timeout surfaced only by luck", their fix says). `before`: when each container started, before compose did anything.
+    What did its work and ended well is well.
+    """
+    started = [c for c in containers if c["State"]["Running"] or before.get(c["Id"]) != c["State"]["StartedAt"]]
+    ended = [c["Id"] for c in started if c["State"]["Status"] == "exited" and not c["State"]["ExitCode"]]
+    unwell = {service_of(c) for c in started if not well(c) and c["Id"] not in ended}
+    return sorted(unwell & set(services) if services else unwell)
+
+
+def well(container: dict) -> bool:
+    """Whether it runs, healthily where it has a health check."""
+    state = container["State"]
+    health = (state.get("Health") or {}).get("Status", "healthy")
+    return state["Running"] and not state["Restarting"] and health == "healthy"
+
+
+def diagnose(base: list[str], services: list[str], containers: list[dict]) -> dict:
+    """Per service that does not run healthily: its state, last health output and the end of its log."""
+    code, out, _ = run([*base, "config", "--services"], 60)
+    expected = set(services) or (set(out.split()) if code == 0 else set())
+    found = {}
+    for container in containers:
+        service, state = service_of(container), container["State"]
+        health = state.get("Health") or {}
+        expected.discard(service)
+        if well(container) or (services and service not in services):
+            continue
+        probes = health.get("Log") or []
+        _, log, errors = run(["docker", "logs", "--tail", str(LOG_LINES), container["Id"]], 30)
+        found[service] = {
+            "state": state["Status"],
+            "exit_code": state["ExitCode"],
+            "restarts": container.get("RestartCount", 0),
+            "oom_killed": state.get("OOMKilled", False),
+            "error": NOISE.sub("", state.get("Error", "")),
+            "health": health.get("Status", ""),
+            "health_output": probes[-1].get("Output", "").strip()[-2000:] if probes else "",
+            "log": (log + errors)[-8000:],
+        }
+    for service in sorted(expected):
+        found[service] = {"state": "missing", "health": "", "health_output": "", "log": ""}
+    return {"services": found}
+
+
+def summary(failure: dict) -> str:
+    """One sentence per service that is to blame; compose's own words where they say more."""
+    parts = []
+    for service, found in sorted(failure["services"].items()):
+        if found["state"] in ("created", "missing") and not found.get("error"):
+            continue
+        if found["state"] == "created":
+            parts.append(f"{service} could not start: {found['error']}")
+        elif found["health"] and found["state"] == "running":
+            reason = found["health_output"].splitlines()[-1:] or ["no health check has answered yet"]
+            parts.append(f"{service} is {found['health']}: {reason[0]}")
+        else:
+            reason = found.get("error") or (found["log"].strip().splitlines() or ["it left no log"])[-1]
+            parts.append(f"{service} is {found['state']} (exit code {found.get('exit_code')}): {reason}")
+    engine = re.findall(r"(?:Error response from daemon|[Ee]rror): *(.+)", failure["message"])
+    if engine and not any(engine[-1].strip() in part for part in parts):
+        parts.insert(0, engine[-1].strip())
+    return "; ".join(parts) or failure["message"]

@@ -1,0 +1,1 @@
+../../../canaryctl/agent/write/turn.py

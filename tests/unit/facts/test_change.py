@@ -1,0 +1,53 @@
+"""A host's last change, as it tells of it: what is believed, and what is said."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from canaryctl.facts.change import parse_change
+from canaryctl.facts.host import parse
+
+DOCUMENT: dict[str, Any] = {
+    "id": "run-1",
+    "run": "run-1",
+    "who": "ann@desk",
+    "to": {"release": "1" * 64 + "-aaaaaaaa", "project": "shop-prod"},
+    "back": {"release": "0" * 64 + "-bbbbbbbb", "project": "shop-prod"},
+    "confirm": 90.0,
+    "phase": "started",
+    "begun": 1_700_000_000.0,
+}
+
+
+@pytest.mark.parametrize(
+    ("more", "words"),
+    [
+        ({}, "run-1 is not confirmed; unless it is, the host goes back to 000000000000 at 2023-11-14T22:14:50Z"),
+        ({"back": None}, "goes back to nothing at"),
+        ({"phase": "returning"}, "not confirmed within 1 m 30 s; the host is going back to 000000000000 now"),
+        ({"phase": "returned"}, "not confirmed within 1 m 30 s; the host went back to 000000000000 by itself"),
+        ({"phase": "stranded", "result": "no\nimage"}, "could not go back: no?image"),
+        ({"phase": "confirmed"}, ""),
+        ({"confirm": None}, ""),
+    ],
+)
+def test_what_is_said_of_it(more: dict[str, Any], words: str) -> None:
+    change = parse_change({**DOCUMENT, **more})
+    assert change is not None
+    assert words in change.words() and (bool(words) or not change.words())
+
+
+@pytest.mark.parametrize(
+    "odd",
+    [{"to": {"release": "../../etc"}}, {"back": {"release": "/"}}, {"confirm": "soon"}, {"begun": 1e300}, {"to": 1}],
+)
+def test_one_that_cannot_be_right_counts_for_nothing_and_is_said(odd: dict[str, Any]) -> None:
+    facts = parse("a", {"state": {"change": {**DOCUMENT, **odd}}})
+    assert facts.state.change is None and any("change.json" in sentence for sentence in facts.odd)
+
+
+def test_a_host_without_one_has_none() -> None:
+    facts = parse("a", {"state": {"change": None}})
+    assert facts.state.change is None and facts.odd == ()

@@ -1,0 +1,187 @@
+"""The keeper as a host runs it: one program, in a process of its own, here without any Docker to be found."""
+
+from __future__ import annotations
+
+import ast
+import json
+import os
+import subprocess
+import sys
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+import pytest
+from rolemodules import ROLES
+
+supervised = import_module("ansible.module_utils.supervised")
+settle = import_module("ansible.module_utils.settle")
+compose_cli = import_module("ansible.module_utils.compose_cli")
+BACK = {"release": "r0-1", "project": "shop-prod"}
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    """A stack's directory with two releases, and the keeper's program."""
+    found = tmp_path / "shop"
+    for number in (0, 1):
+        release = found / "releases" / f"r{number}-1"
+        release.mkdir(parents=True)
+        (release / "compose.yml").write_text("services: {}\n")
+        (release / "release.json").write_text(json.dumps({"id": f"r{number}", "environment": "prod"}))
+    (found / ".keeper").mkdir()
+    supervised.write_program(found / ".keeper" / "keeper.py")
+    return found
+
+
+def begun(root: Path, run: str = "run-1", **more: Any) -> dict[str, Any]:
+    """A change to release 1 as the module begins it; there is no Docker on its path."""
+    job = {"directory": str(root / "releases" / "r1-1"), "project": "shop-prod", "env_file": "", "services": []}
+    job |= {"recreate": True, "wait_timeout": 1, "current": str(root / "current"), "replaces": [], "locks": []}
+    known = {"id": run, "run": run, "who": "ann@desk", "environment": "prod", "why": "", "result": "", "boot": {}}
+    known |= {"to": {"release": "r1-1", "project": "shop-prod"}, "back": BACK, "confirm": 0.5, "phase": "begun"}
+    change = {**known, "begun": time.time(), "job": {**job, "env": {"PATH": str(root / "nowhere")}}, **more}
+    settle.write_change(str(root / "change.json"), change)
+    return change
+
+
+@contextmanager
+def keeper(root: Path, run: str = "run-1") -> Iterator[subprocess.Popen[bytes]]:
+    process = subprocess.Popen([sys.executable, "-IS", root / ".keeper" / "keeper.py", root, run])
+    try:
+        yield process
+    finally:
+        process.kill()
+        process.wait()
+
+
+def change(root: Path) -> dict[str, Any]:
+    found = settle.read_change(str(root / "change.json"))
+    assert isinstance(found, dict)
+    return found
+
+
+def history(root: Path) -> list[dict[str, Any]]:
+    path = root / "history.jsonl"
+    return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
+
+
+def until(looked_for: Callable[[], bool], seconds: float = 10) -> bool:
+    end = time.monotonic() + seconds
+    while not (found := looked_for()) and time.monotonic() < end:
+        time.sleep(0.05)
+    return found
+
+
+def test_it_is_one_program_for_python_3_8_that_imports_none_of_its_parts() -> None:
+    program = supervised.source()
+    tree = ast.parse(program, feature_version=(3, 8))
+    named = [node.name for node in tree.body if isinstance(node, (ast.FunctionDef, ast.ClassDef))]
+    named += [t.id for n in tree.body if isinstance(n, ast.Assign) for t in n.targets if isinstance(t, ast.Name)]
+    assert [name for name, times in Counter(named).items() if times > 1] == []
+    imported = {node.module for node in tree.body if isinstance(node, ast.ImportFrom)}
+    imported |= {alias.name for node in tree.body if isinstance(node, ast.Import) for alias in node.names}
+    assert {name.partition(".")[0] for name in imported if name} <= {*sys.stdlib_module_names, "__future__"}
+
+
+def test_its_parts_are_all_that_its_parts_import() -> None:
+    parts = {part.__name__.rpartition(".")[2] for part in supervised.PARTS}
+    for name in parts:
+        text = (ROLES / "stack_release" / "module_utils" / f"{name}.py").read_text()
+        lines = [line.split()[1] for line in text.splitlines() if line.startswith(("from .", "from ansible."))]
+        assert {line.rpartition(".")[2] for line in lines} <= parts, name
+
+
+def test_what_fails_is_told_to_the_module_that_waits_and_taken_back_in_time(root: Path) -> None:
+    """Docker is away: the host goes on trying until another change comes."""
+    told = begun(root, confirm=2.0)
+    with keeper(root) as process:
+        answer = supervised.result_of(root, told)
+        assert answer["failed"] and "Docker does not answer" in answer["msg"] and answer["canary_gaps"] == {}
+        assert until(lambda: change(root)["phase"] == "returning")
+        begun(root, "run-2", phase="confirmed")
+        assert process.wait(10) == 0
+    assert history(root) == [] and change(root)["phase"] == "confirmed"
+
+
+def test_where_nothing_has_passed_the_services_stay_and_the_history_says_so(root: Path) -> None:
+    begun(root, back=None, why="it is the first", phase="started")
+    with keeper(root) as process:
+        assert process.wait(10) == 0
+    (line,) = history(root)
+    assert (line["what"], line["from"], line["to"], line["verdict"]) == ("stranded", "r1", "r1", None)
+    assert (line["run"], line["reason"], change(root)["phase"]) == ("run-1", "it is the first", "stranded")
+
+
+def test_what_is_confirmed_meanwhile_stays(root: Path) -> None:
+    begun(root, phase="started", confirm=60.0)
+    with keeper(root) as process:
+        time.sleep(0.3)
+        assert process.poll() is None
+        assert settle.confirm(str(root / "change.json"), "run-1") == "confirmed"
+        assert process.wait(10) == 0
+    assert history(root) == []
+
+
+def test_a_clock_that_is_set_back_prolongs_nothing(root: Path) -> None:
+    begun(root, phase="started", back=None, confirm=1.0, begun=time.time() + 86400)
+    with keeper(root) as process:
+        assert process.wait(10) == 0
+    assert change(root)["phase"] == "stranded"
+
+
+def test_another_runs_lock_is_waited_for(root: Path) -> None:
+    holder = root / "lock" / "holder.json"
+    holder.parent.mkdir()
+    holder.write_text(json.dumps({"owner": "hers", "renewed": time.time(), "ttl": 60}))
+    begun(root, phase="started", back=None, confirm=0.1)
+    with keeper(root) as process:
+        time.sleep(1.5)
+        assert change(root)["phase"] == "started"
+        holder.unlink()
+        assert process.wait(10) == 0
+    assert change(root)["phase"] == "stranded"
+
+
+def test_at_boot_it_acts_at_once_and_leaves_no_unit(root: Path) -> None:
+    unit, wants = root / "unit", root / "wants"
+    unit.write_text("")
+    wants.symlink_to(unit)
+    begun(root, phase="started", back=None, confirm=600.0, boot={"unit": str(unit), "wants": str(wants)})
+    with keeper(root, "boot") as process:
+        assert process.wait(10) == 0
+    assert change(root)["phase"] == "stranded" and not os.path.lexists(wants) and not unit.exists()
+
+
+def test_a_change_that_is_gone_is_nobodys(root: Path) -> None:
+    begun(root, phase="started", confirm=60.0)
+    with keeper(root) as process:
+        time.sleep(0.3)
+        settle.forget(str(root / "change.json"))
+        assert process.wait(10) == 0
+    with keeper(root, "boot") as process:
+        assert process.wait(10) == 0
+
+
+def test_the_program_is_written_once(root: Path) -> None:
+    path = root / ".keeper" / "keeper.py"
+    before = path.stat().st_ino
+    supervised.write_program(path)
+    assert path.stat().st_ino == before
+    path.write_text("another version")
+    supervised.write_program(path)
+    assert path.read_text() == supervised.source()
+
+
+def test_who_began_it_may_go(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    told = begun(root, confirm=None)
+    monkeypatch.setattr(compose_cli, "STOPS", [lambda: True])
+    with pytest.raises(compose_cli.Abandoned):
+        supervised.result_of(root, told)
+    with keeper(root) as process:
+        assert process.wait(10) == 0
+    assert change(root)["phase"] == "failed" and history(root) == []  # nobody is to confirm it, nothing is taken back
