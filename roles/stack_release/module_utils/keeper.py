@@ -13,6 +13,7 @@ import contextlib
 import fcntl
 import json
 import os
+import re
 import sys
 import time
 from collections.abc import Iterator
@@ -42,8 +43,10 @@ from ansible.module_utils.turn import turn
 
 FOLDER = ".keeper"  # beside the releases: this program, its lock, and its last answer
 ANSWER_FILE = "answer.json"
-LOOK_EVERY = 1.0  # seconds
+LOOK_EVERY = 0.3  # seconds
 DOCKER_EVERY = 3.0  # seconds between two tries to reach Docker
+# After a power loss Docker 26 may hold the port of a container that it had only created, until it is started again.
+PORT_KEPT = re.compile(r"port is already allocated|address already in use")
 ATTEMPTS = 3  # to bring the earlier release back where Docker answers
 
 
@@ -72,7 +75,7 @@ class Keeper:
         self.clear_boot_unit()
 
     def step(self) -> bool:
-        """One step of what is due, a second's wait where nothing is; False where nothing will be any more."""
+        """One step of what is due, a moment's wait where nothing is; False where nothing will be any more."""
         owners = [lock["owner"] for lock in self.change["job"]["locks"]]
         lock = lock_state(read_holder(str(self.root / "lock")), owners)
         due = next_step(self.change, self.ends - time.monotonic(), lock, booting=self.booting)
@@ -141,16 +144,20 @@ class Keeper:
         """Bring the earlier release back; tries until Docker answers, then a few times."""
         if self.advance((*OPEN, RETURNING), RETURNING, returning=time.time()) != RETURNING:
             return
-        why, tries = "", 0
+        why, tries, restarted = "", 0, not self.booting
         while tries < ATTEMPTS:
             self.wait_for_docker()
             answer = attempt(way_back(self.root, self.change))
             if not answer["failed"]:
                 self.settle(RETURNED, "")
                 return
-            if answers():
-                why, tries = str(answer["msg"]), tries + 1
-                self.pause(DOCKER_EVERY)
+            if not answers():
+                continue
+            why, tries = str(answer["msg"]), tries + 1
+            if not restarted and PORT_KEPT.search(why) and alone_on_docker(self.change):
+                restarted = True
+                run(["systemctl", "restart", "docker"], 120)
+            self.pause(DOCKER_EVERY)
         self.settle(STRANDED, f"the release before does not come back: {why[:1500]}")
 
     def wait_for_docker(self) -> None:
@@ -208,6 +215,13 @@ def answers() -> bool:
         return run(["docker", "ps", "--quiet"], 30)[0] == 0
     except OSError:
         return False
+
+
+def alone_on_docker(change: dict[str, Any]) -> bool:
+    """Whether nobody else's container runs here."""
+    projects = {change["to"]["project"], change["back"]["project"]}
+    listed = run(["docker", "ps", "--format", '{{.Label "com.docker.compose.project"}}'], 30)
+    return listed[0] == 0 and projects.issuperset(listed[1].splitlines())
 
 
 def attempt(job: dict[str, Any]) -> dict[str, Any]:

@@ -33,19 +33,20 @@ def bring_up(wanted: dict) -> dict[str, Any]:
         OSError: Docker does not answer.
     """
     base = compose(wanted["project"], wanted["directory"], wanted["env_file"])
-    if lacking := lacking_images(wanted["directory"]):
-        what = f"not on this host: the image {', '.join(lacking)}. Nothing was stopped"
-        return {"failed": True, "msg": what, "changed": False, "canary_gaps": {}}
+    containers = inspect(wanted["project"])
+    if settle_half_made(containers):
+        containers = inspect(wanted["project"])
+    if fault := first_fault(base, wanted, containers):
+        return {"failed": True, "msg": f"{fault}. Nothing was stopped", "changed": False, "canary_gaps": {}}
     moved = bool(wanted["current"]) and point(Path(wanted["current"]), Path(wanted["directory"]))
     for project in wanted["replaces"]:
         code, _, stderr = run(["docker", "compose", "--ansi", "never", "-p", project, "down", "--remove-orphans"], 300)
         if code:
             return {"failed": True, "msg": f"{project} does not stop: {complaint(stderr)}", "changed": True}
-    before = {c["Id"]: c["State"]["StartedAt"] for c in inspect(wanted["project"])}
+    before = {c["Id"]: c["State"]["StartedAt"] for c in containers}
     began = time.time()
-    settle_half_made(inspect(wanted["project"]))
     if wanted["recreate"]:
-        remake_stale(base, wanted["directory"], inspect(wanted["project"]))
+        remake_stale(base, wanted["directory"], containers)
     argv = [*base, "up", "--detach", "--wait", "--wait-timeout", str(wanted["wait_timeout"])]
     argv += ["--no-build", "--pull", "never"]
     argv += ["--remove-orphans"] if wanted["recreate"] else ["--no-recreate"]
@@ -66,31 +67,48 @@ def bring_up(wanted: dict) -> dict[str, Any]:
     return answer
 
 
-def lacking_images(directory: str) -> list[str]:
-    """Tags of the release's images that are not here, of the services placed here; compose would stop some first."""
+def first_fault(base: list[str], wanted: dict, containers: list[dict]) -> str:
+    """What would go wrong after services were stopped and can be seen before; '' for nothing."""
     try:
-        release = json.loads((Path(directory) / "release.json").read_text(encoding="utf-8"))
-        tags = sorted({release["images"][release["services"][name]]["tag"] for name in release["placed"]})
+        release = json.loads((Path(wanted["directory"]) / "release.json").read_text(encoding="utf-8"))
+        placed = [str(name) for name in release["placed"]]
+        tags = sorted({str(release["images"][release["services"][name]]["tag"]) for name in placed})
     except (OSError, ValueError, LookupError, TypeError):
-        return []  # no release of canaryctl's: compose will say
+        return ""  # no release of canaryctl's: compose will say
+    if lacking := lacking_images(tags):
+        return f"not on this host: {', '.join(lacking)}"
+    there = {service_of(container) for container in containers}
+    if not wanted["recreate"] or not there or there.issuperset(placed):
+        return ""
+    # What is new is made beside what serves: its name, networks, volumes and mounts are right, then.
+    argv = [*base, "up", "--no-start", "--no-recreate", "--no-build", "--pull", "never"]
+    code, _, stderr = run(argv, 120)
+    return NOISE.sub("", complaint(stderr)) or f"docker compose up --no-start ended with code {code}" if code else ""
+
+
+def lacking_images(tags: list[str]) -> list[str]:
+    """Those that are not here."""
     if not tags or run(["docker", "image", "inspect", "--format", "{{.Id}}", *tags], 60)[0] == 0:
         return []
     return [tag for tag in tags if "no such" in run(["docker", "image", "inspect", tag], 60)[2].lower()]
 
 
-def settle_half_made(containers: list[dict]) -> None:
+def settle_half_made(containers: list[dict]) -> bool:
     """Finish what a compose that was cut off began: it makes a successor as `<12 hex digits>_<name>`, then removes the
-    container, then renames the successor. The next `up` would fail over its name.
+    container, then renames the successor. The next `up` would fail over its name. Whether there was any.
     """
+    found = False
     names = {c["Name"].lstrip("/") for c in containers}
     for container in containers:
         match = HALF_MADE.fullmatch(container["Name"].lstrip("/"))
         if match is None or container["State"]["Status"] != "created":
             continue
+        found = True
         if match[1] in names:
             run(["docker", "rm", container["Id"]], 60)
         else:  # it has the volumes without a name of the one that is gone
             run(["docker", "rename", container["Id"], match[1]], 60)
+    return found
 
 
 def remake_stale(base: list[str], directory: str, containers: list[dict]) -> None:
