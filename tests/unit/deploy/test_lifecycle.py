@@ -324,7 +324,7 @@ def test_what_came_back_is_judged_where_it_is_this_environments(
     monkeypatch.setattr(collection, "collect", lambda ctx: done.append("collected"))
     monkeypatch.setattr(signing, "settle_rollback", lambda ctx, release: None)
     monkeypatch.setattr(verification, "proven", lambda ctx, serves: ctx.state.verdict)
-    monkeypatch.setattr(collection, "remember", lambda ctx, what, verdict=None: lines.append((what, verdict)))
+    monkeypatch.setattr(collection, "remember", lambda ctx, what, verdict=None, **_: lines.append((what, verdict)))
     lifecycle.return_to(ctx, RollbackPlan(release, {"a": HostRollback("a", "d", "shop-prod")}), None)
     assert ctx.state.changed and ctx.run.document["changed_until"]
     assert done == ["go", "probed" if probed else "collected"] and lines == [remembered]

@@ -15,6 +15,7 @@ import pytest
 
 from canaryctl.config.signing import Signing
 from canaryctl.deploy import (
+    changes,
     collection,
     contracts,
     gpus,
@@ -139,7 +140,7 @@ def deployed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., t
                 (images, "push"),
             ),
             *((images, "prune"), (hooks, "after_deploy"), (hooks, "after_error"), (stages, "migrate")),
-            (collection, "serving"),
+            *((collection, "serving"), (changes, "foretold"), (changes, "wait_for_returns")),
         ):
             monkeypatch.setattr(room, name, step(name, (lambda ctx: ()) if name == "foretold" else lambda ctx: None))
         monkeypatch.setattr(locking, "take_to_prune", step("take_to_prune", lambda ctx: True))
@@ -152,7 +153,7 @@ def deployed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., t
         monkeypatch.setattr(verification, "proven", lambda ctx: ctx.state.verdict)
         monkeypatch.setattr(verification, "require_running", lambda ctx: None)
 
-        def remember(ctx: FakeContext, what: str, verdict: str | None = None) -> None:
+        def remember(ctx: FakeContext, what: str, verdict: str | None = None, **_: Any) -> None:
             step(f"remember {what} {verdict}")()
 
         monkeypatch.setattr(collection, "remember", remember)

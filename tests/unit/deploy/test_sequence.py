@@ -104,7 +104,7 @@ def story(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Story:
         monkeypatch.setattr(
             collection,
             "remember",
-            lambda ctx, what, verdict=None, more=None: steps.append(f"remember {what} {verdict}"),
+            lambda ctx, what, verdict=None, more=None, confirms=False: steps.append(f"remember {what} {verdict}"),
         )
 
         def observe(*_: Any, **__: Any) -> Observation:
