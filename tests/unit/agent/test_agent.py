@@ -119,7 +119,7 @@ def test_a_host_without_the_stack_has_an_empty_state(tmp_path: Path) -> None:
     errors: dict[str, str] = {}
     found = state.about_state({"root": str(tmp_path / "none"), "stack": "shop", "nonce": "00"}, errors)
     empty = {"current": None, "releases": {}, "secrets": None, "secret_macs": {}, "secrets_unused": []}
-    assert found == {**empty, "started": None, "migrated": None, "history": [], "lock": None}
+    assert found == {**empty, "started": None, "migrated": None, "history": [], "lock": None, "change": None}
     assert not errors
 
 
