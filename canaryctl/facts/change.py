@@ -7,7 +7,6 @@ from datetime import UTC, datetime
 from typing import Any
 
 from canaryctl.agent.read.change import GOING_BACK, OPEN
-from canaryctl.config.durations import show_duration
 from canaryctl.facts.names import release_directory
 from canaryctl.facts.typed import LATEST, Unbelievable, longest, one, printable
 
@@ -62,16 +61,15 @@ class ChangeFacts:
     def words(self) -> str:
         """What is to be said of it, after the host's name; nothing of one that is confirmed."""
         run = f"the change of run {printable(self.run)}" if self.run else "the last change"
-        confirm = show_duration(self.confirm or 0)
         back = f"back to {self.back.release[:12]}" if self.back else "back to nothing"
         if self.is_open:
             due = min(self.begun + (self.confirm or 0), LATEST)
             until = datetime.fromtimestamp(int(due), UTC).isoformat().replace("+00:00", "Z")
             return f"{run} is not confirmed; unless it is, the host goes {back} at {until}"
         if self.phase == "returning":
-            return f"{run} was not confirmed within {confirm}; the host is going {back} now"
+            return f"{run} was not confirmed; the host is going {back} now"
         if self.phase == "returned":
-            return f"{run} was not confirmed within {confirm}; the host went {back} by itself"
+            return f"{run} was not confirmed; the host went {back} by itself: {printable(self.result, 500)}"
         if self.phase == "stranded":
             return f"{run} was not confirmed, and the host could not go back: {printable(self.result or self.why, 500)}"
         return ""

@@ -144,12 +144,12 @@ class Keeper:
         """Bring the earlier release back; tries until Docker answers, then a few times."""
         if self.advance((*OPEN, RETURNING), RETURNING, returning=time.time()) != RETURNING:
             return
-        why, tries, restarted = "", 0, not self.booting
+        reason, why, tries, restarted = self.reason(), "", 0, not self.booting
         while tries < ATTEMPTS:
             self.wait_for_docker()
             answer = attempt(way_back(self.root, self.change))
             if not answer["failed"]:
-                self.settle(RETURNED, "")
+                self.settle(RETURNED, reason)
                 return
             if not answers():
                 continue
@@ -159,6 +159,16 @@ class Keeper:
                 run(["systemctl", "restart", "docker"], 120)
             self.pause(DOCKER_EVERY)
         self.settle(STRANDED, f"the release before does not come back: {why[:1500]}")
+
+    def reason(self) -> str:
+        """Why the change is taken back, in words."""
+        if self.change.get("unwanted"):
+            return "interrupted by its operator"
+        if self.booting:
+            return "the host came up anew before it was confirmed"
+        if self.change["result"]:
+            return f"it did not start, and nobody put that right: {self.change['result']}"
+        return f"not confirmed within {self.change['confirm']:g} s"
 
     def wait_for_docker(self) -> None:
         """As long as it takes. Raises Abandoned where another change comes meanwhile."""
@@ -255,7 +265,7 @@ def line_of(root: Path, change: dict[str, Any]) -> dict[str, Any]:
         "to": release_id(root, change["back"]["release"] if returned else stays),
         "verdict": None,
         "run": change["run"],
-        "reason": change["result"] or f"not confirmed within {change['confirm']:g} s",
+        "reason": change["result"],
     }
 
 

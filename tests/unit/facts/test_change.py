@@ -26,8 +26,11 @@ DOCUMENT: dict[str, Any] = {
     [
         ({}, "run-1 is not confirmed; unless it is, the host goes back to 000000000000 at 2023-11-14T22:14:50Z"),
         ({"back": None}, "goes back to nothing at"),
-        ({"phase": "returning"}, "not confirmed within 1 m 30 s; the host is going back to 000000000000 now"),
-        ({"phase": "returned"}, "not confirmed within 1 m 30 s; the host went back to 000000000000 by itself"),
+        ({"phase": "returning"}, "was not confirmed; the host is going back to 000000000000 now"),
+        (
+            {"phase": "returned", "result": "killed"},
+            "was not confirmed; the host went back to 000000000000 by itself: killed",
+        ),
         ({"phase": "stranded", "result": "no\nimage"}, "could not go back: no?image"),
         ({"phase": "confirmed"}, ""),
         ({"confirm": None}, ""),
