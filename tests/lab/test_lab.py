@@ -128,7 +128,7 @@ FAULTS = {
     "link-slow": lambda: inside("tc qdisc show | grep -c tbf") == "2",
     "host-killed": lambda: lab.status(NAME)["hosts"][HOST]["state"] == "exited",
     "disk-full": lambda: inside("dd if=/dev/zero of=/opt/canaryctl/new bs=4k count=1 || echo full") == "full",
-    "inodes-gone": lambda: inside("touch /opt/canaryctl/new || echo full") == "full",
+    "inodes-gone": lambda: inside("touch /opt/canaryctl/newer || echo full") == "full",
     "memory-pressure": lambda: 0 < int(docker("inspect", "-f", "{{.HostConfig.Memory}}", MADE)) < 1 << 39,
     "clock-skewed": lambda: float(inside("python3 -c 'import time; print(time.time())'") or 0) > time.time() + 3000,
     "sshd-refusing": lambda: login("true") != 0,
