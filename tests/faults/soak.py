@@ -1,6 +1,7 @@
 """`make soak`: deploys and rollbacks in turn, a fault in every fifth; exit 1 where anything grows or fails.
 
-Variables: SOAK_DEPLOYS (100), FAULT_SEED (the day), FAULT_LAB (faults), FAULT_OUT (build/soak), FAULT_KEEP.
+Variables: SOAK_DEPLOYS (100), and FAULT_SEED, FAULT_LAB, FAULT_HOSTS (its first), FAULT_OUT (build/soak), FAULT_KEEP as
+in matrix.py.
 """
 
 from __future__ import annotations
@@ -96,7 +97,7 @@ def main() -> int:
     wrong: list[str] = []
     lanes: list[Lane] = []
     try:
-        lanes = matrix.make_lanes(["box-1"], OUT)
+        lanes = matrix.make_lanes((os.environ.get("FAULT_HOSTS") or "box-1").split(",")[:1], OUT)
         (lane,) = lanes
         lane.env["XDG_CACHE_HOME"] = str(lane.folder / "cache")
         for number in range(1, deploys + 1):
