@@ -72,8 +72,9 @@ def _longest(probe: Any) -> float:
     return float(sum(waits) + requests * probe.timeout)
 
 
-def foretold(ctx: RunContext, plan: Plan) -> list[str]:
-    """What to say of it before the operator agrees with the plan."""
+def foretold(ctx: RunContext, plan: Plan, waves: int) -> list[str]:
+    """What to say of it before the operator agrees with the plan, whose hosts start in so many waves."""
+    ctx.state.waves = waves
     if not plan.hosts("start"):
         return []
     seconds = show_duration(round(confirm_seconds(ctx)))

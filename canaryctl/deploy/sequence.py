@@ -182,9 +182,15 @@ def show_plan(request: Request, only: str | None = None) -> Document:
             "promotion": ctx.run.document["promotion"],
             "forced": ctx.run.document["forced"],
             "plan": {"changes": [operation.as_dict() for operation in plan.operations]},
-            "notes": [*_said(ctx), *plan.notes, *waves.foretold(ctx, plan), *changes.foretold(ctx, plan)],
+            "notes": [*_said(ctx), *plan.notes, *_foretold(ctx, plan)],
             "diffs": [stages.diff_release(ctx, host) for host in plan.hosts("render")] if request.diff else [],
         }
+
+
+def _foretold(ctx: RunContext, plan: Plan) -> list[str]:
+    """What a plan leads to besides its changes: waves, and how long the hosts wait for the verdict."""
+    starting = waves.waves_of(ctx, plan.hosts("start"))
+    return [*waves.foretold(ctx, plan), *changes.foretold(ctx, plan, len(starting))]
 
 
 def _said(ctx: RunContext) -> list[str]:
@@ -224,7 +230,7 @@ def deploy_release(ctx: RunContext, agree: Callable[[Plan], None]) -> None:
     plan = gpus.wait_for_others(ctx, ctx.plan())
     record_plan(ctx, plan)
     require_possible(plan.problems)
-    for note in (*waves.foretold(ctx, plan), *changes.foretold(ctx, plan)):
+    for note in _foretold(ctx, plan):
         ctx.run.note(note)
     verification.check_probes(ctx)
     contracts.check_here(ctx, plan)

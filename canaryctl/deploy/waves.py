@@ -28,7 +28,7 @@ def start(ctx: RunContext, hosts: Sequence[str], plan: Plan) -> None:
     waves = waves_of(ctx, hosts)
     if waves[0].gate:
         verification.check_probes(ctx)  # a fault in them must not come to light on a changed host
-    rows, ctx.state.waves = [_row(wave) for wave in waves], len(waves)
+    rows = [_row(wave) for wave in waves]
     for number, wave in enumerate(waves):
         ctx.state.held_back = tuple(host for later in waves[number + 1 :] for host in later.hosts)
         row = rows[number]

@@ -132,7 +132,7 @@ def deployed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., t
         monkeypatch.setattr(lifecycle.notify, "tell", lambda *_: None)
         for room, name in (
             *((promotion, "promote"), (collection, "know_secrets"), (locking, "take"), (contracts, "record_layers")),
-            *((waves, "foretold"), (verification, "check_probes"), (contracts, "check_here"), (hooks, "before_deploy")),
+            *((verification, "check_probes"), (contracts, "check_here"), (hooks, "before_deploy")),
             *(
                 (contracts, "check_on_hosts"),
                 (mounts, "require_mounts"),
@@ -140,9 +140,9 @@ def deployed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., t
                 (images, "push"),
             ),
             *((images, "prune"), (hooks, "after_deploy"), (hooks, "after_error"), (stages, "migrate")),
-            *((collection, "serving"), (changes, "foretold"), (changes, "wait_for_returns")),
+            *((collection, "serving"), (sequence, "_foretold"), (changes, "wait_for_returns")),
         ):
-            monkeypatch.setattr(room, name, step(name, (lambda ctx: ()) if name == "foretold" else lambda ctx: None))
+            monkeypatch.setattr(room, name, step(name, (lambda ctx: ()) if name == "_foretold" else lambda ctx: None))
         monkeypatch.setattr(locking, "take_to_prune", step("take_to_prune", lambda ctx: True))
         monkeypatch.setattr(gpus, "wait_for_others", lambda ctx, plan: plan)
         monkeypatch.setattr(stages, "render", step("render", touch))
