@@ -119,7 +119,11 @@ def _later() -> Iterator[None]:
         yield
         return
     missed: list[int] = []
-    before = {sign: signal.signal(sign, lambda *_: missed.append(1)) for sign in (signal.SIGINT, signal.SIGTERM)}
+    before = {
+        sign: signal.signal(sign, lambda *_: missed.append(1))
+        for sign in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+        if signal.getsignal(sign) != signal.SIG_IGN
+    }
     try:
         yield
     finally:

@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM: heard at once whatever the process is busy with, and obeyed at once when they come again."""
+"""Ctrl-C, SIGTERM, a terminal that is gone: heard whatever the process is busy with, obeyed at once the second time."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from typing import NoReturn
 _AGAIN = (0.0, 0.1, 0.4)  # seconds: one that arrives just before the main thread begins to wait goes unnoticed
 # Seconds in which a second signal is the same one: `timeout`, `make` and shells send it to a process and to its group.
 _TWICE = 0.5
-_STOPS = (signal.SIGINT, signal.SIGTERM)
+_STOPS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 _ended = threading.Event()
 
 
 def be_interruptible() -> None:
-    """From now on the first SIGINT or SIGTERM raises KeyboardInterrupt in the main thread; the next ends the process.
+    """From now on the first SIGINT, SIGTERM or SIGHUP raises KeyboardInterrupt in the main thread; the next ends us.
 
     To be called from there, once. The kernel may hand a process's signal to any of its threads: one that is starting
     another takes it now and then from a main thread that waits for them all. Python notes it, but runs handlers in the
@@ -33,7 +33,8 @@ def be_interruptible() -> None:
             raise KeyboardInterrupt
 
     for sign in _STOPS:  # a shell starts background jobs with SIGINT ignored; whoever sends one means it all the same
-        signal.signal(sign, interrupt)
+        if sign != signal.SIGHUP or signal.getsignal(sign) != signal.SIG_IGN:  # which `nohup` asks for
+            signal.signal(sign, interrupt)
     signal.signal(signal.SIGURG, lambda *_: None)
     bell, pull = os.pipe()
     os.set_blocking(pull, False)

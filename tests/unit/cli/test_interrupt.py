@@ -79,7 +79,7 @@ finally:
 """
 
 
-@pytest.fixture(params=[signal.SIGINT, signal.SIGTERM])
+@pytest.fixture(params=[signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def stuck(request: pytest.FixtureRequest) -> Iterator[tuple[subprocess.Popen[str], int]]:
     argv = [sys.executable, "-c", STUCK]
     with subprocess.Popen(argv, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
@@ -121,3 +121,11 @@ def test_a_signal_while_python_ends_leaves_no_traceback() -> None:
         process.send_signal(signal.SIGINT)
         _, err = process.communicate(timeout=10)
         assert (process.returncode, err) == (0, "")
+
+
+def test_who_asked_for_it_outlives_the_terminal() -> None:
+    code = "import canaryctl.cli.interrupt as i, time; i.be_interruptible(); print('up', flush=True); time.sleep(1)"
+    with subprocess.Popen(["nohup", sys.executable, "-c", code], stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout and process.stdout.readline() == "up\n"
+        process.send_signal(signal.SIGHUP)
+        assert process.wait(10) == 0
