@@ -22,6 +22,7 @@ from canaryctl.agent.read.held import LockLost, require_locks
 
 REPORT_EVERY = 0.5  # seconds
 LISTENER_ASKED_EVERY = 5.0  # seconds: a pull that nobody waits for is given up
+STALLED = 300.0  # seconds without a word of Docker's: its registry has gone silent, or Docker itself
 
 
 class Refused(Exception):  # noqa: N818  not a fault of this program
@@ -139,13 +140,20 @@ def pulling(daemon: Docker, source: str, login: str) -> Iterator[dict[str, Any]]
 
 
 def heard(link: socket.socket) -> Iterator[bytes]:
-    """What comes over a socket until it ends, making sure now and then that somebody still wants it."""
+    """What comes over a socket until it ends, making sure now and then that somebody still wants it.
+
+    Raises Refused where nothing comes any more.
+    """
+    last = time.monotonic()
     while True:
         try:
             data = link.recv(1 << 16)
         except socket.timeout:
             tell(None)
+            if time.monotonic() - last > STALLED:
+                raise Refused(f"nothing came for {STALLED:.0f} s") from None
             continue
+        last = time.monotonic()
         if not data:
             return
         yield data

@@ -84,6 +84,20 @@ def test_a_quiet_docker_is_waited_for_while_somebody_listens(
         assert list(pieces) == []
 
 
+def test_a_docker_that_says_nothing_any_more_is_given_up(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(pull, "STALLED", 0.1)
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+        ours.settimeout(0.02)
+        theirs.sendall(b"one")
+        pieces = heard(ours)
+        assert next(pieces) == b"one"
+        with pytest.raises(Refused, match="nothing came for"):
+            next(pieces)
+
+
 def test_who_hung_up_ends_the_pull(monkeypatch: pytest.MonkeyPatch) -> None:
     def gone(_text: str) -> int:
         raise BrokenPipeError
