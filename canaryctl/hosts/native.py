@@ -288,15 +288,22 @@ def _prefer(transport: paramiko.Transport, target: Target, known: list[knownhost
 
 def _handshake(transport: paramiko.Transport, target: Target) -> None:
     try:
-        transport.start_client(timeout=target.connect_timeout)
+        transport.start_client(timeout=target.connect_timeout)  # returns as well where the time is over
+        transport.get_remote_server_key()
     except paramiko.ssh_exception.IncompatiblePeer as error:
         raise NeedsOpenSSH(str(error)) from None
     except (paramiko.SSHException, OSError, EOFError) as error:
         raise HostError(
-            f"{target.hostname}:{target.port} did not complete the SSH handshake: {error or 'connection closed'}",
+            f"{target.hostname}:{target.port} did not complete the SSH handshake: {_handshake_words(error, target)}",
             target.host,
             "Check that an SSH server listens there, and its log: failed logins shut an address out for a while.",
         ) from None
+
+
+def _handshake_words(error: Exception, target: Target) -> str:
+    if "No existing session" in str(error):  # paramiko's word where there is no key yet
+        return f"no answer within {target.connect_timeout:g} s"
+    return str(error) or "connection closed"
 
 
 def _check_key(transport: paramiko.Transport, target: Target, known: list[knownhosts.KnownKey]) -> None:

@@ -128,7 +128,8 @@ class OpenSSHConnection(ProcessConnection):
         return [*self._client("ERROR"), "-tt" if tty else "-T", "--", self._target.destination, command]
 
     def _client(self, level: str) -> list[str]:
-        return self._ssh("ControlMaster=no", "BatchMode=yes", f"LogLevel={level}")
+        # A client whose master ends before it has answered would connect by itself, and wait for a silent host.
+        return self._ssh("ControlMaster=no", "BatchMode=yes", "ProxyCommand=false", f"LogLevel={level}")
 
     def _ssh(self, *options: str) -> list[str]:
         argv = ["ssh"]

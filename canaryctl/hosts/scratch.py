@@ -109,12 +109,17 @@ def _send(sign: signal.Signals, pids: Iterable[int]) -> None:
 
 
 def _users(path: Path) -> set[int]:
-    """Processes that have a directory's mark, but this one. Others' environments cannot be read, and are not ours."""
+    """Processes that have a directory's mark, but this one. Others' environments cannot be read, and are not ours.
+
+    OpenSSH's masters write their title over their environment: it names their socket.
+    """
     entry = f"{_VARIABLE}={path}".encode()
     found: set[int] = set()
     for pid in _processes():
         with contextlib.suppress(OSError):
-            if pid != os.getpid() and entry in Path(f"/proc/{pid}/environ").read_bytes().split(b"\0"):
+            marks = Path(f"/proc/{pid}/environ").read_bytes().split(b"\0")
+            title = Path(f"/proc/{pid}/cmdline").read_bytes()
+            if pid != os.getpid() and (entry in marks or title.startswith(f"ssh: {path}/".encode())):
                 found.add(pid)
     return found
 

@@ -60,8 +60,10 @@ def silent(
 
 
 def nothing_left(toy: Toy) -> None:
-    for words in (("ansible-playbook", str(toy.folder)), ("/canaryctl-", "[mux]")):
-        assert gone(lambda words=words: "\n".join(processes_mentioning(*words)), 3) == ""  # type: ignore[misc]
+    playing = ("ansible-playbook", str(toy.folder))
+    assert gone(lambda: "\n".join(processes_mentioning(*playing)), 3) == ""
+    masters = [line.split()[1] for line in processes_mentioning("ssh: /", "/cp/", "[mux]")]  # other labs' as well
+    assert [socket for socket in masters if not Path(socket).exists()] == []
 
 
 def serves_again(toy: Toy, box: Callable[[str], Box]) -> None:

@@ -77,6 +77,15 @@ def test_what_speaks_no_ssh_is_the_hosts_failure(listening: tuple[socket.socket,
     assert caught.value.where == "alpha"
 
 
+def test_a_host_that_accepts_and_says_nothing_is_lost_in_time(listening: tuple[socket.socket, str]) -> None:
+    """As a frozen one, whose kernel goes on."""
+    _, port = listening
+    with pytest.raises(HostError) as caught:
+        NativeConnection(target(port=port, connecttimeout="1", userknownhostsfile="/none"))
+    assert (caught.value.where, caught.value.reason) == ("alpha", "unreachable")
+    assert "handshake" in caught.value.what
+
+
 def test_the_known_keys_algorithm_is_asked_for_first(transport: paramiko.Transport) -> None:
     _prefer(transport, target(), [KnownKey("f:1", "", "ecdsa-sha2-nistp256", b"")])
     options = transport.get_security_options()
