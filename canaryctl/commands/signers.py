@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from canaryctl.agent.write.atomic import write_atomic
+from canaryctl.agent.write.turn import turn
 from canaryctl.config.environment import load_environment
 from canaryctl.config.signing import KEY_VARIABLE, allowed_of, key_of
 from canaryctl.config.yamlfile import shown
@@ -92,11 +93,12 @@ def parse_signers(text: str) -> list[Signer]:
 
 def add(chosen: Signers) -> None:
     """Write the list with what is added at its end (0644); what is there stays as it is."""
-    before = _text(chosen.path)
-    before += "\n" if before and not before.endswith("\n") else ""
-    text = before + "".join(f"{signer.line}\n" for signer in chosen.added)
     try:
-        write_atomic(chosen.path, text.encode(errors="surrogateescape"), 0o644, sync=True)
+        with turn(str(chosen.path)):  # of two at once, neither's signers are lost
+            before = _text(chosen.path)
+            before += "\n" if before and not before.endswith("\n") else ""
+            text = before + "".join(f"{signer.line}\n" for signer in chosen.added)
+            write_atomic(chosen.path, text.encode(errors="surrogateescape"), 0o644, sync=True)
     except OSError as error:
         raise ConfigError(f"the list cannot be written: {error.strerror}", shown(chosen.path), "") from None
 

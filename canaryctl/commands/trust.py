@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from canaryctl.agent.write.atomic import write_atomic
+from canaryctl.agent.write.turn import turn
 from canaryctl.config.environment import Host, load_environment, match_hosts
 from canaryctl.config.pins import pins_of
 from canaryctl.config.yamlfile import shown
@@ -212,15 +213,19 @@ def require_vouched(offer: OfferedKeys) -> None:
 
 
 def pin(offer: OfferedKeys) -> None:
-    """Write the keys to the environment's known_hosts (0644), in place of pins that no longer hold."""
-    before = offer.pins.read_text(encoding="utf-8") if offer.pins.is_file() else ""
-    text = before
-    for trust in offer.hosts:
-        text = pinned_text(text, trust)
-    if text == before:
-        return
+    """Write the keys to the environment's known_hosts (0644), in place of pins that no longer hold.
+
+    Raises:
+        ConfigError: the file cannot be written.
+    """
     try:
-        write_atomic(offer.pins, text.encode(), 0o644, sync=True)
+        with turn(str(offer.pins)):  # of two at once, neither's pins are lost
+            before = offer.pins.read_text(encoding="utf-8") if offer.pins.is_file() else ""
+            text = before
+            for trust in offer.hosts:
+                text = pinned_text(text, trust)
+            if text != before:
+                write_atomic(offer.pins, text.encode(), 0o644, sync=True)
     except OSError as error:
         hint = "make room there, or fix who may write there"
         raise ConfigError(f"the keys cannot be pinned: {error.strerror}", shown(offer.pins), hint) from None

@@ -12,6 +12,7 @@ from pathlib import Path
 from ansible.module_utils.atomic import write_atomic
 from ansible.module_utils.basic import AnsibleModule
 from ansible.module_utils.compose_cli import Abandoned, complaint, compose, run
+from ansible.module_utils.lines import append_line
 
 DOCUMENTATION = r"""
 ---
@@ -198,8 +199,7 @@ def remember(path: str, content: dict, after: str) -> None:
     """Append which revision a release left, so that a rollback to it can tell whether the schema has moved since."""
     if path:
         moment = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
-        with Path(path).open("a", encoding="utf-8") as file:
-            file.write(json.dumps({**content, "time": moment, "revision": after}, sort_keys=True) + "\n")
+        append_line(path, {**content, "time": moment, "revision": after})
 
 
 def read_steps(out: str) -> dict[str, str]:

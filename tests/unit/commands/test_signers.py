@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import subprocess
+import tempfile
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -239,7 +240,7 @@ def test_no_room_for_a_signature_is_a_reason_and_no_fault(
     allowed: Path, key: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     given = signed(key, line(NOW - 77))
-    monkeypatch.setattr(signatures.tempfile, "tempdir", str(tmp_path / "gone"))
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "gone"))
     assert "cannot be checked here" in str(said(allowed, given))
     warned: list[str] = []
     run = SimpleNamespace(warn=lambda what, *_, **__: warned.append(what))

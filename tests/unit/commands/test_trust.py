@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import shlex
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -199,3 +200,11 @@ def test_pins_that_cannot_be_written_are_told_with_their_file(tmp_path: Path) ->
     with pytest.raises(ConfigError, match="cannot be pinned") as caught:
         pin(OfferedKeys("prod", tmp_path / "prod" / "known_hosts", (judged(),), ()))
     assert caught.value.where.endswith("prod/known_hosts")
+
+
+def test_of_two_who_pin_at_once_neither_loses_its_keys(tmp_path: Path) -> None:
+    pins = tmp_path / "known_hosts"
+    offers = [assess(f"web-{n}", f"web-{n}", [ED, RSA], (), (), ()) for n in range(12)]
+    with ThreadPoolExecutor(6) as pool:
+        list(pool.map(lambda trust: pin(OfferedKeys("prod", pins, (trust,), ())), offers))
+    assert {line.split()[0] for line in pins.read_text().splitlines()} == {f"web-{n}" for n in range(12)}
