@@ -19,7 +19,7 @@ from canaryctl.contract.layers import read_history
 from canaryctl.contract.modules import check_absent, check_present, misfit, parse_answer, program
 from canaryctl.contract.results import Row
 from canaryctl.contract.rules import check_inspection, read_inspection
-from canaryctl.contract.running import Place, Ran, run_image, sweep
+from canaryctl.contract.running import Place, Ran, clear_old, run_image, sweep
 from canaryctl.errors import HostError
 
 _AT_ONCE = 3  # images checked at a time
@@ -72,6 +72,9 @@ def check_all(jobs: Sequence[Job], cache: Cache, tell: Callable[[Row], None] = l
         HostError: a host was lost.
     """
     rows: list[Row] = []
+    for place in {job.place.mark: job.place for job in jobs if not is_known(cache, job)}.values():
+        with contextlib.suppress(HostError):
+            clear_old(place)
     with ThreadPoolExecutor(max_workers=_AT_ONCE) as pool:
         futures = [pool.submit(_known_or_checked, cache, job) for job in jobs]
         try:

@@ -18,6 +18,7 @@ from canaryctl.hosts import CommandTimeout, Connection, LocalConnection
 from canaryctl.hosts.sudo import as_root
 
 LABEL = "canaryctl.contract"
+OLD = " [0-9]+ (hours|days|weeks|months|years) ago$"  # in Docker's words, as a regular expression of grep's
 _KEPT = 64_000  # bytes of output kept, its end
 _GRACE = 20.0  # seconds for Docker to remove what ran too long, and to say so
 # A shell that tells a dead canaryctl of what was killed dies of it, before its traps: it tells nobody.
@@ -151,6 +152,14 @@ def run_image(
 def _mind_stop(place: Place) -> None:
     if place.stopped.is_set():
         raise Interrupted("the check was stopped", place.name)
+
+
+def clear_old(place: Place) -> None:
+    """Remove containers of checks whose canaryctl was killed before it could: none takes hours."""
+    form = ["--filter", f"label={LABEL}", "--format", "{{.ID}} {{.RunningFor}}"]
+    old = f"{place.docker('ps', '-a', *form)} | grep -E {shlex.quote(OLD)} | cut -d' ' -f1"
+    script = f'ids=$({old}); [ -z "$ids" ] || {place.docker("rm", "-f")} $ids'
+    place.connection.run(f"exec sh -c {shlex.quote(script)}", timeout=30)
 
 
 def sweep(place: Place, seconds: float) -> None:

@@ -22,6 +22,7 @@ _VARIABLE = "CANARYCTL_SCRATCH"
 _LOCK = ".owner"
 _PLACES = ("/tmp", "/dev/shm")  # noqa: S108  made by mkdtemp there
 _GRACE = 0.5  # seconds that processes get to end when asked, before they are killed
+_LAST_WORDS = 0.3  # seconds: a shell removes its container, say
 _ROUNDS = 20  # of killing: who forks as fast as it is killed is another problem
 _held: dict[Path, int] = {}
 
@@ -93,11 +94,10 @@ def end_users(path: Path) -> None:
 
 
 def abandon() -> None:
-    """Kill all that this process started, and remove its directories: there is no time for more."""
-    children = _below(os.getpid())
-    for path in list(_held):
-        children |= _users(path)
-    _send(signal.SIGKILL, children)
+    """End all that this process started, and remove its directories: there is hardly time to ask."""
+    for sign in (signal.SIGTERM, signal.SIGKILL):
+        _send(sign, _below(os.getpid()).union(*map(_users, list(_held))))
+        time.sleep(_LAST_WORDS if sign == signal.SIGTERM else 0)
     for path in list(_held):
         shutil.rmtree(path, ignore_errors=True)
 
