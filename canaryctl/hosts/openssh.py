@@ -129,7 +129,9 @@ class OpenSSHConnection(ProcessConnection):
 
     def _client(self, level: str) -> list[str]:
         # A client whose master ends before it has answered would connect by itself, and wait for a silent host.
-        return self._ssh("ControlMaster=no", "BatchMode=yes", "ProxyCommand=false", f"LogLevel={level}")
+        jumps = any(word.startswith("-J") for word in self._target.arguments)  # beside which ssh takes no command
+        alone = f"ConnectTimeout={int(self._target.connect_timeout)}" if jumps else "ProxyCommand=false"
+        return self._ssh("ControlMaster=no", "BatchMode=yes", alone, f"LogLevel={level}")
 
     def _ssh(self, *options: str) -> list[str]:
         argv = ["ssh"]
