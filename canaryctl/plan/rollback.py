@@ -96,13 +96,16 @@ class Chosen:
 def choose_release(facts: Mapping[str, HostFacts], environment: str, wanted: str | None, trust: Trust) -> Chosen:
     """The release to go back to: the newest that passed here and is not served, or the one that `wanted` begins.
 
+    One that a run which was cut off has brought, and hosts give up unless it is confirmed, is not served yet.
+
     Raises:
         ConfigError: there is none, or `wanted` fits several or is served already.
     """
     served = {(seen.state.current_release or {}).get("id") for seen in facts.values()} - {None}
     only = next(iter(served)) if len(served) == 1 else None
     if wanted is not None:
-        return Chosen(_named(facts, environment, wanted, only))
+        on_trial = any(seen.state.change is not None and seen.state.change.is_open for seen in facts.values())
+        return Chosen(_named(facts, environment, wanted, None if on_trial else only))
     doubts: list[str] = []
     for found in passed_releases(facts, environment, trust):
         if isinstance(found, str):

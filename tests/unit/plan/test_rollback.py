@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
 import pytest
 
 from canaryctl.errors import ConfigError, HostError
+from canaryctl.facts.change import ChangeFacts
 from canaryctl.facts.host import ContainerFacts, HostFacts, ImageFacts, ReleaseFacts, StateFacts, VolumeFacts
 from canaryctl.plan.operations.rollback import Created
 from canaryctl.plan.rollback import back_from, back_to, choose_release
@@ -134,6 +136,18 @@ def test_a_release_is_named_by_enough_of_its_id(wanted: str, said: str) -> None:
     with pytest.raises(ConfigError, match=said):
         chosen({"h": host("h", C)}, wanted)
     assert chosen({"h": host("h", C)}, "aaaa") == A
+
+
+@pytest.mark.parametrize("phase", ["begun", "started", "confirmed"])
+def test_a_release_that_hosts_give_up_unless_it_is_confirmed_is_not_served_yet(phase: str) -> None:
+    """Found by `sshd-refusing:rollback`: the same rollback again was refused, and then the host went back."""
+    seen = host("h", C)
+    tried = replace(seen, state=replace(seen.state, change=ChangeFacts(phase=phase, confirm=30.0)))
+    if phase == "confirmed":
+        with pytest.raises(ConfigError, match="is served already"):
+            chosen({"h": tried}, C[:10])
+    else:
+        assert chosen({"h": tried}, C[:10]) == C
 
 
 def test_only_the_images_of_services_placed_there_are_needed() -> None:
