@@ -63,6 +63,11 @@ class Connection(ABC):
     inventory: Host
     sudo_password: str = ""
 
+    @property
+    def silent_at(self) -> float | None:
+        """When the host was given up since nothing was heard from it, by the monotonic clock; None where it was not."""
+        return None
+
     def run(
         self, command: str, *, stdin: bytes = b"", timeout: float | None = 60, limit: int = LARGEST_ANSWER
     ) -> Completed:

@@ -12,7 +12,7 @@ from typing import TypeVar
 
 from canaryctl.config.environment import Host
 from canaryctl.errors import EXIT_PRECEDENCE, CanaryError, HostError
-from canaryctl.hosts.connection import Connection
+from canaryctl.hosts.connection import Connection, lost
 from canaryctl.hosts.held import HeldLocks
 from canaryctl.hosts.ssh import connect, connect_to
 from canaryctl.hosts.sudo import password_of
@@ -22,7 +22,7 @@ T = TypeVar("T")
 
 _LOG = logging.getLogger(__name__)
 AT_ONCE = 32  # hosts worked on at the same time
-_LOST_FOR = 15.0  # seconds that a host which could not be reached counts as lost, so that nobody else waits for it
+_LOST_FOR = 30.0  # seconds that a host which could not be reached counts as lost, so that nobody else waits for it
 _WORTH_SPARING = 2.0  # seconds: who refuses at once may be asked again at once, as one that is just coming up
 
 
@@ -126,6 +126,8 @@ class Fleet:
                 kept = self._open.get(name)
             if kept is not None and kept.alive:
                 return kept
+            if kept is not None and (silent := kept.silent_at or 0.0) > self._lost.get(name, (0.0, None))[0]:
+                self._lost[name] = silent, lost(kept.host, "nothing was heard from it")
             made = self._opened(name, opening)
             with self._guard:
                 if not self._closed:

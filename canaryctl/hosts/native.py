@@ -41,6 +41,10 @@ class NativeConnection(Connection):
     def alive(self) -> bool:
         return self._transport.is_active()
 
+    @property
+    def silent_at(self) -> float | None:
+        return self._transport.silent_at
+
     def close(self) -> None:
         self._transport.close()
 

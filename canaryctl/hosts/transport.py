@@ -29,6 +29,7 @@ class OrderlyTransport(paramiko.Transport):
         self._done: set[int] = set()  # the server's numbers of channels that we closed and it has not opened again
         self._heard = threading.Event()
         self.silence = ""
+        self.silent_at: float | None = None  # when it was given up for that, by the monotonic clock
         super().__init__(*args, **more)
         read = self.packetizer.read_message
 
@@ -65,6 +66,7 @@ class OrderlyTransport(paramiko.Transport):
                     asking.start()
             else:
                 self.silence = f"nothing was heard from it for {(unanswered + 1) * every:g} s"
+                self.silent_at = time.monotonic()
                 self.close()
 
     def _ask(self) -> None:

@@ -16,6 +16,9 @@ def taken_ports(
     Args:
         ports: (address, port, service); '' stands for all addresses.
     """
+    # Docker listens before it tells of the container, as long as the host replaces it for a run that is gone.
+    change = facts.state.change
+    moving = change is not None and change.phase in ("begun", "returning")
     ours = {(p.address, p.port) for c in facts.containers if c.project in own for p in c.ports if p.port}
     found: list[tuple[int, str, str]] = []
     for address, port, service in ports:
@@ -24,7 +27,10 @@ def taken_ports(
                 continue
             if any(number == port and _overlap(held, taken.address) for held, number in ours):
                 continue
-            found.append((port, service, _holder(facts, port) or taken.process or "another process"))
+            holder = _holder(facts, port)
+            if moving and not holder and taken.process == "docker-proxy":
+                continue
+            found.append((port, service, holder or taken.process or "another process"))
             break
     return found
 

@@ -13,7 +13,7 @@ from projects import LOST, make_project
 
 from canaryctl.commands.request import Request, load_project
 from canaryctl.errors import ApplyError, HostError
-from canaryctl.hosts import Fleet, observe
+from canaryctl.hosts import Fleet, LocalConnection, observe
 from canaryctl.hosts import fleet as module
 from canaryctl.plan.deployment import Deployment, load_deployment
 
@@ -145,4 +145,20 @@ def test_a_host_that_refuses_at_once_may_be_coming_up(monkeypatch: pytest.Monkey
     with Fleet([local_host("here")]) as fleet:
         with pytest.raises(HostError):
             fleet.get("here")
+        assert fleet.get("here").run("true").ok
+
+
+def test_a_host_that_was_just_given_up_is_not_waited_for_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Silent(LocalConnection):
+        alive = False  # type: ignore[assignment]
+        silent_at = time.monotonic()  # type: ignore[assignment]
+
+    opened = [Silent("here"), LocalConnection("here")]
+    monkeypatch.setattr(module, "connect", lambda *_: opened.pop(0))
+    monkeypatch.setattr(module, "_LOST_FOR", 0.5)
+    with Fleet([local_host("here")]) as fleet:
+        fleet.get("here")
+        with pytest.raises(HostError, match="nothing was heard"):
+            fleet.get("here")
+        time.sleep(0.6)
         assert fleet.get("here").run("true").ok

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
+from canaryctl.facts.change import ChangeFacts
 from canaryctl.facts.host import HostFacts, parse
 from canaryctl.plan.ports import on_all_addresses, taken_ports
 
@@ -57,3 +60,22 @@ def test_our_container_on_another_address_explains_no_listener() -> None:
 )
 def test_addresses_that_stand_for_all(address: str, every: bool) -> None:
     assert on_all_addresses(address) is every
+
+
+@pytest.mark.parametrize(
+    ("phase", "holder", "clash"),
+    [
+        ("begun", "docker-proxy", False),
+        ("returning", "docker-proxy", False),
+        ("begun", "nginx", True),
+        ("confirmed", "docker-proxy", True),
+        (None, "docker-proxy", True),
+    ],
+)
+def test_a_container_that_the_host_is_just_replacing_holds_its_own_port(
+    phase: str | None, holder: str, clash: bool
+) -> None:
+    seen = host(LOCAL, holder=holder)
+    change = ChangeFacts(phase=phase) if phase else None
+    seen = replace(seen, state=replace(seen.state, change=change))
+    assert bool(taken_ports([(LOCAL, 80, "web")], seen, ())) is clash
