@@ -62,7 +62,8 @@ def no_access(result: Mapping[str, Any]) -> str:
 def failure(task: str, result: Mapping[str, Any]) -> str:
     """Why a task failed: its name, its message and the end of its error output."""
     text = result_text(result)
-    if re.search(r"python3?: (?:command )?not found|No such file or directory.*python", text):
+    said_by_service = "canary_failure" in result  # whose log may lack a Python, too
+    if not said_by_service and re.search(r"python3?: (?:command )?not found|No such file or directory.*python", text):
         text = f"there is no Python on the host, which Ansible needs: {text}"
     return f"{task}: {text}" if text else f"{task} failed"
 

@@ -63,6 +63,11 @@ def test_a_missing_python_is_said_in_words() -> None:
     assert "there is no Python on the host" in said
 
 
+def test_a_python_that_a_service_lacks_is_not_the_hosts() -> None:
+    result = {"msg": "web is exited (exit code 127): sh: 1: python3: not found", "canary_failure": {"services": {}}}
+    assert "on the host" not in reasons.failure("Start", result)
+
+
 def test_the_last_error_before_any_host_is_the_one_to_show() -> None:
     output = "[WARNING]: something\n[ERROR]: Attempting to decrypt but no vault secrets found.\nOrigin: all.yml:2:1\n"
     assert reasons.playbook_error(output).startswith("Attempting to decrypt but no vault secrets found.")
