@@ -267,3 +267,13 @@ def test_a_diff_is_from_what_is_current_there_to_what_is_rendered(ready: Any, tm
     assert stages.diff_release(ctx, "a") == ""
     there.write_text("# gone\n" + ctx.targets["a"].rendering.compose)
     assert "-# gone" in stages.diff_release(ctx, "a").splitlines()
+
+
+def test_every_stage_has_a_deadline_of_what_the_stack_allows_and_more(working: Any) -> None:
+    ctx = working("a", stack=MIGRATING)
+    timeout, migration = ctx.deployment.stack.start_timeout, ctx.deployment.stack.migrations.timeout
+    names = ("provision", "render", "migrate", "start", "rollback", "restore", "down")
+    found = {name: stages.deadline_of(ctx, name, 1) for name in names}
+    assert found["start"] == found["rollback"] == found["render"] + timeout > found["down"] - 1
+    assert found["migrate"] == found["restore"] + timeout + migration > 3600
+    assert stages.deadline_of(ctx, "start", 41) == 3 * found["start"]  # Ansible takes twenty hosts at a time
