@@ -13,7 +13,7 @@ GAP = 10  # seconds without service that a start may take on a busy machine
 ENDS = 120  # seconds from a fault after which a command hangs
 
 # How long a fault lasts. Breaks of the network outlast the 30 s in which one must be noticed.
-SECONDS = {"link-cut": 45.0, "packets-dropped": 45.0, "link-slow": 10.0}
+SECONDS = {"link-cut": 35.0, "packets-dropped": 35.0, "link-slow": 10.0}
 OTHERWISE = 20.0
 
 # Docker's containers end with it: nobody can serve then, so the time of the fault does not count.

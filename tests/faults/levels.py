@@ -14,7 +14,7 @@ SLACK = {
     "memory of canaryctl, MiB": 20.0,
     "descriptors of canaryctl": 8.0,
     "evidence of a run, KiB": 200.0,
-    "caches here, MiB": 20.0,
+    "caches here without layers, MiB": 2.0,
     "scratch here, files": 0.0,
     "processes here": 0.0,
     "memory of dockerd and containerd, MiB": 40.0,

@@ -43,11 +43,12 @@ docker network ls -q | wc -l
 def measured(lane: Lane, command: Command | None) -> dict[str, float]:
     """One measure of each level."""
     runs = sorted((lane.folder / "runs" / ENVIRONMENT).glob("2*"))
+    cache = Path(lane.env["XDG_CACHE_HOME"])
     here = [
         command.peak if command else 0.0,
         float(command.descriptors) if command else 0.0,
         _size(runs[-1]) / 1024 if runs else 0.0,
-        _size(Path(lane.env["XDG_CACHE_HOME"])) / (1 << 20),
+        (_size(cache) - _size(cache / "canaryctl" / "layers")) / (1 << 20),  # 20 GB of layers are kept on purpose
         float(len(list((lane.folder / "tmp").iterdir()))),
         float(sum(what.startswith("here: process") for what in looks.leftovers(lane))),
     ]
