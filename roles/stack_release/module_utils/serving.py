@@ -94,21 +94,32 @@ def lacking_images(tags: list[str]) -> list[str]:
 
 
 def settle_half_made(containers: list[dict]) -> bool:
-    """Finish what a compose that was cut off began: it makes a successor as `<12 hex digits>_<name>`, then removes the
-    container, then renames the successor. The next `up` would fail over its name. Whether there was any.
+    """Finish what a compose that was cut off began; whether there was anything."""
+    argvs = half_made(containers)
+    for argv in argvs:
+        run(argv, 60)
+    return bool(argvs)
+
+
+def half_made(containers: list[dict]) -> list[list[str]]:
+    """Docker commands that finish what was begun with a project's containers.
+
+    Compose makes a successor as `<12 hex digits>_<name>`, then removes the container, then renames the successor: cut
+    off in between, the next `up` would fail over its name. A container whose removal was cut off by a power loss is
+    dead: it has its name still, and nobody can start it.
     """
-    found = False
-    names = {c["Name"].lstrip("/") for c in containers}
+    dead = [c for c in containers if c["State"]["Status"] in ("dead", "removing")]
+    argvs = [["docker", "rm", "--force", c["Id"]] for c in dead]
+    names = {c["Name"].lstrip("/") for c in containers if c not in dead}
     for container in containers:
         match = HALF_MADE.fullmatch(container["Name"].lstrip("/"))
         if match is None or container["State"]["Status"] != "created":
             continue
-        found = True
         if match[1] in names:
-            run(["docker", "rm", container["Id"]], 60)
+            argvs.append(["docker", "rm", container["Id"]])
         else:  # it has the volumes without a name of the one that is gone
-            run(["docker", "rename", container["Id"], match[1]], 60)
-    return found
+            argvs.append(["docker", "rename", container["Id"], match[1]])
+    return argvs
 
 
 def remake_stale(base: list[str], directory: str, containers: list[dict]) -> None:

@@ -1,0 +1,29 @@
+"""How the services of a release are brought up: what can be told without Docker."""
+
+from __future__ import annotations
+
+import pytest
+import rolemodules  # noqa: F401  finds the roles' module_utils
+from ansible.module_utils.serving import half_made
+
+NEW = "0123456789ab_shop-prod-web-1"
+OLD = "shop-prod-web-1"
+
+
+@pytest.mark.parametrize(
+    ("containers", "commands"),
+    [
+        ({OLD: "running"}, []),
+        ({OLD: "exited"}, []),
+        ({OLD: "exited", NEW: "created"}, [f"rm {NEW}"]),
+        ({NEW: "created"}, [f"rename {NEW} {OLD}"]),
+        ({NEW: "running"}, []),
+        # Found by `host-killed:start`: the power went while Docker removed the old container.
+        ({OLD: "dead"}, [f"rm --force {OLD}"]),
+        ({OLD: "removing", "shop-prod-db-1": "running"}, [f"rm --force {OLD}"]),
+        ({OLD: "dead", NEW: "created"}, [f"rm --force {OLD}", f"rename {NEW} {OLD}"]),
+    ],
+)
+def test_what_compose_was_cut_off_from_is_finished(containers: dict[str, str], commands: list[str]) -> None:
+    listed = [{"Id": name, "Name": f"/{name}", "State": {"Status": status}} for name, status in containers.items()]
+    assert half_made(listed) == [["docker", *command.split()] for command in commands]
