@@ -68,9 +68,14 @@ def put(path: str, holder: dict[str, Any]) -> None:
         shutil.rmtree(left, ignore_errors=True)
     holder = {key: value for key, value in dict(holder, owner=digest_of(holder["token"])).items() if key != "token"}
     temporary = path + ".new-" + mark_of(holder)
-    os.mkdir(temporary)
-    write(temporary, dict(holder, since=since, renewed=now))
-    os.rename(temporary, path)
+    try:
+        os.mkdir(temporary)
+        write(temporary, dict(holder, since=since, renewed=now))
+        os.rename(temporary, path)
+    except OSError:  # no room, say
+        shutil.rmtree(temporary, ignore_errors=True)
+        clear_away([holder])
+        raise
 
 
 def clear_left(path: str) -> None:

@@ -213,3 +213,13 @@ def test_a_lock_takes_along_the_empty_directories_made_for_it_and_no_others(tmp_
     (root / "shop" / "history.jsonl").write_text("")
     lock.release({"paths": [path], "token": "a", "marks": []})
     assert sorted(tmp_path.rglob("*"))[1:] == [root, root / "shop", root / "shop" / "history.jsonl"]
+
+
+def test_who_finds_no_room_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: Any, **__: Any) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(lock, "write_atomic", full)
+    with pytest.raises(OSError, match="No space"):
+        take(tmp_path / "root" / "shop" / "lock", token="a")
+    assert list(tmp_path.iterdir()) == []
