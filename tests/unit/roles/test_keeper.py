@@ -20,7 +20,7 @@ from rolemodules import ROLES
 
 supervised = import_module("ansible.module_utils.supervised")
 settle = import_module("ansible.module_utils.settle")
-compose_cli = import_module("ansible.module_utils.compose_cli")
+compose_cli = supervised.compose_cli  # its own: Ansible, imported by another test, may have brought one of that name
 BACK = {"release": "r0-1", "project": "shop-prod"}
 
 
