@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import os
+import time
 from pathlib import Path
 from typing import Any
 
+from canaryctl.lab.hosts import answers
 from faults.cells import CONFIRM
 from faults.lane import ENVIRONMENT, PROJECT, STACK_NAME, Lane
 
@@ -68,6 +70,13 @@ def evidence_problem(lane: Lane, run: str) -> str:
         return "there is none"
     done = lane.run("runs", "verify", name, timeout=60)
     return "" if done.code == 0 else " ".join(done.text.split())[-300:]
+
+
+def wait_for_login(lane: Lane) -> None:
+    """A link that is back takes a moment until its neighbours know each other again. Half a minute at most."""
+    end = time.monotonic() + 30
+    while not answers(lane.lab, lane.host) and time.monotonic() < end:
+        time.sleep(0.5)
 
 
 def serves_by_itself(lane: Lane, pages: tuple[str, str]) -> bool:

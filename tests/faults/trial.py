@@ -73,6 +73,7 @@ def _break(lane: Lane, cell: Cell, command: Command, seen: Seen, attempt: Attemp
             running.wait()
         except CanaryError as error:
             seen.fault = f"not undone: {error}"
+    looks.wait_for_login(lane)
     looks.serves_by_itself(lane, seen.wanted)
     seen.served = lane.poller.page()
 
