@@ -47,7 +47,7 @@ pause=
 trap over TERM
 begin || {{ end; echo refused; exit 1; }}
 echo begun
-sleep "$1" & pause=$!
+sleep "$1" >/dev/null 2>&1 & pause=$!  # it holds neither our pipe nor our lock, should it be left
 wait "$pause"
 pause=
 over

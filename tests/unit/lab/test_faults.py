@@ -154,3 +154,20 @@ python3 {program} end
     assert not (root / "stack/goes").exists()
     assert os.readlink(root / "current") == "nowhere"  # noqa: PTH115
     assert not [path for path in root.rglob("*") if path.name.startswith(".filled") or path.name.endswith(".back")]
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="mounts file systems")
+def test_what_a_full_disk_did_not_copy_stays(tmp_path: Path) -> None:
+    """Found by `disk-full:push`: what arrived meanwhile did not fit, and what was missing was taken for removed."""
+    root, program, fake = tmp_path / "root", tmp_path / "small_disk.py", tmp_path / "bin/cp"
+    root.mkdir()
+    (root / "holder.json").write_text("{}")
+    fake.parent.mkdir()
+    fake.write_text("#!/bin/sh\nexit 1\n")
+    fake.chmod(0o755)
+    text = (INSIDE / "small_disk.py").read_text()
+    program.write_text(text.replace("/opt/canaryctl", str(root)).replace("/run/canaryctl-fault", str(tmp_path / "s")))
+    script = f"PATH={fake.parent}:$PATH python3 {program} bytes; python3 {program} end"
+    done = subprocess.run(["unshare", "--mount", "sh", "-c", script], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert (root / "holder.json").read_text() == "{}"

@@ -27,20 +27,17 @@ def main(what: str) -> None:
         sys.exit(f"{ROOT} is a file system of its own")
     ROOT.mkdir(parents=True, exist_ok=True)
     PLACE.mkdir(parents=True, exist_ok=True)
-    before = look(ROOT)
-    BEFORE.write_text(json.dumps(before))
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=4g", "tmpfs", PLACE], check=True)
+    subprocess.run(["cp", "-a", f"{ROOT}/.", PLACE])  # what comes or goes meanwhile is left alone
+    BEFORE.write_text(json.dumps(look(PLACE)))  # what was copied, and nothing else, may be taken back
+    has = os.statvfs(PLACE)
     if what == "inodes":
-        room = f"size=4g,nr_inodes={len(before) + 16}"
+        room = f"nr_inodes={has.f_files - has.f_ffree + 16}"
     else:
-        room = f"size={sum(pages(int(size)) for _, size, _ in before.values()) + (256 << 10)}"
-    subprocess.run(["mount", "-t", "tmpfs", "-o", room, "tmpfs", PLACE], check=True)
-    subprocess.run(["cp", "-a", f"{ROOT}/.", PLACE], check=True)
+        room = f"size={(has.f_blocks - has.f_bfree) * has.f_frsize + (256 << 10)}"
+    subprocess.run(["mount", "-o", f"remount,{room}", PLACE], check=True)
     fill(what)
     subprocess.run(["mount", "--bind", PLACE, ROOT], check=True)
-
-
-def pages(size: int) -> int:
-    return -(-size // 4096) * 4096
 
 
 def fill(what: str) -> None:
@@ -71,6 +68,9 @@ def look(top: Path) -> Seen:
 
 def end() -> None:
     if not PLACE.is_mount():
+        return
+    if not ROOT.is_mount():  # it never came to be
+        subprocess.run(["umount", "--lazy", PLACE], check=True)
         return
     shutil.rmtree(PLACE / FILLER, ignore_errors=True)
     before: Seen = json.loads(BEFORE.read_text())
