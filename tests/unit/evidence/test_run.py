@@ -227,7 +227,7 @@ def test_a_closed_pipe_does_not_stop_the_run(tmp_path: Path) -> None:
 
 def test_interrupts_while_finishing_do_not_cost_the_record(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     run = start(tmp_path)
-    original = finishing.render_markdown
+    original, handler = finishing.render_markdown, signal.getsignal(signal.SIGINT)
 
     def interrupted(document: Any) -> str:
         os.kill(os.getpid(), signal.SIGINT)
@@ -236,7 +236,7 @@ def test_interrupts_while_finishing_do_not_cost_the_record(tmp_path: Path, monke
     monkeypatch.setattr(finishing, "render_markdown", interrupted)
     run.finish("interrupted", 130, KeyboardInterrupt())
     assert verify(run.path) == []
-    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    assert signal.getsignal(signal.SIGINT) is handler
 
 
 def test_a_faulty_report_does_not_cost_the_record(tmp_path: Path) -> None:
