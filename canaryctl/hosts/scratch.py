@@ -1,8 +1,8 @@
 """Private directories in memory for what a process must not leave behind: secrets, passwords, control sockets.
 
-A killed process cannot clean up after itself; the next one does. Each directory holds a locked file, so that one whose
-owner lives is told from one whose owner is gone, whatever process numbers say. Processes that work with a directory
-carry its name in their environment, and go with it.
+A killed process cannot clean up after itself: a guard does, at once, and where that was killed too, the next process of
+ours. Each directory holds a locked file, so that one whose owner lives is told from one whose owner is gone, whatever
+process numbers say. Processes that work with a directory carry its name in their environment, and go with it.
 """
 
 from __future__ import annotations
@@ -12,7 +12,10 @@ import fcntl
 import os
 import shutil
 import signal
+import subprocess
+import sys
 import tempfile
+import threading
 import time
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -24,6 +27,8 @@ _PLACES = ("/tmp", "/dev/shm")  # noqa: S108  made by mkdtemp there
 _GRACE = 0.5  # seconds that processes get to end when asked, before they are killed
 _LAST_WORDS = 0.3  # seconds: a shell removes its container, say
 _ROUNDS = 20  # of killing: who forks as fast as it is killed is another problem
+# Ends without a word when it is told to. When it is not, whoever held the other end of its standard input is gone.
+_WAITS = 'read -r _ || exec "$@"'
 _held: dict[Path, int] = {}
 
 
@@ -31,12 +36,20 @@ def make_scratch(folder: str | None) -> Path:
     """A new directory (0700) in `folder`, or in the system's own for temporary files where it is None.
 
     Those of processes that are gone are removed first, wherever they are, with the processes that work with them.
+    Should this process be killed, its guard does the same with this one.
     """
-    places = (folder, tempfile.gettempdir(), *_PLACES, os.environ.get("XDG_RUNTIME_DIR"))
-    for place in {Path(place) for place in places if place}:
+    found = (folder, tempfile.gettempdir(), *_PLACES, os.environ.get("XDG_RUNTIME_DIR"))
+    places = sorted({place for place in found if place})
+    _sweep_all(places)
+    made = _make(folder)
+    _guard.watch(made, places)
+    return made
+
+
+def _sweep_all(places: Iterable[str]) -> None:
+    for place in places:
         with contextlib.suppress(OSError):
-            _sweep(place)
-    return _make(folder)
+            _sweep(Path(place))
 
 
 def _make(folder: str | None) -> Path:
@@ -58,6 +71,49 @@ def scratch() -> Iterator[Path]:
         _remove(made)
 
 
+class _Guard:
+    """A process beside this one that clears away its directories, and ends who works with them, should it be killed.
+
+    A shell, which costs nothing: it becomes this program when it has something to do. It leads a session of its own, so
+    that what kills our group leaves it.
+    """
+
+    def __init__(self) -> None:
+        self._turn = threading.Lock()
+        self._watched: set[Path] = set()
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def watch(self, made: Path, places: Iterable[str]) -> None:
+        with self._turn:
+            self._watched.add(made)
+            if self._process is None:
+                with contextlib.suppress(OSError):  # no room for another process: the next command clears away
+                    self._process = subprocess.Popen(
+                        ["sh", "-c", _WAITS, "sh", sys.executable, "-IS", __file__, *places],
+                        cwd="/",
+                        env={name: value for name, value in os.environ.items() if name != _VARIABLE},
+                        stdin=subprocess.PIPE,
+                        stdout=subprocess.DEVNULL,
+                        stderr=subprocess.DEVNULL,
+                        start_new_session=True,
+                    )
+
+    def forget(self, made: Path) -> None:
+        """The directory is gone; without any the guard is not needed."""
+        with self._turn:
+            self._watched.discard(made)
+            if self._watched or self._process is None:
+                return
+            process, self._process = self._process, None
+            with contextlib.suppress(OSError, subprocess.TimeoutExpired):
+                process.communicate(b"\n", timeout=_GRACE)
+            process.kill()  # where it did not end by itself
+            process.wait()
+
+
+_guard = _Guard()
+
+
 def mark_of(path: Path) -> dict[str, str]:
     """What the environment of a process that works with a directory needs, so that it ends with it."""
     return {_VARIABLE: str(path)}
@@ -74,6 +130,7 @@ def _remove(path: Path) -> None:
     shutil.rmtree(path, ignore_errors=True)
     if (lock := _held.pop(path, None)) is not None:
         os.close(lock)
+    _guard.forget(path)
 
 
 def end_users(path: Path) -> None:
@@ -160,3 +217,9 @@ def _sweep(folder: Path) -> None:
                 shutil.rmtree(path, ignore_errors=True)
             finally:
                 os.close(lock)
+
+
+if __name__ == "__main__":  # the guard, whose charge was killed
+    for _pause in (0, 1):  # it may just be letting go of its locks
+        time.sleep(_pause)
+        _sweep_all(sys.argv[1:])

@@ -179,7 +179,9 @@ def supervise(root: Path, program: Path, begun: dict[str, Any]) -> None:
         except (OSError, subprocess.SubprocessError):
             pass  # a systemd that does not answer: without it, then
     nothing = subprocess.DEVNULL
-    subprocess.Popen(argv, stdin=nothing, stdout=nothing, stderr=nothing, cwd="/", start_new_session=True)
+    # Where the host is the operator's own machine: what goes with their command carries its marks, and this does not.
+    env = {name: value for name, value in os.environ.items() if not name.startswith("CANARYCTL_")}
+    subprocess.Popen(argv, stdin=nothing, stdout=nothing, stderr=nothing, cwd="/", env=env, start_new_session=True)
 
 
 def result_of(root: Path, begun: dict[str, Any]) -> dict[str, Any]:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
 import sys
 import time
 from collections.abc import Iterator
@@ -168,6 +170,48 @@ def test_an_interruption_ends_what_ansible_started_however_stubborn(session: Ses
     assert time.monotonic() - began < 12  # Ansible takes a second or two to start
     mark = f"CANARYCTL_SCRATCH={session.directory}".encode()
     assert [entry for entry in Path("/proc").glob("[0-9]*/environ") if _carries(entry, mark)] == []
+
+
+# Says where it works, and when Ansible is in the middle of a task.
+PLAYS = """
+import sys
+from pathlib import Path
+from canaryctl.ansible import Session, StageOrder, content, run_stage
+here = Path(sys.argv[1])
+content.content_root = lambda: here / "content"
+def seen(event):
+    print(event["task"], flush=True)
+with Session() as session:
+    print(session.directory, flush=True)
+    run_stage(session, StageOrder("try", here / "hosts.yml", ["alpha"], {}, here / "evidence"), on_event=seen,
+              scrub=lambda text: text)
+"""
+
+
+def test_ansible_and_its_secrets_do_not_outlive_a_canaryctl_that_was_killed(session: Session, tmp_path: Path) -> None:
+    tasks = [task("true"), task("trap : INT TERM HUP; sleep 60; sleep 60")]
+    book = [{"hosts": "all", "gather_facts": False, "tasks": tasks}]
+    (tmp_path / "content" / "playbooks" / "try.yml").write_text(yaml.safe_dump(book))
+    host = {"ansible_connection": "local", "ansible_python_interpreter": sys.executable}
+    (tmp_path / "hosts.yml").write_text(yaml.safe_dump({"all": {"hosts": {"alpha": host}}}))
+    env = {**os.environ, "XDG_RUNTIME_DIR": str(tmp_path)}  # where no other canaryctl of this machine clears away
+    argv = [sys.executable, "-c", PLAYS, str(tmp_path)]
+    plays = subprocess.Popen(argv, env=env, stdout=subprocess.PIPE, text=True, start_new_session=True)
+    assert plays.stdout
+    folder = Path(plays.stdout.readline().strip())
+    assert plays.stdout.readline() == "Try\n"
+    mark = f"CANARYCTL_SCRATCH={folder}".encode()
+
+    def left() -> list[Path]:
+        return [entry for entry in Path("/proc").glob("[0-9]*/environ") if _carries(entry, mark)]
+
+    assert left() and folder.is_dir()
+    plays.kill()
+    plays.wait()
+    deadline = time.monotonic() + 10
+    while (left() or folder.exists()) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert left() == [] and not folder.exists()
 
 
 def _carries(entry: Path, mark: bytes) -> bool:

@@ -17,10 +17,17 @@ HOLDER = (
 )
 
 
-def test_what_a_killed_process_left_is_removed_by_the_next_and_what_lives_stays(tmp_path: Path) -> None:
-    holder = subprocess.Popen([sys.executable, "-c", HOLDER, str(tmp_path)], stdout=subprocess.PIPE, text=True)
+def holding(folder: Path, *, guarded: bool) -> tuple[subprocess.Popen[str], Path]:
+    """A process that has made a directory; without a shell at hand it has no guard, as one whose guard was killed."""
+    env = {**os.environ, **({} if guarded else {"PATH": "/nowhere"})}
+    argv = [sys.executable, "-c", HOLDER, str(folder)]
+    holder = subprocess.Popen(argv, stdout=subprocess.PIPE, text=True, env=env, start_new_session=True)
     assert holder.stdout
-    theirs = Path(holder.stdout.readline().strip())
+    return holder, Path(holder.stdout.readline().strip())
+
+
+def test_what_a_killed_process_left_is_removed_by_the_next_and_what_lives_stays(tmp_path: Path) -> None:
+    holder, theirs = holding(tmp_path, guarded=False)
     (theirs / "secrets.env").write_text("A=b")
     other = tmp_path / "canaryctl-of-somebody"
     other.mkdir()
@@ -69,13 +76,41 @@ def test_what_works_with_a_directory_ends_with_it(tmp_path: Path) -> None:
 
 
 def test_what_a_killed_process_had_started_is_ended_by_the_next(tmp_path: Path) -> None:
-    holder = subprocess.Popen([sys.executable, "-c", HOLDER, str(tmp_path)], stdout=subprocess.PIPE, text=True)
-    assert holder.stdout
-    orphan = working_with(Path(holder.stdout.readline().strip()))
+    holder, theirs = holding(tmp_path, guarded=False)
+    orphan = working_with(theirs)
     holder.kill()
     holder.wait()
     remove_scratch(make_scratch(str(tmp_path)))
     assert orphan.wait(5) == -signal.SIGKILL
+
+
+def test_a_killed_process_leaves_nothing_whatever_comes_next(tmp_path: Path) -> None:
+    """Its whole group is killed, as by a shell or a service manager: what clears away is not in it."""
+    other = make_scratch(str(tmp_path))
+    holder, theirs = holding(tmp_path, guarded=True)
+    orphan, stays = working_with(theirs), working_with(other)
+    os.killpg(holder.pid, signal.SIGKILL)
+    holder.wait()
+    assert orphan.wait(5) == -signal.SIGKILL
+    deadline = time.monotonic() + 5
+    while theirs.exists() and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert not theirs.exists() and other.is_dir() and stays.poll() is None
+    remove_scratch(other)
+    assert stays.wait(5) == -signal.SIGKILL
+    while guards(tmp_path) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert guards(tmp_path) == []
+
+
+def guards(folder: Path) -> list[str]:
+    def words(pid: Path) -> bytes:
+        try:
+            return (pid / "cmdline").read_bytes()
+        except OSError:
+            return b""
+
+    return [pid.name for pid in Path("/proc").glob("[0-9]*") if f"\0{folder}\0".encode() in words(pid)]
 
 
 def test_who_leaves_at_once_leaves_nothing(tmp_path: Path) -> None:

@@ -18,6 +18,8 @@ from typing import Any
 import pytest
 from rolemodules import ROLES
 
+from canaryctl.hosts.scratch import make_scratch, mark_of, remove_scratch
+
 supervised = import_module("ansible.module_utils.supervised")
 settle = import_module("ansible.module_utils.settle")
 compose_cli = supervised.compose_cli  # its own: Ansible, imported by another test, may have brought one of that name
@@ -94,6 +96,20 @@ def test_its_parts_are_all_that_its_parts_import() -> None:
         text = (ROLES / "stack_release" / "module_utils" / f"{name}.py").read_text()
         lines = [line.split()[1] for line in text.splitlines() if line.startswith(("from .", "from ansible."))]
         assert {line.rpartition(".")[2] for line in lines} <= parts, name
+
+
+def test_on_the_operators_own_machine_it_outlives_what_goes_with_their_command(
+    root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    mine = make_scratch(str(tmp_path))
+    monkeypatch.setattr(supervised, "at_boot", lambda: False)
+    for name, value in mark_of(mine).items():
+        monkeypatch.setenv(name, value)
+    told = begun(root, phase="started", back=None, confirm=2.0)
+    supervised.supervise(root, root / ".keeper" / "keeper.py", told)
+    time.sleep(0.3)
+    remove_scratch(mine)
+    assert until(lambda: change(root)["phase"] == "stranded")
 
 
 def test_what_fails_is_told_to_the_module_that_waits_and_taken_back_in_time(root: Path) -> None:
