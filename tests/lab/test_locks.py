@@ -234,7 +234,8 @@ def test_a_sleeper_that_wakes_up_after_its_lock_was_taken_changes_nothing(
         if json.loads(line)["type"] == "plan":
             os.killpg(child.pid, signal.SIGSTOP)
             break
-    toy.box(HOST).run(f'sed -i \'s/"renewed": [0-9.]*/"renewed": 1.5/\' {toy.root}/lock/holder.json')
+    long_ago = 's/"renewed": [0-9.]*/"renewed": 1.5/; s/"up": [0-9.]*/"up": 1.5/'
+    toy.box(HOST).run(f"sed -i '{long_ago}' {toy.root}/lock/holder.json")
     assert toy.run("lock", "acquire", "one", "--message", "while it slept").code == 0
     before = toy.state(HOST)
     os.killpg(child.pid, signal.SIGCONT)

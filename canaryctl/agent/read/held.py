@@ -13,6 +13,7 @@ import time
 from typing import Any
 
 HOLDER_FILE = "holder.json"
+BOOT_ID = "/proc/sys/kernel/random/boot_id"  # another one each time that the kernel starts
 # What a lock lives, in seconds, whose holder cannot be read: a crash in the middle of a write leaves one.
 UNREADABLE_TTL = 60
 
@@ -40,9 +41,36 @@ def read_holder(path: str) -> dict[str, Any] | None:
     return {"holder": "somebody unknown", "ttl": UNREADABLE_TTL, "renewed": os.stat(file).st_mtime}
 
 
+def stamped(holder: dict[str, Any]) -> dict[str, Any]:
+    """A holder as of now, by this host's clock, and by the one that nobody sets: seconds `up` since `boot`."""
+    return dict(holder, renewed=time.time(), boot=boot_id(), up=time.clock_gettime(time.CLOCK_BOOTTIME))
+
+
 def has_expired(holder: dict[str, Any]) -> bool:
-    """By this host's clock, which also wrote `renewed`."""
-    return float(holder["renewed"]) + float(holder.get("ttl") or 0) < time.time()
+    """Whether a lock has not been renewed for as long as it lives."""
+    return seconds_since(holder) > float(holder.get("ttl") or 0)
+
+
+def seconds_since(holder: dict[str, Any]) -> float:
+    """Since a lock was renewed, whatever this host's clock has been set to meanwhile.
+
+    That one counts where the host has come up anew since, or an older version wrote the lock.
+    """
+    up = holder.get("up")
+    if isinstance(up, (int, float)) and holder.get("boot") and holder["boot"] == boot_id():
+        since = time.clock_gettime(time.CLOCK_BOOTTIME) - up
+        if since >= 0:
+            return since
+    return time.time() - float(holder["renewed"])
+
+
+def boot_id() -> str:
+    """Names this start of the host's kernel; '' where it does not tell."""
+    try:
+        with open(BOOT_ID, encoding="ascii") as stream:
+            return stream.read().strip()
+    except OSError:
+        return ""
 
 
 def digest_of(token: str) -> str:
@@ -62,7 +90,10 @@ def mark_of(holder: dict[str, Any]) -> str:
 
 def public(holder: dict[str, Any]) -> dict[str, Any]:
     """What others may know of a lock."""
-    known = {key: value for key, value in holder.items() if key not in ("token", "owner")}
+    known = {key: value for key, value in holder.items() if key not in ("token", "owner", "boot", "up")}
+    renewed = time.time() - seconds_since(holder)
+    if abs(renewed - float(holder["renewed"])) > 1:  # the clock was set: as it would stand there by what it is now
+        known["renewed"] = renewed
     return dict(known, mark=mark_of(holder), expired=has_expired(holder))
 
 

@@ -16,7 +16,16 @@ import sys
 import time
 from typing import Any
 
-from canaryctl.agent.read.held import HOLDER_FILE, digest_of, has_expired, mark_of, owner_of, public, read_holder
+from canaryctl.agent.read.held import (
+    HOLDER_FILE,
+    digest_of,
+    has_expired,
+    mark_of,
+    owner_of,
+    public,
+    read_holder,
+    stamped,
+)
 from canaryctl.agent.read.leftovers import left_in
 from canaryctl.agent.write.atomic import write_atomic
 from canaryctl.agent.write.turn import turn
@@ -62,15 +71,15 @@ def make_way(path: str, config: dict[str, Any], answer: dict[str, Any]) -> dict[
 
 def put(path: str, holder: dict[str, Any]) -> None:
     """Make a lock at `path`, whole by the time that it is seen."""
-    now = time.time()
-    since = datetime.datetime.fromtimestamp(int(now), datetime.timezone.utc).isoformat().replace("+00:00", "Z")
+    now = datetime.datetime.fromtimestamp(int(time.time()), datetime.timezone.utc)
+    since = now.isoformat().replace("+00:00", "Z")
     for left in glob.glob(glob.escape(path) + ".new-*"):  # of one who was killed here, or found no room
         shutil.rmtree(left, ignore_errors=True)
     holder = {key: value for key, value in dict(holder, owner=digest_of(holder["token"])).items() if key != "token"}
     temporary = path + ".new-" + mark_of(holder)
     try:
         os.mkdir(temporary)
-        write(temporary, dict(holder, since=since, renewed=now))
+        write(temporary, stamped(dict(holder, since=since)))
         os.rename(temporary, path)
     except OSError:  # no room, say
         shutil.rmtree(temporary, ignore_errors=True)
@@ -110,7 +119,7 @@ def renew(config: dict[str, Any]) -> dict[str, Any]:
         with turn(path):
             holder = read_holder(path)
             if holder is not None and owner_of(holder) == digest_of(config["token"]):
-                write(path, dict(holder, renewed=time.time()))
+                write(path, stamped(holder))
             else:
                 lost[path] = None if holder is None else public(holder)
     return {"lost": lost}

@@ -42,6 +42,12 @@ def rewrite(path: Path, **changes: Any) -> None:
     file.write_text(json.dumps({**json.loads(file.read_text()), **changes}))
 
 
+def age(path: Path, seconds: float) -> None:
+    """Have so many seconds gone by since the lock was renewed."""
+    found = json.loads((path / "holder.json").read_text())
+    rewrite(path, renewed=found["renewed"] - seconds, up=found["up"] - seconds)
+
+
 @pytest.fixture
 def path(tmp_path: Path) -> Path:
     return tmp_path / "shop" / "lock"
@@ -63,11 +69,32 @@ def test_what_was_changed_beside_the_lock_before_is_dated(path: Path) -> None:
 
 def test_an_expired_lock_makes_way_and_is_named(path: Path) -> None:
     take(path, token="dead")
-    rewrite(path, renewed=time.time() - 61)
+    age(path, 61)
     answer = take(path, token="b")
     assert answer["holder"] is None and token_of(path) == "b"
     (gone,) = answer["displaced"]
     assert gone["holder"] == "dead@laptop" and gone["expired"]
+
+
+@pytest.mark.parametrize("jump", [3600, -3600])
+def test_a_clock_that_jumps_neither_ends_a_lock_nor_prolongs_it(path: Path, jump: float) -> None:
+    take(path, token="a")
+    rewrite(path, renewed=time.time() - jump)  # as it stands there once the clock was set
+    refused = take(path, token="b")["holder"]
+    assert refused["holder"] == "a@laptop" and not refused["expired"]
+    assert refused["renewed"] == pytest.approx(time.time(), abs=5) and refused.keys() & {"boot", "up"} == set()
+    found = json.loads((path / "holder.json").read_text())
+    rewrite(path, up=found["up"] - 61)
+    assert take(path, token="b")["holder"] is None and token_of(path) == "b"
+
+
+@pytest.mark.parametrize("stamp", [{"boot": "an earlier one"}, {"up": None}, {"boot": "", "up": "x"}, {"up": 1e18}])
+def test_of_another_start_of_the_host_its_clock_is_what_there_is(path: Path, stamp: dict[str, Any]) -> None:
+    take(path, token="a")
+    rewrite(path, **stamp)
+    assert take(path, token="b")["holder"]["holder"] == "a@laptop"
+    rewrite(path, renewed=time.time() - 61)
+    assert take(path, token="b")["holder"] is None
 
 
 def test_a_lock_that_an_older_version_wrote_is_known_by_its_token(path: Path) -> None:
@@ -88,7 +115,7 @@ def test_what_a_killed_run_began_is_cleared_away(path: Path) -> None:
 
 def test_a_renewed_lock_does_not_expire(path: Path) -> None:
     take(path, token="a")
-    rewrite(path, renewed=time.time() - 59)
+    age(path, 59)
     assert lock.renew({"paths": [str(path)], "token": "a"}) == {"lost": {}}
     assert time.time() - json.loads((path / "holder.json").read_text())["renewed"] < 5
     assert take(path, token="b")["holder"]["holder"] == "a@laptop"
@@ -96,7 +123,7 @@ def test_a_renewed_lock_does_not_expire(path: Path) -> None:
 
 def test_a_sleeper_whose_lock_was_taken_learns_who_has_it(path: Path) -> None:
     take(path, token="sleeper")
-    rewrite(path, renewed=0)
+    age(path, 3600)
     take(path, token="b")
     (holder,) = lock.renew({"paths": [str(path)], "token": "sleeper"})["lost"].values()
     assert holder["holder"] == "b@laptop" and token_of(path) == "b"
@@ -152,7 +179,7 @@ def test_a_lock_that_cannot_be_read_is_in_the_way_until_it_is_old(path: Path, co
 def test_of_many_at_once_one_gets_it(path: Path, before: str) -> None:
     if before == "expired":
         take(path, token="dead")
-        rewrite(path, renewed=0)
+        age(path, 3600)
     start, answers = threading.Barrier(12), {}
 
     def run(number: int) -> None:

@@ -43,7 +43,7 @@ class Locks:
         on_host.put(str(path), {**known, "run": "", "directory": "", "ttl": 60, "held": False, **more})
         if expired:
             holder = path / HOLDER_FILE
-            holder.write_text(json.dumps(json.loads(holder.read_text()) | {"renewed": 1.0}))
+            holder.write_text(json.dumps(json.loads(holder.read_text()) | {"renewed": 1.0, "up": 1.0}))
 
     def owner(self, host: str, *, whole: bool = False) -> str | None:
         """Whose digest a lock has; None where there is none."""
