@@ -296,6 +296,7 @@ def roll_back(ctx: RunContext) -> None:
         again.observe()
         back = rollback.reachable(back, again)
         rollback.enter(again, back)
+        again.run.set("follows", rollback.followed(ctx.run.document))
         again.run.note(f"follows the failed {ctx.command.name} {ctx.run.id}")
         return_to(again, back, backup, leave=True)
     ended = again.state.outcome

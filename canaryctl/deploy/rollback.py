@@ -247,6 +247,11 @@ def downtime_words(downtime: Sequence[Downtime]) -> str:
     return f"out of service meanwhile: {times}" if times else "no service was out of service"
 
 
+def followed(document: Mapping[str, Any]) -> dict[str, Any]:
+    """What a rollback's record says of the failed run that it follows."""
+    return {"command": document["command"], "run": document["id"], "directory": document["directory"]}
+
+
 def summary(document: Mapping[str, Any]) -> dict[str, Any]:
     """What the failed run's record says of the rollback that followed."""
     return {

@@ -58,6 +58,7 @@ def new_document(**known: Any) -> dict[str, Any]:
         "role": None,
         "baseline": None,
         "rollback": None,
+        "follows": None,
         "gaps": [],
         "promotion": None,
         "signed": None,

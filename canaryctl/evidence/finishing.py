@@ -18,9 +18,9 @@ def write_reports(directory: Path, document: dict[str, Any]) -> list[str]:
     """Write plan.json and the reports; notes of those that are not there: what fails here must not cost the record."""
     reports: Mapping[str, Any] = {
         "plan.json": lambda found: files.to_json(found["plan"]),
-        "report.md": lambda found: files.encode(render_markdown(found)),
+        "report.md": lambda found: files.encode(render_markdown(found, in_place=True)),
         "junit.xml": lambda found: files.encode(render_junit(found)),
-        "report.html": lambda found: files.encode(render_html(found)),
+        "report.html": lambda found: files.encode(render_html(found, in_place=True)),
     }
     notes = []
     for name, render in reports.items():

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from canaryctl.evidence.files import UNSEEN
 from canaryctl.evidence.pictures import image_pictures, shares, timeline
-from canaryctl.evidence.report import Document, applied, gates, verdict_sentence
+from canaryctl.evidence.report import Document, applied, beside, gates, verdict_sentence
 from canaryctl.evidence.sidebyside import tables
 from canaryctl.evidence.templating import source, templates
 
@@ -22,8 +22,8 @@ _FORBIDDEN = re.compile(f"[\x00-\x08\x0b\x0c\x0e-\x1f{UNSEEN}\ufffe\uffff]")
 _VERDICTS = ("passed", "failed", "inconclusive", "skipped")
 
 
-def render_html(document: Document) -> str:
-    """report.html of a run."""
+def render_html(document: Document, *, in_place: bool = False) -> str:
+    """report.html of a run. One that lies `in_place` links to the reports of other runs."""
     comparison = document.get("comparison")
     return _page(
         "report.html.j2",
@@ -32,6 +32,7 @@ def render_html(document: Document) -> str:
         held=_held(document),
         counts=_counts(document),
         changes=applied(document),
+        beside=beside(document, "report.html") if in_place else {},
         timeline=timeline(document),
         images=image_pictures(document),
         contracts=_contracts_by_image(document),

@@ -4,20 +4,23 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from pathlib import PurePosixPath
 from typing import Any
 from xml.etree import ElementTree
 
-from canaryctl.evidence.files import UNSEEN
+from canaryctl.evidence.files import UNSEEN, safe_name
 from canaryctl.evidence.sidebyside import tables
 from canaryctl.evidence.templating import templates
 
 Document = Mapping[str, Any]
 
+_LINKED = ("rollback", "follows")  # keys of run.json that name another run
+
 _XML_FORBIDDEN = re.compile(f"[\x00-\x08\x0b\x0c\x0e-\x1f{UNSEEN}\ufffe\uffff]")
 
 
-def render_markdown(document: Document) -> str:
-    """report.md, ready to paste into a hand-off."""
+def render_markdown(document: Document, *, in_place: bool = False) -> str:
+    """report.md, ready to paste into a hand-off. One that lies `in_place` links to the reports of other runs."""
     comparison = document.get("comparison")
     text = (
         templates()
@@ -27,6 +30,7 @@ def render_markdown(document: Document) -> str:
             sentence=verdict_sentence(document),
             gates=gates(document),
             changes=applied(document),
+            beside=beside(document, "report.md") if in_place else {},
             comparison=comparison,
             tables=tables(comparison) if comparison else [],
         )
@@ -150,6 +154,21 @@ def _holds_back(row: Mapping[str, Any], document: Document) -> bool:
     """Whether a row's verdict stands in the way under the rules the run was judged by."""
     let_through = ("passed", "inconclusive") if document["rules"].get("inconclusive") == "pass" else ("passed",)
     return row.get("gates", True) and row["verdict"] not in let_through
+
+
+def beside(document: Document, report: str) -> dict[str, str]:
+    """The ways from this run's report to those of runs that lie beside it and that it names, by the key that does.
+
+    A rollback whose evidence had no room may lie elsewhere, and is gone.
+    """
+    here = PurePosixPath(document["directory"])
+    found = {}
+    for key in _LINKED:
+        other = document.get(key) or {"run": "", "directory": ""}
+        there = PurePosixPath(other["directory"])
+        if there.parent == here.parent and there.name == other["run"] == safe_name(other["run"]):
+            found[key] = f"../{there.name}/{report}"
+    return found
 
 
 def applied(document: Document) -> list[dict[str, Any]]:

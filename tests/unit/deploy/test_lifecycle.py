@@ -171,7 +171,10 @@ def test_a_rollback_is_a_run_of_its_own_that_names_the_failed_one(failed: Any, n
     assert any(ctx.run.id in note for note in notes(again))
     summary = ctx.run.document["rollback"]
     assert (summary["run"], summary["to"], summary["verdict"]) == (again.run.id, EARLIER, "passed")
-    assert load_run(ctx.deployment.project.runs, again.run.id).document["verdict"] == "passed"
+    stored = load_run(ctx.deployment.project.runs, again.run.id)
+    assert stored.document["verdict"] == "passed" and stored.document["follows"]["run"] == ctx.run.id
+    way = f"../{ctx.run.id}/report."
+    assert all(way + kind in (stored.path / f"report.{kind}").read_text() for kind in ("html", "md"))
     request = again.deployment.request
     assert (request.only, request.images, request.force_reason, request.diff) == ((), {}, None, True)
     assert again.state.stopped == {("a", "web"): 12.0}  # the time out of service goes on

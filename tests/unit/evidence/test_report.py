@@ -133,6 +133,36 @@ def test_an_early_error_is_reported(render: Any) -> None:
     assert "stack.yml:3" in text and "did you mean" in text
 
 
+FAILED, BACK = "20261124T081530Z-deploy-5c1f", "20261124T081602Z-rollback-0a1b"
+WENT_BACK = {"to": "ab" * 32, "verdict": "passed", "error": None, "gaps": []}
+
+
+@pytest.mark.parametrize(("render", "report"), [(render_html, "report.html"), (render_markdown, "report.md")])
+def test_a_failed_run_and_its_rollback_lead_to_each_other(render: Any, report: str) -> None:
+    failed, back = f"runs/canary/{FAILED}", f"runs/canary/{BACK}"
+    first = document(rollback={"run": BACK, "directory": back, **WENT_BACK})
+    then = document(id=BACK, command="rollback", directory=back)
+    then["follows"] = {"command": "deploy", "run": FAILED, "directory": failed}
+    ways = (f"../{BACK}/{report}", f"../{FAILED}/{report}")
+    assert ways[0] in render(first, in_place=True) and ways[1] in render(then, in_place=True)
+    assert "../" not in render(first) + render(then)  # exported, it lies elsewhere
+
+
+@pytest.mark.parametrize("render", [render_html, render_markdown])
+@pytest.mark.parametrize(
+    ("run", "where"),
+    [
+        (BACK, f"/dev/shm/canaryctl-abcdefgh/canary/{BACK}"),  # its evidence had no room where the other's is
+        ("a b'\"<", "runs/canary/a b'\"<"),
+        (BACK, f"runs/canary/{FAILED}"),
+        ("..", "runs/canary/.."),
+    ],
+)
+def test_what_is_not_beside_it_is_named_and_not_linked(render: Any, run: str, where: str) -> None:
+    text = render(document(rollback={"run": run, "directory": where, **WENT_BACK}), in_place=True)
+    assert "olled back" in text and '="../' not in text and "](../" not in text
+
+
 def test_junit_counts_and_survives_any_text() -> None:
     run = document()
     run["probes"][1]["reason"] = 'bad \x1b[31m \x00 & <tag> "q" \ufffe'
