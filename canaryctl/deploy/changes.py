@@ -16,6 +16,7 @@ from canaryctl.deploy.context import RunContext
 from canaryctl.errors import ApplyError, HostError
 from canaryctl.facts import HostFacts
 from canaryctl.hosts import Connection, history
+from canaryctl.plan.drains import drain_of, drain_to_come, drain_words
 from canaryctl.plan.plan import Plan
 from canaryctl.plan.rollback import back_from
 
@@ -60,7 +61,19 @@ def confirm_seconds(ctx: RunContext) -> float:
         return policy.confirm
     own = sum(_longest(probe) for probe in ctx.deployment.configuration.probes)
     probes = min(policy.probe_deadline, own)
-    return waves * (ctx.deployment.stack.start_timeout + probes) + policy.soak + _MARGIN
+    return waves * (ctx.deployment.stack.start_timeout + drain(ctx) + probes) + policy.soak + _MARGIN
+
+
+def drain(ctx: RunContext, *, coming: bool = False) -> float:
+    """Seconds by which stopping what runs may take longer than ordinary containers take, on the slowest host.
+
+    Args:
+        coming: what this run brings may be stopped by it as well.
+    """
+    found = [drain_of(facts, ctx.deployment.stack.stack) for facts in ctx.facts.values()]
+    if coming:
+        found += [drain_to_come(target.rendering.graces) for target in ctx.targets.values()]
+    return max(found, default=0.0)
 
 
 def _longest(probe: Any) -> float:
@@ -78,7 +91,9 @@ def foretold(ctx: RunContext, plan: Plan, waves: int) -> list[str]:
     if not plan.hosts("start"):
         return []
     seconds = show_duration(round(confirm_seconds(ctx)))
-    return [f"hosts go back by themselves to what last passed there unless this run confirms within {seconds}"]
+    stack, hosts = ctx.deployment.stack.stack, [host for host in plan.hosts("start") if host in ctx.facts]
+    drains = [words for host in hosts if (words := drain_words(ctx.facts[host], stack))]
+    return [f"hosts go back by themselves to what last passed there unless this run confirms within {seconds}", *drains]
 
 
 def begun(ctx: RunContext, hosts: Iterable[str]) -> None:
@@ -122,7 +137,7 @@ def give_up(ctx: RunContext, connection: Connection, line: dict[str, Any]) -> No
 
 def wait_for_returns(ctx: RunContext) -> None:
     """Let hosts that are going back by themselves come to an end, as long as a start may take: a plan needs rest."""
-    deadline = time.monotonic() + ctx.deployment.stack.start_timeout + _MARGIN / 2
+    deadline = time.monotonic() + ctx.deployment.stack.start_timeout + drain(ctx) + _MARGIN / 2
     told: set[str] = set()
     while time.monotonic() < deadline:
         going = [host for host, facts in ctx.facts.items() if _is_going_back(facts)]

@@ -25,6 +25,7 @@ from canaryctl.plan.operations.start import StopProject
 from canaryctl.plan.plan import Plan
 
 _AMPLE, _DATABASES = 1800, 7200  # seconds: to install, copy and drain; to back up, prove and restore
+_STOPPING = ("migrate", "start", "rollback", "restore", "down")  # stages that stop what runs
 # Stages that may leave a host serving something else than before, or with files of a release that it never served.
 _TOUCHING = ("render", "migrate", "start", "rollback", "restore", "down")
 
@@ -202,7 +203,8 @@ def deadline_of(ctx: RunContext, stage: str, hosts: int) -> float:
     No wait is meant to last so long: a silent host is noticed within half a minute, a service has its start_timeout.
     """
     stack = ctx.deployment.stack
-    allowed = stack.start_timeout if stage in ("migrate", "start", "rollback") else 0
+    allowed: float = stack.start_timeout if stage in ("migrate", "start", "rollback") else 0
+    allowed += changes.drain(ctx, coming=True) if stage in _STOPPING else 0
     allowed += stack.migrations.timeout if stack.migrations and stage == "migrate" else 0
     turns = -(-hosts // AnsibleOptions.forks)
     return float(turns * (allowed + (_DATABASES if stage in ("migrate", "restore") else _AMPLE)))

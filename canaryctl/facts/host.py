@@ -73,9 +73,10 @@ class PublishedPort:
 
 @dataclass(frozen=True)
 class ContainerFacts:
-    """Health, exit code, restarts, start, hash and mounts are known for the stack's own projects only.
+    """Health, exit code, restarts, start, hash, mounts and time to stop are known for the stack's own projects only.
 
-    `config_hash` is what compose made of the service's definition that the container was created from.
+    `config_hash` is what compose made of the service's definition that the container was created from. `stop_timeout`
+    is in seconds, negative for a container that is never killed, None for Docker's own.
     """
 
     id: str = ""
@@ -95,6 +96,7 @@ class ContainerFacts:
     config_files: str = ""
     config_hash: str = ""
     mounts: tuple[MountedFacts, ...] = ()
+    stop_timeout: float | None = None
 
 
 @dataclass(frozen=True)

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from canaryctl.config.durations import parse_duration
 from canaryctl.config.yamltext import ComposeLoader, YamlFault, read_yaml
 from canaryctl.errors import ConfigError
 
@@ -153,6 +155,15 @@ def _parts(port: Any) -> tuple[str, str, str]:
     if match is None:
         return "", "", ""
     return (match["address"] or "").strip("[]"), match["published"], match["protocol"] or "tcp"
+
+
+def stop_graces(compose: Mapping[str, Any]) -> dict[str, float]:
+    """Seconds that each service has to stop, where the document says so in words that can be told here."""
+    found = {}
+    for service, block in compose["services"].items():
+        with contextlib.suppress(ValueError):
+            found[service] = parse_duration(str(block.get("stop_grace_period") or ""))
+    return found
 
 
 def named_volumes(compose: Mapping[str, Any]) -> dict[str, tuple[str, ...]]:

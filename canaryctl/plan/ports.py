@@ -7,6 +7,8 @@ from collections.abc import Collection, Iterable
 
 from canaryctl.facts.host import HostFacts
 
+LEFTOVER = "docker-proxy"  # listens for a container's port; named as holder where there is no such container
+
 
 def taken_ports(
     ports: Iterable[tuple[str, int, str]], facts: HostFacts, own: Collection[str]
@@ -28,11 +30,21 @@ def taken_ports(
             if any(number == port and _overlap(held, taken.address) for held, number in ours):
                 continue
             holder = _holder(facts, port)
-            if moving and not holder and taken.process == "docker-proxy":
+            if moving and not holder and taken.process == LEFTOVER:
                 continue
             found.append((port, service, holder or taken.process or "another process"))
             break
     return found
+
+
+def way_out(holder: str) -> str:
+    """What to do about a port that `holder`, as `taken_ports` says it, has."""
+    if holder == LEFTOVER:
+        return (
+            "no container that runs has it: Docker itself kept it, as it may after a power loss;"
+            " on the host run: systemctl restart docker"
+        )
+    return "stop what holds it, or publish another port"
 
 
 def on_all_addresses(address: str) -> bool:

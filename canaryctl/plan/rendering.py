@@ -17,7 +17,7 @@ from canaryctl.config.stackfiles import StackFiles
 from canaryctl.config.yamlfile import shown
 from canaryctl.config.yamltext import ComposeLoader, YamlFault, read_yaml
 from canaryctl.errors import ConfigError
-from canaryctl.plan.composefile import compose_document, named_volumes, published_ports
+from canaryctl.plan.composefile import compose_document, named_volumes, published_ports, stop_graces
 from canaryctl.plan.dataguard import require_data_outside
 from canaryctl.plan.mounting import Mounting, mountings
 from canaryctl.plan.release import Release, sha256
@@ -32,6 +32,7 @@ class Rendering:
     `directory` is the name under `releases/`: the release's id and the first 8 of the rendering's hash. `volumes` has
     each service's named ones: their names where the file gives them, else their keys. `secrets` has the names of those
     that each service uses. `mounts` are their binds and volumes, these by the names that they have on hosts.
+    `graces` are seconds that services have to stop, of those that say so.
     """
 
     host: str
@@ -42,6 +43,7 @@ class Rendering:
     volumes: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     secrets: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     mounts: tuple[Mounting, ...] = ()
+    graces: Mapping[str, float] = field(default_factory=dict)
 
     @property
     def compose(self) -> str:
@@ -186,6 +188,7 @@ def render_host(
         ports=published_ports(compose, where),
         volumes=named_volumes(compose),
         secrets=secret_use(compose, stack.secrets),
+        graces=stop_graces(compose),
         mounts=tuple(
             mountings(compose, f"{stack.stack}-{names['environment']}", stack.secrets, partial(_document, made))
         ),

@@ -188,6 +188,7 @@ def about_container(daemon: Docker, stack: str, entry: dict[str, Any]) -> dict[s
             exit_code=state.get("ExitCode"),
             restarts=detail.get("RestartCount", 0),
             oom_killed=bool(state.get("OOMKilled")),
+            stop_timeout=(detail.get("Config") or {}).get("StopTimeout"),
             started=epoch(state.get("StartedAt", "")),
             config_hash=labels.get("com.docker.compose.config-hash", ""),
             mounts=[about_mount(mount) for mount in detail.get("Mounts") or []],

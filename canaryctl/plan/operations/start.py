@@ -10,7 +10,7 @@ from canaryctl.errors import ApplyError
 from canaryctl.facts.host import ContainerFacts, HostFacts
 from canaryctl.plan.definitions import mounts_of_healed, other_definitions
 from canaryctl.plan.operations.operation import Operation
-from canaryctl.plan.ports import taken_ports
+from canaryctl.plan.ports import taken_ports, way_out
 from canaryctl.plan.release import SHORT, ImageFact, Release
 from canaryctl.plan.releasefiles import drifted_files
 from canaryctl.plan.rotation import rotation_reason
@@ -159,7 +159,7 @@ def port_problems(host: str, target: Target, facts: HostFacts, others: Sequence[
     return [
         ApplyError(
             f"port {port} of service {service} is already taken on the host by {holder}",
-            hint="stop what holds it, or publish another port",
+            hint=way_out(holder),
             stage="start",
             host=host,
         )

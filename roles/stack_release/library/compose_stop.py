@@ -6,6 +6,7 @@ from __future__ import annotations
 from ansible.module_utils.basic import AnsibleModule
 from ansible.module_utils.compose_cli import Abandoned, complaint, inspect, run, service_of
 from ansible.module_utils.locked import LOCKS, require_held
+from ansible.module_utils.stopping import drain_of
 
 DOCUMENTATION = r"""
 ---
@@ -53,10 +54,11 @@ def main() -> None:
     )
     require_held(module)
     try:
-        found = {c["Id"]: service_of(c) for c in inspect(module.params["project"]) if c["State"]["Running"]}
-        stopping = {key: name for key, name in found.items() if name not in module.params["leave"]}
+        running = [c for c in inspect(module.params["project"]) if c["State"]["Running"]]
+        leaving = [c for c in running if service_of(c) not in module.params["leave"]]
+        stopping = {c["Id"]: service_of(c) for c in leaving}
         if stopping and not module.check_mode:
-            code, _, err = run(["docker", "stop", *stopping], 600)
+            code, _, err = run(["docker", "stop", *stopping], 600 + drain_of(leaving))
             if code:
                 module.fail_json(msg=f"the services could not be stopped: {complaint(err)}")
     except Abandoned:

@@ -16,7 +16,7 @@ import os
 import re
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -37,7 +37,7 @@ from ansible.module_utils.compose_cli import STOPS, Abandoned, run
 from ansible.module_utils.current import Misplaced
 from ansible.module_utils.held import read_holder
 from ansible.module_utils.lines import append_line
-from ansible.module_utils.serving import bring_up
+from ansible.module_utils.serving import LEEWAY, bring_up
 from ansible.module_utils.settle import advance, read_change
 from ansible.module_utils.turn import turn
 
@@ -129,8 +129,9 @@ class Keeper:
         """Bring the new release up; what came of it is for the module that waits."""
         if self.booting:
             self.wait_for_docker()
+        began = time.monotonic()
         try:
-            answer = attempt(self.change["job"])
+            answer = attempt(self.change["job"], self.foresee)
         except Abandoned:
             if not self.is_ours():
                 raise
@@ -138,7 +139,20 @@ class Keeper:
         with contextlib.suppress(OSError):  # no room: change.json says in short what came of it
             write_atomic(self.root / FOLDER / ANSWER_FILE, json.dumps(answer).encode())
         result = str(answer["msg"])[:2000] if answer["failed"] else ""
-        self.advance((BEGUN,), FAILED if answer["failed"] else STARTED, started=time.time(), result=result)
+        phase = FAILED if answer["failed"] else STARTED
+        self.advance((BEGUN,), phase, started=time.time(), result=result, **self.prolonged(time.monotonic() - began))
+
+    def foresee(self, drain: float) -> None:
+        """Whoever waits for us is to wait as much longer."""
+        self.advance((BEGUN,), BEGUN, drain=drain)
+
+    def prolonged(self, took: float) -> dict[str, Any]:
+        """What stopping took beyond all that a start has is not taken from the time in which it is to be confirmed."""
+        over = took - self.change["job"]["wait_timeout"] - LEEWAY
+        if over <= 0 or self.change["confirm"] is None:
+            return {}
+        self.ends += over
+        return {"confirm": round(self.change["confirm"] + over, 3)}
 
     def go_back(self) -> None:
         """Bring the earlier release back; tries until Docker answers, then a few times."""
@@ -234,10 +248,10 @@ def alone_on_docker(change: dict[str, Any]) -> bool:
     return listed[0] == 0 and projects.issuperset(listed[1].splitlines())
 
 
-def attempt(job: dict[str, Any]) -> dict[str, Any]:
+def attempt(job: dict[str, Any], foresee: Callable[[float], None] | None = None) -> dict[str, Any]:
     """Bring a release up; what goes wrong is in the answer. Raises Abandoned."""
     try:
-        return bring_up(job)
+        return bring_up(job, foresee)
     except Misplaced as misplaced:
         return {"failed": True, "msg": str(misplaced), "changed": False}
     except OSError as error:

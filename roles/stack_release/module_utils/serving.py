@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -12,13 +13,15 @@ from ansible.module_utils.applied_secrets import remember_secrets
 from ansible.module_utils.compose_cli import complaint, compose, inspect, run, service_of
 from ansible.module_utils.current import point
 from ansible.module_utils.started import healed_before, mounts_one_of, remember_started
+from ansible.module_utils.stopping import drain_of, drain_of_project, take_down
 
 LOG_LINES = 40
+LEEWAY = 60  # seconds beyond those that a start may take in which compose makes containers and stops ordinary ones
 HALF_MADE = re.compile(r"[0-9a-f]{12}_(.+)")
 NOISE = re.compile(r"driver failed programming external connectivity on endpoint \S+ \([0-9a-f]+\): ")
 
 
-def bring_up(wanted: dict) -> dict[str, Any]:
+def bring_up(wanted: dict, foresee: Callable[[float], None] | None = None) -> dict[str, Any]:
     """Do what the module compose_up promises, in this process; the module's answer, with `failed`.
 
     What can fail before anything that serves is touched is tried first.
@@ -26,6 +29,7 @@ def bring_up(wanted: dict) -> dict[str, Any]:
     Args:
         wanted: the module's `directory`, `project`, `env_file`, `services`, `recreate`, `wait_timeout`, `current` and
             `replaces`.
+        foresee: told before anything is stopped by how many seconds that may take longer than for ordinary containers.
 
     Raises:
         Abandoned: nobody wants it any more.
@@ -38,19 +42,21 @@ def bring_up(wanted: dict) -> dict[str, Any]:
         containers = inspect(wanted["project"])
     if fault := first_fault(base, wanted, containers):
         return {"failed": True, "msg": f"{fault}. Nothing was stopped", "changed": False, "canary_gaps": {}}
+    drain, drains = drain_of(containers), {project: drain_of_project(project) for project in wanted["replaces"]}
+    if foresee and (foreseen := drain + sum(drains.values())):
+        foresee(foreseen)
     moved = bool(wanted["current"]) and point(Path(wanted["current"]), Path(wanted["directory"]))
     for project in wanted["replaces"]:
-        code, _, stderr = run(["docker", "compose", "--ansi", "never", "-p", project, "down", "--remove-orphans"], 300)
-        if code:
-            return {"failed": True, "msg": f"{project} does not stop: {complaint(stderr)}", "changed": True}
+        if fault := take_down(project, drains[project])[1]:
+            return {"failed": True, "msg": f"{project} does not stop: {fault}", "changed": True}
     before = {c["Id"]: c["State"]["StartedAt"] for c in containers}
     began = time.time()
     if wanted["recreate"]:
-        remake_stale(base, wanted["directory"], containers)
+        remake_stale(base, wanted["directory"], containers, 300 + drain)
     argv = [*base, "up", "--detach", "--wait", "--wait-timeout", str(wanted["wait_timeout"])]
     argv += ["--no-build", "--pull", "never"]
     argv += ["--remove-orphans"] if wanted["recreate"] else ["--no-recreate"]
-    code, _, stderr = run([*argv, *wanted["services"]], wanted["wait_timeout"] + 60)
+    code, _, stderr = run([*argv, *wanted["services"]], wanted["wait_timeout"] + LEEWAY + drain)
     after = inspect(wanted["project"])
     changed = before != {c["Id"]: c["State"]["StartedAt"] for c in after}
     answer = {"failed": False, "changed": changed or moved or bool(wanted["replaces"]), "canary_gaps": {}}
@@ -122,7 +128,7 @@ def half_made(containers: list[dict]) -> list[list[str]]:
     return argvs
 
 
-def remake_stale(base: list[str], directory: str, containers: list[dict]) -> None:
+def remake_stale(base: list[str], directory: str, containers: list[dict], seconds: float) -> None:
     """Replace containers that mount a file which was put back in the release: they would go on seeing the other one.
 
     What goes wrong here goes wrong again in the `up` that follows, which tells it.
@@ -131,7 +137,7 @@ def remake_stale(base: list[str], directory: str, containers: list[dict]) -> Non
     stale = sorted({service_of(c) for c in containers if healed and mounts_one_of(c, directory, healed)})
     if stale:
         argv = [*base, "up", "--detach", "--no-deps", "--force-recreate", "--no-build", "--pull", "never"]
-        run([*argv, *stale], 300)
+        run([*argv, *stale], seconds)
 
 
 def events_since(began: float, project: str) -> list[dict]:

@@ -21,6 +21,7 @@ from ansible.module_utils import (
     change,
     compose_cli,
     current,
+    drains,
     envfile,
     held,
     keeper,
@@ -28,6 +29,7 @@ from ansible.module_utils import (
     serving,
     settle,
     started,
+    stopping,
     turn,
 )
 
@@ -43,6 +45,8 @@ PARTS = (
     envfile,
     applied_secrets,
     started,
+    drains,
+    stopping,
     serving,
     keeper,
 )
@@ -128,6 +132,7 @@ def begin(root: Path, program: Path, wanted: dict) -> dict[str, Any]:
         "returning": None,
         "ended": None,
         "result": "",
+        "drain": 0.0,
         "boot": boot_unit_paths(root) if switch and at_boot() else {},
         "job": job,
     }
@@ -188,9 +193,9 @@ def result_of(root: Path, begun: dict[str, Any]) -> dict[str, Any]:
     """Wait for what comes of the change. Raises Abandoned."""
     path = str(root / change.CHANGE_FILE)
     stops = len(begun["job"]["replaces"])
-    deadline = time.monotonic() + begun["job"]["wait_timeout"] + 60 + 300 * (1 + stops) + _PATIENCE
-    pause = 0.02
-    while time.monotonic() < deadline:
+    within = begun["job"]["wait_timeout"] + serving.LEEWAY + stopping.STOP_SECONDS * (1 + stops) + _PATIENCE
+    began, drain, pause = time.monotonic(), 0.0, 0.02
+    while time.monotonic() < began + within + drain:
         if any(stop() for stop in compose_cli.STOPS):
             raise compose_cli.Abandoned
         found = settle.read_change(path)
@@ -198,6 +203,7 @@ def result_of(root: Path, begun: dict[str, Any]) -> dict[str, Any]:
             raise compose_cli.Abandoned
         if found["phase"] != change.BEGUN:
             return answer_of(root, found)
+        drain = found.get("drain") or 0.0  # what the keeper has seen to take its time to stop
         time.sleep(pause)
         pause = min(pause * 1.3, 0.06)
     message = f"the unit that changes what this host serves does not answer: look at {path}, and at the journal"

@@ -10,11 +10,13 @@ import pytest
 from contexts import MIGRATING, line, notes, release_document, seen, warnings
 
 from canaryctl.config.policy import Policy
-from canaryctl.deploy import changes
+from canaryctl.deploy import changes, stages
 from canaryctl.deploy.context import RunContext
 from canaryctl.deploy.state import Migration
 from canaryctl.errors import ApplyError, HostError
 from canaryctl.facts.change import ChangeFacts
+from canaryctl.plan.operations.start import StartService
+from canaryctl.plan.plan import Plan
 
 Working = Callable[..., RunContext]
 OLD = "0" * 64
@@ -75,6 +77,19 @@ def test_it_may_wait_as_long_as_a_deploy_may_take(working: Working, policy: Poli
     ctx = working(policy=policy)
     ctx.state.waves = waves
     assert changes.confirm_seconds(ctx) == seconds
+
+
+def test_what_takes_its_time_to_stop_is_waited_for_and_told(working: Working) -> None:
+    ctx = working()
+    before = changes.confirm_seconds(ctx)
+    facts = seen("a", running=("worker",))
+    ctx.facts = {"a": replace(facts, containers=(replace(facts.containers[0], stop_timeout=600.0),)), "b": seen("b")}
+    starting = Plan(tuple(StartService(host, "new", "web") for host in ("a", "b")))
+    *_, told = changes.foretold(ctx, starting, 2)
+    assert told.startswith("a: ") and "worker 10 m" in told
+    assert changes.confirm_seconds(ctx) == before + 590 + 590 + 180 + 10  # one more wave, too
+    found = {stage: stages.deadline_of(ctx, stage, 1) for stage in ("render", "restore", "start", "rollback", "down")}
+    assert found["down"] == found["render"] + 590 and found["start"] == found["down"] + 180 == found["rollback"]
 
 
 def test_who_is_late_fails_and_says_that_the_host_went_back(working: Working) -> None:

@@ -8,7 +8,7 @@ import pytest
 
 from canaryctl.facts.change import ChangeFacts
 from canaryctl.facts.host import HostFacts, parse
-from canaryctl.plan.ports import on_all_addresses, taken_ports
+from canaryctl.plan.ports import on_all_addresses, taken_ports, way_out
 
 ANY, LOCAL, OTHER = "0.0.0.0", "192.0.2.1", "192.0.2.9"  # noqa: S104  compared with, not bound
 
@@ -79,3 +79,17 @@ def test_a_container_that_the_host_is_just_replacing_holds_its_own_port(
     change = ChangeFacts(phase=phase) if phase else None
     seen = replace(seen, state=replace(seen.state, change=change))
     assert bool(taken_ports([(LOCAL, 80, "web")], seen, ())) is clash
+
+
+@pytest.mark.parametrize(
+    ("project", "holder", "help_"),
+    [
+        ("", "docker-proxy", "systemctl restart docker"),  # left by a power loss: no container has it
+        ("", "nginx", "stop what holds it"),
+        ("", "", "stop what holds it"),  # whose it is may be hidden from us
+        ("blog", "docker-proxy", "stop what holds it"),
+    ],
+)
+def test_a_port_that_docker_has_kept_is_freed_by_docker_alone(project: str, holder: str, help_: str) -> None:
+    ((_, _, said),) = taken_ports([(LOCAL, 80, "web")], host(LOCAL, project=project, holder=holder), ("shop-prod",))
+    assert help_ in way_out(said) and ("docker" in way_out(said)) is (help_ != "stop what holds it")

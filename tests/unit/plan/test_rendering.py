@@ -220,6 +220,13 @@ volumes: {data: {}, kept: {name: kept-for-ever}}
     assert named_volumes(compose_document(text, "f", "h")) == {"db": ("data", "kept-for-ever")}
 
 
+def test_a_service_says_how_long_it_may_take_to_stop(tmp_path: Path) -> None:
+    graces = {"queue": "1m30s", "job": "600s", "odd": "'${X}'"}
+    blocks = "{web: {}, " + ", ".join(f"{name}: {{stop_grace_period: {grace}}}" for name, grace in graces.items()) + "}"
+    found = rendering(make_stack(tmp_path), make_environment(), "two", f"services: {blocks}\n").graces
+    assert found == {"queue": 90.0, "job": 600.0}
+
+
 @pytest.mark.parametrize("text", ["services: {db: {volumes: [./x:/x]}}\n---\n{}\n", "services: !override {}\n"])
 def test_a_file_that_services_are_taken_from_and_that_cannot_be_read_is_refused(tmp_path: Path, text: str) -> None:
     stack = make_stack(tmp_path)

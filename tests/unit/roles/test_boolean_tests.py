@@ -62,7 +62,7 @@ def test_the_rule_finds_what_was_planted(tmp_path: Path) -> None:
 )
 def test_down_keeps_volumes_whatever_spells_no(given: Any, volumes: bool) -> None:
     tasks = yaml.safe_load((ROOT / "roles/stack_release/tasks/down.yml").read_text())
-    argv = next(task["ansible.builtin.command"]["argv"] for task in tasks if "ansible.builtin.command" in task)
+    given_on = next(task["compose_down"]["volumes"] for task in tasks if "compose_down" in task)
     paths = next(task["loop"] for task in tasks if "ansible.builtin.file" in task and "loop" in task)
     known: dict[str, Any] = {
         "stack_release_project": "p",
@@ -70,14 +70,14 @@ def test_down_keeps_volumes_whatever_spells_no(given: Any, volumes: bool) -> Non
         "stack_release_marker_file": "/r/migrated.json",
     }
     known |= {"stack_release_current": {"stat": {"islnk": True}}}
-    assert ("--volumes" in render(argv, stack_release_down_volumes=given, **known)) is volumes
+    assert render(given_on, stack_release_down_volumes=given, **known) is volumes
     assert ("/r/migrated.json" in render(paths, stack_release_down_volumes=given, **known)) is volumes
 
 
-def render(text: str, **variables: Any) -> list[str]:
+def render(text: str, **variables: Any) -> Any:
     environment = NativeEnvironment()
     environment.filters["bool"] = FilterModule().filters()["bool"]
-    return list(environment.from_string(text).render(**variables))
+    return environment.from_string(text).render(**variables)
 
 
 @pytest.mark.parametrize(

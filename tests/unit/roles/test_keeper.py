@@ -7,6 +7,7 @@ import json
 import os
 import subprocess
 import sys
+import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -122,6 +123,30 @@ def test_what_fails_is_told_to_the_module_that_waits_and_taken_back_in_time(root
         begun(root, "run-2", phase="confirmed")
         assert process.wait(10) == 0
     assert history(root) == [] and change(root)["phase"] == "confirmed"
+
+
+def test_the_module_waits_as_much_longer_as_stopping_may_take(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(supervised, "_PATIENCE", -359.0)  # together with what it has for ordinary stops: two seconds
+    told, done = begun(root, drain=0.0), []
+    waiting = threading.Thread(target=lambda: done.append(supervised.result_of(root, told)), daemon=True)
+    waiting.start()
+    assert settle.advance(str(root / "change.json"), "run-1", ("begun",), "begun", drain=30.0) == "begun"
+    waiting.join(3.0)
+    assert waiting.is_alive()
+    settle.advance(str(root / "change.json"), "run-1", ("begun",), "started")
+    waiting.join(5.0)
+    assert "came to be started" in done[0]["msg"]
+    begun(root, drain=0.0)
+    assert "does not answer" in supervised.result_of(root, told)["msg"]
+
+
+def test_what_stopping_took_is_not_taken_from_the_time_to_confirm(root: Path) -> None:
+    keeping = supervised.keeper.Keeper(root, "run-1", booting=False)
+    begun(root, confirm=30.0)
+    assert keeping.is_ours() and keeping.prolonged(61.0) == {}
+    assert keeping.prolonged(361.0) == {"confirm": 330.0} and keeping.ends == 300.0
+    begun(root, confirm=None)
+    assert keeping.is_ours() and keeping.prolonged(361.0) == {}
 
 
 def test_where_nothing_has_passed_the_services_stay_and_the_history_says_so(root: Path) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 import rolemodules  # noqa: F401  finds the roles' module_utils
 from ansible.module_utils.serving import half_made
+from ansible.module_utils.stopping import drain_of
 
 NEW = "0123456789ab_shop-prod-web-1"
 OLD = "shop-prod-web-1"
@@ -27,3 +28,12 @@ OLD = "shop-prod-web-1"
 def test_what_compose_was_cut_off_from_is_finished(containers: dict[str, str], commands: list[str]) -> None:
     listed = [{"Id": name, "Name": f"/{name}", "State": {"Status": status}} for name, status in containers.items()]
     assert half_made(listed) == [["docker", *command.split()] for command in commands]
+
+
+@pytest.mark.parametrize(
+    ("grace", "running", "drain"),
+    [(None, True, 0.0), (10, True, 0.0), (600, True, 590.0), (600, False, 0.0)],
+)
+def test_what_runs_has_its_time_to_stop(grace: int | None, running: bool, drain: float) -> None:
+    config = {"StopTimeout": grace, "Labels": {"com.docker.compose.service": "worker"}}
+    assert drain_of([{"Id": "1", "Config": config, "State": {"Running": running}}]) == drain

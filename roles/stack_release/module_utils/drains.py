@@ -1,0 +1,1 @@
+../../../canaryctl/agent/read/drains.py
