@@ -37,7 +37,7 @@ from canaryctl.errors import CanaryError, ConfigError, HostError
 from canaryctl.evidence.run import Listener
 from canaryctl.plan.deployment import Request
 from canaryctl.plan.operations.migrate import Migrate
-from canaryctl.plan.operations.provision import Provision
+from canaryctl.plan.operations.provision import Provision, docker_silent
 from canaryctl.plan.operations.push import Push
 from canaryctl.plan.plan import Plan, plan_provision
 from canaryctl.plan.rollback import back_to, choose_release
@@ -151,6 +151,7 @@ def rollback(request: Request, to: str | None, listeners: Sequence[Listener], co
         locking.take(ctx)
         changes.wait_for_returns(ctx)
         ctx.require_all_hosts()
+        require_possible([silent for facts in ctx.facts.values() if (silent := docker_silent(facts, "rollback"))])
         environment, stack = ctx.deployment.environment.name, ctx.deployment.stack.stack
         chosen = choose_release(ctx.facts, environment, to, signing.own_trust(ctx))
         signing.say_doubts(ctx, chosen.doubts)

@@ -70,12 +70,23 @@ def start(ctx: RunContext, hosts: Sequence[str], plan: Plan) -> dict[str, Canary
 
 
 def down(ctx: RunContext, *, volumes: bool) -> None:
-    """Stop the services and remove their containers; data stays unless `volumes`."""
+    """Stop the services and remove their containers; data stays unless `volumes`.
+
+    Raises:
+        ApplyError: something failed, or Docker does not answer on a host that has it; the others have been seen to.
+    """
     hosts = [host for host, facts in ctx.facts.items() if facts.docker and facts.docker.running]
-    if not hosts:
-        return
-    variables = _stage_variables(ctx, hosts) | {"canary_down_volumes": volumes}
-    _ansible(ctx, "down", hosts, variables)
+    if hosts:
+        variables = _stage_variables(ctx, hosts) | {"canary_down_volumes": volumes}
+        _ansible(ctx, "down", hosts, variables)
+    if unheard := [host for host, facts in ctx.facts.items() if facts.docker and not facts.docker.running]:
+        why = "; ".join(dict.fromkeys(docker.error for host in unheard if (docker := ctx.facts[host].docker)))
+        raise ApplyError(
+            f"what serves was not stopped: Docker does not answer{f' ({why})' if why else ''}",
+            hint="on the host see journalctl -u docker, and run: systemctl restart docker; then run this again",
+            stage="down",
+            host=", ".join(unheard),
+        )
 
 
 def rollback(ctx: RunContext, operations: Sequence[BringBack | RemoveCreated]) -> None:

@@ -37,7 +37,10 @@ class DiskFacts:
 
 @dataclass(frozen=True)
 class DockerFacts:
-    """A Docker that is installed; `running` only where its daemon answered, else `error` says why not."""
+    """A Docker that is installed; `running` only where its daemon answered, else `error` says why not.
+
+    `silent`: the daemon is there, and answers nobody.
+    """
 
     running: bool = False
     version: str = ""
@@ -50,6 +53,7 @@ class DockerFacts:
     runtimes: tuple[str, ...] = ()
     cdi: bool = False
     error: str = ""
+    silent: bool = False
 
 
 @dataclass(frozen=True)

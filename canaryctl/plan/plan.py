@@ -15,7 +15,7 @@ from canaryctl.plan.leftdata import Known, LeftDataError, data_problems, hidden_
 from canaryctl.plan.mounts import mount_problems
 from canaryctl.plan.operations.migrate import to_migrate
 from canaryctl.plan.operations.operation import Operation
-from canaryctl.plan.operations.provision import access_problems, to_provision
+from canaryctl.plan.operations.provision import access_problems, docker_silent, to_provision
 from canaryctl.plan.operations.push import push_problems, to_push
 from canaryctl.plan.operations.render import to_render
 from canaryctl.plan.operations.start import StartService, other_projects, port_problems, to_start
@@ -110,6 +110,8 @@ def _plan_host(
     host, wants = seen.host, wants_of(stack, release.variant, target.rendering.services)
     others = other_projects(stack, target, seen)
     provision, unready = to_provision(host, seen, policy, wants)
+    if docker_silent(seen):  # what runs there, which images are there, whose ports are taken: nobody knows
+        return Plan(problems=(*access_problems(seen), *unready))
     render = to_render(host, target, seen)
     start = to_start(host, release, target, seen, others)
     left = left_behind(stack, target.rendering, target.project, others, seen, known)
@@ -167,9 +169,9 @@ def plan_provision(
     problems: list[CanaryError] = []
     for host, seen in facts.items():
         policy = replace(policies[host], provision="auto")
-        lacking, _ = to_provision(host, seen, policy, (wants or {}).get(host, ()))
+        lacking, hopeless = to_provision(host, seen, policy, (wants or {}).get(host, ()))
         operations += lacking
-        problems += access_problems(seen) if lacking else []
+        problems += [*(access_problems(seen) if lacking else ()), *hopeless]
     return Plan(tuple(operations), tuple(problems))
 
 

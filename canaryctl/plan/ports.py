@@ -21,6 +21,7 @@ def taken_ports(
     # Docker listens before it tells of the container, as long as the host replaces it for a run that is gone.
     change = facts.state.change
     moving = change is not None and change.phase in ("begun", "returning")
+    unknown = moving or (facts.docker is not None and not facts.docker.running)
     ours = {(p.address, p.port) for c in facts.containers if c.project in own for p in c.ports if p.port}
     found: list[tuple[int, str, str]] = []
     for address, port, service in ports:
@@ -30,7 +31,7 @@ def taken_ports(
             if any(number == port and _overlap(held, taken.address) for held, number in ours):
                 continue
             holder = _holder(facts, port)
-            if moving and not holder and taken.process == LEFTOVER:
+            if unknown and not holder and taken.process == LEFTOVER:
                 continue
             found.append((port, service, holder or taken.process or "another process"))
             break

@@ -10,18 +10,19 @@ from urllib.parse import quote
 
 from canaryctl.agent.read.processes import Program, find_program
 
+PATIENCE = 10  # seconds for the first answer
 NEWEST_API = (1, 44)  # the newest this program was written for; newer servers still speak it
 
 
 class DockerError(Exception):
     """Docker is there but does not answer us, or refuses; the text says why.
 
-    `status` is the code of its answer, 0 where there is none.
+    `status` is the code of its answer, 0 where there is none; `silent`: it takes questions and answers none.
     """
 
-    def __init__(self, text: str, status: int = 0) -> None:
+    def __init__(self, text: str, status: int = 0, silent: bool = False) -> None:
         super().__init__(text)
-        self.status = status
+        self.status, self.silent = status, silent
 
 
 class Docker:
@@ -30,7 +31,7 @@ class Docker:
     def __init__(self, path: str) -> None:
         self.path = path
         self.prefix = ""
-        headers, _ = self._ask("/_ping", 10)
+        headers, _ = self._ask("/_ping", PATIENCE)
         spoken = tuple(int(n) for n in headers.get("api-version", "1.40").split("."))
         self.version = min(spoken, NEWEST_API)
         self.prefix = "/v" + ".".join(map(str, self.version))
@@ -87,10 +88,13 @@ def docker_sockets() -> list[str]:
 
 def open_docker() -> Docker | None:
     """The daemon, or None where Docker is not installed. Raises DockerError where it is, and does not answer."""
-    troubles = []
+    troubles, silent = [], False
     for place in docker_sockets():
         try:
             return Docker(place)
+        except socket.timeout:
+            troubles.append(f"{place}: no answer within {PATIENCE} s")
+            silent = True
         except (OSError, DockerError) as error:
             troubles.append(f"{place}: {error}")
     binary = find_program("docker")
@@ -101,7 +105,7 @@ def open_docker() -> Docker | None:
         reason = "it runs elsewhere: " + Program(binary, "version", "--format", "{{.Server.Version}}").answer(5)
     except OSError as error:
         reason = str(error)
-    raise DockerError("; ".join(troubles) or reason)
+    raise DockerError("; ".join(troubles) or reason, silent=silent)
 
 
 def ours(project: str, stack: str) -> bool:

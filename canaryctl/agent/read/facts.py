@@ -11,7 +11,7 @@ import sys
 import time
 from typing import Any, Callable
 
-from canaryctl.agent.read.docker import Docker, DockerError, open_docker, ours
+from canaryctl.agent.read.docker import Docker, open_docker, ours
 from canaryctl.agent.read.gpu import about_gpus, start_gpu_programs
 from canaryctl.agent.read.mounts import about_mounts, start_mounts
 from canaryctl.agent.read.processes import Program, find_program
@@ -73,14 +73,16 @@ def observe_host(config: dict[str, Any], become: str, reason: str) -> dict[str, 
         "volumes": [],
         "ports": section("ports", about_ports, []),
     }
+    daemon = None
     try:
         daemon = open_docker()
-    except (DockerError, OSError, ValueError) as error:
-        daemon = None
-        document["docker"] = no_docker(str(error))
-        errors["docker"] = str(error)
+        document["docker"] = about_docker(daemon) if daemon is not None else None
+    except Exception as error:
+        what = str(error) if daemon is None else f"it does not describe itself: {error}"
+        silent = isinstance(error, socket.timeout) or getattr(error, "silent", False)
+        daemon, document["docker"] = None, no_docker(what, silent=silent)
+        errors["docker"] = what
     if daemon is not None:
-        document["docker"] = section("docker", lambda: about_docker(daemon), no_docker("it does not describe itself"))
         stack = config["stack"]
         document["images"] = section("images", lambda: about_images(daemon, stack), [])
         document["containers"] = section("containers", lambda: about_containers(daemon, stack), [])
@@ -101,7 +103,7 @@ def start_compose() -> Program | None:
     return Program(plugin, "version", "--short") if plugin else None
 
 
-def no_docker(error: str) -> dict[str, Any]:
+def no_docker(error: str, *, silent: bool = False) -> dict[str, Any]:
     return {
         "running": False,
         "version": "",
@@ -114,6 +116,7 @@ def no_docker(error: str) -> dict[str, Any]:
         "runtimes": [],
         "cdi": False,
         "error": error,
+        "silent": silent,
     }
 
 
@@ -131,6 +134,7 @@ def about_docker(daemon: Docker) -> dict[str, Any]:
         "runtimes": sorted(info.get("Runtimes") or {}),
         "cdi": bool(info.get("CDISpecDirs")),
         "error": "",
+        "silent": False,
     }
 
 

@@ -44,6 +44,8 @@ def to_provision(
     host: str, facts: HostFacts, policy: Policy, wants: Sequence[GpuRequest]
 ) -> tuple[list[Provision], list[CanaryError]]:
     """What is to be installed, or that it must not be."""
+    if silent := docker_silent(facts):
+        return [], [silent]
     if policy.provision == "never":
         return [], []
     lacks: dict[Software, list[str]] = {
@@ -59,6 +61,18 @@ def to_provision(
     return [], [
         ApplyError(f"the host is not ready: {sentence}", hint=hint, stage="provision", host=host)
     ] if sentence else []
+
+
+def docker_silent(facts: HostFacts, stage: str = "provision") -> ApplyError | None:
+    """That a host's Docker is there and answers nobody, which no installation changes; None where it does not hang."""
+    if facts.docker is None or not facts.docker.silent:
+        return None
+    return ApplyError(
+        f"Docker is installed there and does not answer ({facts.docker.error})",
+        hint="on the host see journalctl -u docker, and run: systemctl restart docker",
+        stage=stage,
+        host=facts.host,
+    )
 
 
 def readiness(facts: HostFacts) -> list[str]:

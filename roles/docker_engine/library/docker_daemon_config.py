@@ -87,6 +87,7 @@ backup:
 """
 
 USUAL = "/etc/docker/daemon.json"
+SILENT = 124  # no answer in time
 
 
 class RefusedError(Exception):
@@ -94,9 +95,12 @@ class RefusedError(Exception):
 
 
 def run(argv: list[str], seconds: int = 30) -> subprocess.CompletedProcess[str]:
+    """What a command says, with its standard error; code 124 where it takes longer, 127 where it cannot be run."""
     try:
         return subprocess.run(argv, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=seconds)
-    except (OSError, subprocess.TimeoutExpired) as error:
+    except subprocess.TimeoutExpired as error:
+        return subprocess.CompletedProcess(argv, SILENT, str(error), "")
+    except OSError as error:
         return subprocess.CompletedProcess(argv, 127, str(error), "")
 
 
@@ -159,8 +163,16 @@ class Daemon:
         raise RefusedError(f"dockerd would not start with the new {self.file}: {complaint}")
 
     def others(self, own_root: str) -> list[str]:
-        """Running containers that a restart would stop and that are not ours."""
+        """Running containers that a restart would stop and that are not ours.
+
+        Raises RefusedError where Docker hangs: what it runs is not known, then.
+        """
         live = run(["docker", "info", "--format", "{{.LiveRestoreEnabled}}"])
+        if live.returncode == SILENT:
+            raise RefusedError(
+                "Docker does not answer, so whose containers a restart would stop is not known: see journalctl -u"
+                " docker, and run systemctl restart docker; or allow it with --allow-docker-restart"
+            )
         if live.returncode != 0 or live.stdout.strip() == "true":
             return []
         form = '{{.Names}}\t{{.Label "com.docker.compose.project.config_files"}}'

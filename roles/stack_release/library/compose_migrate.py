@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import re
 import subprocess
@@ -11,7 +12,7 @@ from pathlib import Path
 
 from ansible.module_utils.atomic import write_atomic
 from ansible.module_utils.basic import AnsibleModule
-from ansible.module_utils.compose_cli import Abandoned, complaint, compose, run
+from ansible.module_utils.compose_cli import HANGS, Abandoned, complaint, compose, run
 from ansible.module_utils.lines import append_line
 
 DOCUMENTATION = r"""
@@ -147,7 +148,12 @@ def main() -> None:
         module.exit_json(changed=True, before="", after="", heads="", output="", msg="not run in check mode")
     name = f"{wanted['project']}-migrate"
     nothing = {"before": "", "after": "", "heads": "", "output": ""}
-    code, running, _ = run(["docker", "ps", "--quiet", "--filter", f"name=^{name}$"], 60)
+    try:
+        code, running, err = run(["docker", "ps", "--quiet", "--filter", f"name=^{name}$"], 60)
+    except Abandoned:
+        module.fail_json(msg="interrupted: the migration was not begun", **nothing)
+    if code == 124:
+        module.fail_json(msg=f"Docker does not answer: {complaint(err)}", **nothing)
     if code == 0 and running.strip():
         module.fail_json(
             msg=f"a migration is already running on this host (container {name}); wait for it, or stop it "
@@ -183,7 +189,8 @@ def one_off(wanted: dict, name: str, script: list[str]) -> tuple[int, str, str]:
     try:
         return run([*argv, *script], wanted["timeout"])
     finally:
-        subprocess.run(remove, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, timeout=60, check=False)
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            subprocess.run(remove, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, timeout=60, check=False)
 
 
 def note(path: str, content: dict) -> bool:
@@ -221,6 +228,8 @@ def explain(code: int, steps: dict[str, str], result: dict[str, str], err: str, 
     reason = complaint(err)
     if "before" not in steps:
         return f"the migration container of {wanted['service']} did not start: {reason}"
+    if code == 124 and HANGS in err:
+        return f"{HANGS}: how far the migration came is not known"
     if code == 124:
         return f"the migration took longer than {wanted['timeout']} s and was stopped; the revision {moved(result)}"
     if code == 81:

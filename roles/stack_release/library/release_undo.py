@@ -8,7 +8,7 @@ from pathlib import Path
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible.module_utils.change import CHANGE_FILE
-from ansible.module_utils.compose_cli import Abandoned, complaint, run
+from ansible.module_utils.compose_cli import Abandoned, complaint, hangs, run
 from ansible.module_utils.installed import read_release, written_by_others
 from ansible.module_utils.locked import LOCKS, require_held
 from ansible.module_utils.settle import forget
@@ -128,6 +128,8 @@ def changed_files(directory: Path) -> list[str]:
 def remove(kind: str, command: list[str], names: list[str], removed: list[str], faults: list[str]) -> None:
     for name in names:
         code, _, err = run(["docker", *command, name], 120)
+        if code == 124 and hangs():
+            raise OSError(f"Docker does not answer: {complaint(err)}")  # as it would not for each of the others
         if code == 0:
             removed.append(f"{kind} {name}")
         elif "no such" not in err.lower():

@@ -17,6 +17,9 @@ from typing import BinaryIO
 # Everything else stays out: compose prefers the process environment to the env file, and a shell's leftovers are no
 # part of a release.
 KEPT = ("PATH", "HOME", "XDG_RUNTIME_DIR", "DOCKER_HOST", "DOCKER_CONFIG", "DOCKER_CONTEXT")
+HANGS = "Docker does not answer any more"
+WATCH_EVERY = 60.0  # seconds of a command between two looks whether Docker still answers
+PATIENCE = 60.0  # seconds that Docker has to do so
 _PROGRESS = re.compile(
     r"^\s*(Container|Network|Volume|Image)\s+\S+\s+"
     r"(Creating|Created|Recreate|Recreated|Starting|Started|Running|Waiting|Healthy|Stopping|Stopped|Removing|Removed"
@@ -44,6 +47,7 @@ def run(
 ) -> tuple[int, str, str]:
     """Run a command: exit code, standard output, standard error. Code 124 where it took longer than `timeout` seconds.
 
+    One of Docker's is ended with that code, too, where Docker does not answer any more: it would wait for ever.
     `source` is a file to read as standard input; `sink` one that gets standard output, of which nothing is returned.
     Ends the command when the connection that started this module goes away, so that an interrupted operator leaves
     nothing running behind; raises Abandoned then.
@@ -53,20 +57,35 @@ def run(
     with tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as err:
         child = subprocess.Popen(argv, stdin=source or subprocess.DEVNULL, stdout=sink or out, stderr=err, env=env)
         deadline = time.monotonic() + timeout if timeout else None
-        pause, gone, late = 0.01, False, False
+        pause, gone, late, fault = 0.01, False, False, ""
+        look = time.monotonic() + WATCH_EVERY
         while child.poll() is None and not gone and not late:
             time.sleep(pause)
             pause = min(pause * 1.5, 0.25)
             gone = any(stop() for stop in STOPS)
-            late = deadline is not None and time.monotonic() > deadline
+            if deadline is not None and time.monotonic() > deadline:
+                late, fault = True, f"no end within {timeout:g} s"
+            elif argv[0] == "docker" and time.monotonic() > look:
+                try:
+                    late = hangs()
+                except Abandoned:
+                    gone = True
+                fault, look = HANGS, time.monotonic() + WATCH_EVERY
         if gone or late:
             _end(child)
         if gone:
             raise Abandoned
         out.seek(0)
         err.seek(0)
-        code = 124 if late else child.returncode
-        return code, out.read().decode("utf-8", "replace"), err.read().decode("utf-8", "replace")
+        code, words = 124 if late else child.returncode, err.read().decode("utf-8", "replace")
+        if late:
+            words += f"\n{fault}"
+        return code, out.read().decode("utf-8", "replace"), words
+
+
+def hangs() -> bool:
+    """Whether Docker takes questions and answers none. Raises Abandoned."""
+    return run(["docker", "version", "--format", "{{.Server.Version}}"], PATIENCE)[0] == 124
 
 
 def _end(child: subprocess.Popen) -> None:

@@ -6,6 +6,7 @@ take it from the container's own environment.
 
 from __future__ import annotations
 
+import contextlib
 import re
 import subprocess
 import time
@@ -220,7 +221,8 @@ def end_connections(database: str) -> str:
 def insist(server: Server, statement: str) -> None:
     """Run a statement even where the operator has gone, as cleaning up must; its own fault is let be."""
     argv = program(server, "psql", "--no-psqlrc", "--quiet", f"--command={statement}", database="template1")
-    subprocess.run(argv, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, timeout=120, check=False)
+    with contextlib.suppress(subprocess.TimeoutExpired):
+        subprocess.run(argv, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, timeout=120, check=False)
 
 
 def drop_leftovers(server: Server) -> None:

@@ -94,7 +94,10 @@ def first_fault(base: list[str], wanted: dict, containers: list[dict]) -> str:
 
 def lacking_images(tags: list[str]) -> list[str]:
     """Those that are not here."""
-    if not tags or run(["docker", "image", "inspect", "--format", "{{.Id}}", *tags], 60)[0] == 0:
+    code, _, stderr = run(["docker", "image", "inspect", "--format", "{{.Id}}", *tags], 60) if tags else (0, "", "")
+    if code == 124:
+        raise OSError(complaint(stderr))
+    if code == 0:
         return []
     return [tag for tag in tags if "no such" in run(["docker", "image", "inspect", tag], 60)[2].lower()]
 

@@ -139,10 +139,12 @@ def test_a_restore_says_what_its_role_reports(ready: Any, played: Played) -> Non
 
 
 @pytest.mark.parametrize("volumes", [True, False])
-def test_only_hosts_whose_docker_runs_are_stopped(volumes: bool, ready: Any, played: Played) -> None:
+def test_hosts_are_stopped_and_one_whose_docker_is_away_is_told(volumes: bool, ready: Any, played: Played) -> None:
     ctx = ready()
-    ctx.facts["b"] = seen("b", docker=DockerFacts(running=False))
-    stages.down(ctx, volumes=volumes)
+    ctx.facts["b"] = seen("b", docker=DockerFacts(running=False, error="no answer within 10 s"))
+    with pytest.raises(ApplyError, match=r"was not stopped: Docker does not answer \(no answer") as error:
+        stages.down(ctx, volumes=volumes)
+    assert (error.value.where, error.value.stage) == ("b", "down")
     assert played.stages == [("down", ["a"])] and played.variables["canary_down_volumes"] is volumes
     ctx.facts = {"b": seen("b", docker=None)}
     stages.down(ctx, volumes=volumes)

@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 from canaryctl.facts.change import ChangeFacts
-from canaryctl.facts.host import HostFacts, parse
+from canaryctl.facts.host import DockerFacts, HostFacts, parse
 from canaryctl.plan.ports import on_all_addresses, taken_ports, way_out
 
 ANY, LOCAL, OTHER = "0.0.0.0", "192.0.2.1", "192.0.2.9"  # noqa: S104  compared with, not bound
@@ -78,6 +78,12 @@ def test_a_container_that_the_host_is_just_replacing_holds_its_own_port(
     seen = host(LOCAL, holder=holder)
     change = ChangeFacts(phase=phase) if phase else None
     seen = replace(seen, state=replace(seen.state, change=change))
+    assert bool(taken_ports([(LOCAL, 80, "web")], seen, ())) is clash
+
+
+@pytest.mark.parametrize(("running", "clash"), [(True, True), (False, False)])
+def test_whose_port_docker_listens_for_is_not_known_while_it_is_away(running: bool, clash: bool) -> None:
+    seen = replace(host(LOCAL, holder="docker-proxy"), docker=DockerFacts(running=running))
     assert bool(taken_ports([(LOCAL, 80, "web")], seen, ())) is clash
 
 

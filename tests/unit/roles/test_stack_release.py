@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import os
+import shutil
+import socket
+import time
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -15,6 +18,7 @@ cli = import_module("ansible.module_utils.compose_cli")
 started = import_module("ansible.module_utils.started")
 current = import_module("ansible.module_utils.current")
 files = import_module("ansible.module_utils.installed")
+RUN = cli.run
 migrate = load(ROLE / "library" / "compose_migrate.py", "compose_migrate")
 up = import_module("ansible.module_utils.serving")
 install = load(ROLE / "library" / "release_install.py", "release_install")
@@ -48,13 +52,15 @@ WANTED = {"service": "worker", "timeout": 9, "current": "see", "heads": "ends", 
         (84, "0001", "'go up' failed; the revision is still 0001:\nboom"),
         (84, "0002", "'go up' failed; the revision moved from 0001 to 0002 all the same:\nboom"),
         (124, "0001", "the migration took longer than 9 s and was stopped; the revision is still 0001"),
+        (124, "", "Docker does not answer any more: how far the migration came is not known"),
         (81, "", "'see' failed: cannot connect"),
         (82, "", "'ends' failed: cannot connect"),
     ],
 )
 def test_a_failed_migration_says_whether_the_revision_moved(code: int, after: str, words: str) -> None:
     result = {"before": "0001", "after": after, "heads": "", "output": "boom"}
-    assert migrate.explain(code, {"before": "0001"}, result, "cannot connect\n", WANTED) == words
+    said = "cannot connect\n" if after or code != 124 else cli.HANGS
+    assert migrate.explain(code, {"before": "0001"}, result, said, WANTED) == words
 
 
 def test_a_container_that_does_not_start_is_no_migration() -> None:
@@ -65,6 +71,26 @@ def test_a_container_that_does_not_start_is_no_migration() -> None:
 def test_composes_progress_is_no_complaint() -> None:
     stderr = " Container a-db-1  Running\n Container a-web-1  Starting\nError response from daemon: no space left\n"
     assert cli.complaint(stderr) == "Error response from daemon: no space left"
+
+
+@pytest.mark.skipif(shutil.which("docker") is None, reason="needs Docker's client")
+@pytest.mark.parametrize(("limit", "words"), [(None, cli.HANGS), (30.0, cli.HANGS), (0.3, "no end within 0.3 s")])
+def test_a_docker_that_hangs_is_given_up(
+    limit: float | None, words: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As with dockerd stopped by a signal: the kernel takes connections, nobody answers."""
+    monkeypatch.setattr(cli, "WATCH_EVERY", 1.0)
+    monkeypatch.setattr(cli, "PATIENCE", 0.8)
+    monkeypatch.setenv("DOCKER_HOST", f"unix://{tmp_path}/docker.sock")
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(f"{tmp_path}/docker.sock")
+        listener.listen()
+        began = time.monotonic()
+        code, out, err = cli.run(["docker", "ps"], limit)
+        assert (code, out, cli.complaint(err)) == (124, "", words) and time.monotonic() - began < 10
+        with pytest.raises(OSError, match=r"no end within|does not answer"):
+            monkeypatch.setattr(cli, "run", lambda argv, timeout: RUN(argv, min(timeout, 0.3)))
+            cli.inspect("shop-prod")
 
 
 def service(**found: Any) -> dict[str, Any]:

@@ -13,7 +13,7 @@ from planned import (
 
 from canaryctl.config.policy import Policy
 from canaryctl.config.stack import Image
-from canaryctl.errors import HostError
+from canaryctl.errors import ApplyError, HostError
 from canaryctl.facts.host import parse
 from canaryctl.plan.gpus import GpuRequest
 from canaryctl.plan.operations.provision import Provision
@@ -58,6 +58,17 @@ class TestReadiness:
     )
     def test_what_is_lacking_is_said(self, changes: dict[str, Any], said: str) -> None:
         assert plan_of(document(**changes)).operations[0].reason == said
+
+    @pytest.mark.parametrize("policy", ["auto", "check", "never"])
+    def test_a_docker_that_hangs_is_not_installed_anew_and_nothing_else_is_said(self, policy: str) -> None:
+        seen = document(docker={"running": False, "silent": True, "error": "no answer within 10 s"}, containers=[])
+        seen["ports"] = [{"address": "", "port": port, "process": "docker-proxy"} for port in (80, 443, 8000, 5432)]
+        plan = plan_of(seen, policy=policy)
+        problem = only_problem(plan)
+        assert plan.operations == () and isinstance(problem, ApplyError) and problem.stage == "provision"
+        assert "no answer within 10 s" in problem.what and "systemctl restart docker" in problem.hint
+        asked = plan_provision({"one": parse("one", seen)}, {"one": Policy(policy)})  # type: ignore[arg-type]
+        assert asked.operations == () and "no answer" in asked.problems[0].what
 
     @pytest.mark.parametrize("version", ["2.20.0", "v2.26.1-4", "2.39.0+ds1", "5.0.1"])
     def test_newer_compose_is_enough(self, version: str) -> None:
