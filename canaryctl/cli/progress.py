@@ -172,7 +172,8 @@ def track(active: dict[tuple[str, str], _Row], event: Event) -> None:
         row = active.setdefault(("push", host), _Row())
         row.doing = _bytes_done(event)
     elif kind == "push.arrived" and (stage, host) in active:
-        active[stage, host].doing = f"{event['bytes'] / 1e6:.0f} MB sent, Docker unpacks{_spared(event)}"
+        most = f" (at most {event['deadline']:.0f} s without progress)" if event.get("deadline") else ""
+        active[stage, host].doing = f"{event['bytes'] / 1e6:.0f} MB sent, Docker unpacks{most}{_spared(event)}"
     elif kind == "probe.started":
         active["probe", str(event["name"])] = _Row()
     elif kind == "probe.attempt":

@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from canaryctl.agent.write.receive import UNPACKED_IN
 from canaryctl.deploy.context import RunContext
 from canaryctl.errors import CanaryError, HostError
 from canaryctl.hosts import Connection
@@ -137,7 +138,7 @@ def _push_progress(ctx: RunContext, host: str) -> Progress:
         far = {key: value for key, value in vars(sending).items() if key != "arrived"}
         rate = sending.bytes / (time.monotonic() - began) or 1
         if sending.arrived:
-            ctx.run.event("push.arrived", stage="push", host=host, rate=round(rate), **far)
+            ctx.run.event("push.arrived", stage="push", host=host, rate=round(rate), deadline=UNPACKED_IN, **far)
         else:
             eta = round((sending.total - sending.bytes) / rate, 1)
             ctx.run.event("push.progress", stage="push", host=host, rate=round(rate), eta=eta, **far)

@@ -20,8 +20,8 @@ _STATE = ("envfile", "held", "change", "regular", "installed", "state")
 PROGRAMS = {
     "facts": ("processes", "docker", "system", "mounts", "gpuxml", "gpu", *_STATE, "facts"),
     "collect": ("processes", "docker", "regular", "collect"),
-    "receive": ("processes", "docker", "held", "content", "staging", "load", "receive"),
-    "pull": ("processes", "docker", "held", "pull"),
+    "receive": ("processes", "docker", "held", "content", "pulse", "staging", "load", "receive"),
+    "pull": ("processes", "docker", "held", "pulse", "pull"),
     "prune": ("processes", "docker", "held", "regular", "installed", "passed", "prune"),
     "gpu": ("processes", "docker", "system", "gpuxml", "gpu", "gpuwatch"),
     "reload": ("processes", "reload"),

@@ -6,8 +6,9 @@ import io
 import socket
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from math import ceil
 
 from canaryctl.config.environment import Host
 from canaryctl.errors import HostError
@@ -88,7 +89,13 @@ class Connection(ABC):
         return Completed(done.code, received.content(), done.stderr)
 
     def read(
-        self, command: str, sink: Callable[[bytes], None], *, timeout: float | None = None, tty: bool = False
+        self,
+        command: str,
+        sink: Callable[[bytes], None],
+        *,
+        timeout: float | None = None,
+        tty: bool = False,
+        idle: float | None = None,
     ) -> Completed:
         """Run `command`, handing its output to `sink` as it comes; `stdout` of the result is empty.
 
@@ -98,7 +105,7 @@ class Connection(ABC):
         chunks: Iterable[bytes] = ()
         if not tty:
             command, chunks = with_password(command, chunks, self.sudo_password)
-        return self.execute(command, chunks, sink, timeout=timeout, tty=tty)
+        return self.execute(command, chunks, sink, timeout=timeout, tty=tty, idle=idle)
 
     @abstractmethod
     def execute(
@@ -110,10 +117,12 @@ class Connection(ABC):
         timeout: float | None,
         tty: bool = False,
         aside: Callable[[bytes], None] | None = None,
+        idle: float | None = None,
     ) -> Completed:
         """The one primitive under `run`, `stream` and `read`. What `sink` or `aside` raises ends the command.
 
         `aside` takes what the command says on standard error as it comes; the result's `stderr` is empty then.
+        Raises CommandTimeout after `timeout` seconds, and once nothing came on standard output for `idle` seconds.
         """
 
     @abstractmethod
@@ -171,12 +180,6 @@ def shown(command: str) -> str:
     return first if len(first) <= 60 else first[:57] + "..."
 
 
-def late(command: str, host: str, timeout: float | None) -> CommandTimeout:
-    return CommandTimeout(
-        f"`{shown(command)}` did not finish within {timeout:g} s", host, "See what the host is busy with."
-    )
-
-
 def lost(host: str, why: str = "") -> HostError:
     return HostError(
         "the SSH connection was lost" + (f": {why}" if why else ""),
@@ -185,6 +188,33 @@ def lost(host: str, why: str = "") -> HostError:
     )
 
 
-def left(deadline: float | None) -> float | None:
-    """Seconds until `deadline` (monotonic); never 0, which sockets take for 'do not block'."""
-    return None if deadline is None else max(deadline - time.monotonic(), 0.001)
+class Patience:
+    """How long a command is waited for: `timeout` seconds in all, `idle` seconds for its next word."""
+
+    def __init__(self, host: str, command: str, timeout: float | None, idle: float | None) -> None:
+        self._host, self._command, self._timeout, self._idle = host, command, timeout, idle
+        self._deadline = None if timeout is None else time.monotonic() + timeout
+
+    def left(self) -> float | None:
+        """Seconds until all of it is over, None where it may take as long as it likes; never 0, which means 'now'."""
+        return None if self._deadline is None else max(self._deadline - time.monotonic(), 0.001)
+
+    def late(self) -> CommandTimeout:
+        """What it means that it is not over by then."""
+        what = f"`{shown(self._command)}` did not finish within {self._timeout:g} s"
+        return CommandTimeout(what, self._host, "See what the host is busy with.")
+
+    def for_a_word(self) -> Iterator[float | None]:
+        """How long to wait, again and again until a word comes. Raises CommandTimeout where there is no time left.
+
+        A second at a time, which are counted: a process that was stopped itself must not blame the host.
+        """
+        if self._idle is None:
+            yield self.left()
+            raise self.late()
+        for _ in range(ceil(self._idle)):
+            yield min(self.left() or 1.0, 1.0)
+            if self._deadline is not None and time.monotonic() >= self._deadline:
+                raise self.late()
+        what = f"`{shown(self._command)}` said nothing for {self._idle:g} s"
+        raise CommandTimeout(what, self._host, "See what the host is busy with.")

@@ -7,14 +7,13 @@ import logging
 import socket
 import subprocess
 import threading
-import time
 from collections.abc import Callable, Iterable, Iterator
 
 import paramiko
 
 from canaryctl.errors import HostError
 from canaryctl.hosts import knownhosts
-from canaryctl.hosts.connection import CHUNK, LARGEST_COMPLAINT, Bounded, Completed, Connection, late, left, lost
+from canaryctl.hosts.connection import CHUNK, LARGEST_COMPLAINT, Bounded, Completed, Connection, Patience, lost
 from canaryctl.hosts.identities import authenticate
 from canaryctl.hosts.pump import bridge
 from canaryctl.hosts.target import NeedsOpenSSH, Target
@@ -57,13 +56,14 @@ class NativeConnection(Connection):
         timeout: float | None,
         tty: bool = False,
         aside: Callable[[bytes], None] | None = None,
+        idle: float | None = None,
     ) -> Completed:
-        deadline = None if timeout is None else time.monotonic() + timeout
+        patience = Patience(self.host, command, timeout, idle)
         channel = self._session(timeout)
         complaints = Bounded(self.host, command, LARGEST_COMPLAINT)
         trouble: list[BaseException] = []
         try:
-            with self._guarded(command, timeout):
+            with self._guarded(patience):
                 channel.settimeout(timeout)
                 if tty:
                     channel.get_pty(term="dumb", width=1000)
@@ -71,11 +71,11 @@ class NativeConnection(Connection):
             listener = threading.Thread(target=_drain, args=(channel, aside or complaints.take, trouble), daemon=True)
             listener.start()
             threading.Thread(target=_feed, args=(channel, chunks, trouble), daemon=True).start()
-            while data := self._receive(channel, command, timeout, deadline):
+            while data := self._receive(channel, patience):
                 sink(data)
-            if not trouble and not channel.status_event.wait(left(deadline)):
-                raise late(command, self.host, timeout)
-            listener.join(left(deadline))
+            if not trouble and not channel.status_event.wait(patience.left()):
+                raise patience.late()
+            listener.join(patience.left())
         finally:
             channel.close()
         if trouble:
@@ -84,18 +84,20 @@ class NativeConnection(Connection):
             raise self._lost()
         return Completed(channel.exit_status, b"", complaints.content())
 
-    def _receive(self, channel: paramiko.Channel, command: str, timeout: float | None, deadline: float | None) -> bytes:
-        with self._guarded(command, timeout):
-            channel.settimeout(left(deadline))
-            return channel.recv(CHUNK)
+    def _receive(self, channel: paramiko.Channel, patience: Patience) -> bytes:
+        for seconds in patience.for_a_word():
+            with self._guarded(patience), contextlib.suppress(TimeoutError):
+                channel.settimeout(seconds)
+                return channel.recv(CHUNK)
+        raise patience.late()
 
     @contextlib.contextmanager
-    def _guarded(self, command: str, timeout: float | None) -> Iterator[None]:
+    def _guarded(self, patience: Patience) -> Iterator[None]:
         """Around what touches the channel and nothing else: errors of a caller's sink are not the host's."""
         try:
             yield
         except TimeoutError:
-            raise late(command, self.host, timeout) from None
+            raise patience.late() from None
         except (paramiko.SSHException, OSError, EOFError) as error:
             raise self._lost(str(error)) from None
 
@@ -104,7 +106,7 @@ class NativeConnection(Connection):
 
         channel = self._session(None)
         try:
-            with self._guarded(command, None):
+            with self._guarded(Patience(self.host, command, None, None)):
                 code = terminal.lend(channel, command)
         finally:
             channel.close()

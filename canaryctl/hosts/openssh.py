@@ -66,10 +66,11 @@ class OpenSSHConnection(ProcessConnection):
         timeout: float | None,
         tty: bool = False,
         aside: Callable[[bytes], None] | None = None,
+        idle: float | None = None,
     ) -> Completed:
         if not self.alive:
             raise lost(self.host)
-        done = super().execute(command, chunks, sink, timeout=timeout, tty=tty, aside=aside)
+        done = super().execute(command, chunks, sink, timeout=timeout, tty=tty, aside=aside, idle=idle)
         if done.code == 255 and not self._still_there():
             raise lost(self.host, f"while running `{shown(command)}`")
         return done

@@ -7,12 +7,11 @@ import select
 import socket
 import subprocess
 import threading
-import time
 from abc import abstractmethod
 from collections.abc import Callable, Iterable
 
 from canaryctl.agent.read.processes import end_group
-from canaryctl.hosts.connection import CHUNK, LARGEST_COMPLAINT, Bounded, Completed, Connection, late, left
+from canaryctl.hosts.connection import CHUNK, LARGEST_COMPLAINT, Bounded, Completed, Connection, Patience
 
 
 class ProcessConnection(Connection):
@@ -35,8 +34,9 @@ class ProcessConnection(Connection):
         timeout: float | None,
         tty: bool = False,
         aside: Callable[[bytes], None] | None = None,
+        idle: float | None = None,
     ) -> Completed:
-        deadline = None if timeout is None else time.monotonic() + timeout
+        patience = Patience(self.host, command, timeout, idle)
         child = subprocess.Popen(
             self._argv(command, tty),
             stdin=subprocess.PIPE,
@@ -52,20 +52,13 @@ class ProcessConnection(Connection):
         try:
             listener.start()
             threading.Thread(target=_feed, args=(child, chunks, trouble), daemon=True).start()
-            assert child.stdout is not None  # noqa: S101  asked for above
-            while True:
-                # By deadline, not until end of file: OpenSSH's master keeps the pipe of a client that we end.
-                if not select.select([child.stdout], [], [], left(deadline))[0]:
-                    raise late(command, self.host, timeout)
-                data = os.read(child.stdout.fileno(), CHUNK)
-                if not data:
-                    break
+            while data := _next(child, patience):
                 sink(data)
-            listener.join(left(deadline))
+            listener.join(patience.left())
             try:
-                code = child.wait(left(deadline))
+                code = child.wait(patience.left())
             except subprocess.TimeoutExpired:
-                raise late(command, self.host, timeout) from None
+                raise patience.late() from None
         finally:
             end_group(child)
             if child.stdout is not None:
@@ -97,6 +90,15 @@ class LocalConnection(ProcessConnection):
         link = socket.create_connection((address, port), timeout)
         link.settimeout(None)
         return link
+
+
+def _next(child: subprocess.Popen[bytes], patience: Patience) -> bytes:
+    """What it says next: not to be waited for until its pipe's end, which OpenSSH's master keeps of a client we end."""
+    assert child.stdout is not None  # noqa: S101  asked for in execute
+    for seconds in patience.for_a_word():
+        if select.select([child.stdout], [], [], seconds)[0]:
+            return os.read(child.stdout.fileno(), CHUNK)
+    raise patience.late()
 
 
 def _feed(child: subprocess.Popen[bytes], chunks: Iterable[bytes], trouble: list[BaseException]) -> None:

@@ -5,7 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from canaryctl.errors import HostError
 from canaryctl.hosts import Connection
+
+# Seconds without a sign of life from a program there that takes or pulls images: it gives one every five.
+SILENT = 60.0
 
 
 @dataclass(frozen=True)
@@ -15,3 +19,12 @@ class Destination:
     connection: Connection
     stack: str
     locks: Sequence[Mapping[str, str]] = ()
+
+
+def silent(host: str, does: str) -> HostError:
+    """The error of a host whose program gives no sign of life any more."""
+    return HostError(
+        f"nothing was heard for {SILENT:.0f} s of the program there that {does}",
+        host,
+        "see what the host is busy with, its disk and its Docker, then push again: it goes on from what has arrived",
+    )

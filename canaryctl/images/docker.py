@@ -20,6 +20,8 @@ from canaryctl.errors import ApplyError, ConfigError
 from canaryctl.images.source import overlay_store
 from canaryctl.plan.release import ImageFact
 
+_ANSWERS_IN = 120.0  # seconds
+
 
 def local_images(
     stack: Stack, names: Iterable[str], overrides: Mapping[str, str] | None = None
@@ -247,7 +249,10 @@ def _build(tag: str, options: Sequence[str], say: Callable[[str], None]) -> None
 
 def _docker(*argv: str) -> subprocess.CompletedProcess[str]:
     try:
-        return subprocess.run(["docker", *argv], capture_output=True, text=True, check=False)
+        return subprocess.run(["docker", *argv], capture_output=True, text=True, check=False, timeout=_ANSWERS_IN)
+    except subprocess.TimeoutExpired:
+        what = f"Docker on this machine did not answer within {_ANSWERS_IN:.0f} s"
+        raise ConfigError(what, f"docker {' '.join(argv[:2])}", "see what it is busy with: canaryctl doctor") from None
     except FileNotFoundError:
         raise ConfigError(
             "there is no docker command on this machine", "", "install Docker: canaryctl doctor"

@@ -17,7 +17,8 @@ from canaryctl.hosts import Connection
 from canaryctl.hosts.sudo import as_root
 from canaryctl.images.archive import read_saved, write_saved
 
-_PATIENCE = 3600.0  # seconds for a host to send an image
+# Seconds for a host to send an image, and for the next bytes of one: Docker may put all of it together first.
+_PATIENCE, _IDLE = 6 * 3600.0, 900.0
 # A tar is bigger than the files in it, and what is known of a published image is its size compressed.
 _LOOSENESS, _SPARE = 6, 256 << 20
 _LEFT_FREE = 1 << 30  # bytes that stay free here, whatever a host says of its image
@@ -72,7 +73,7 @@ def _receive(connection: Connection, tag: str, spool: IO[bytes], most: int, fold
             raise ConfigError(f"an image cannot be kept here: {error}", str(folder), "make room there") from None
 
     command = as_root(shlex.join(["docker", "save", "--", tag]), sudo)
-    done = connection.read(command, keep, timeout=_PATIENCE)
+    done = connection.read(command, keep, timeout=_PATIENCE, idle=_IDLE)
     if not done.ok:
         raise HostError(f"docker save {tag} failed there: {done.complaint}", connection.host, "see its Docker")
 

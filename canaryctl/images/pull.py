@@ -13,10 +13,11 @@ from typing import Any
 
 from canaryctl.errors import ApplyError, HostError
 from canaryctl.facts import lock_lost
+from canaryctl.hosts import CommandTimeout
 from canaryctl.hosts.ask import call
 from canaryctl.images.answers import Lines, counts, faults, holder, text_of, unbelievable
 from canaryctl.images.credentials import Credential
-from canaryctl.images.destination import Destination
+from canaryctl.images.destination import SILENT, Destination, silent
 from canaryctl.plan.release import ImageFact, content_tag
 
 # Called with an image's name, and its bytes that have come and those that are known to come.
@@ -125,7 +126,10 @@ def pull_images(
     command, prelude = call(connection, "pull", order, talk=True)
     answers = PullAnswers(host, {image.id: image.name for image in images}, progress)
     given = (prelude, json.dumps(logins).encode() + b"\n")
-    done = connection.execute(command, given, answers.hear, timeout=None)
+    try:
+        done = connection.execute(command, given, answers.hear, timeout=None, idle=SILENT)
+    except CommandTimeout:
+        raise silent(host, "has Docker pull images") from None
     if not answers.over:
         raise HostError(
             f"the pulling program failed there (exit {done.code}): {done.complaint[-300:]}",

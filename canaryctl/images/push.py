@@ -9,8 +9,9 @@ from typing import Any
 
 from canaryctl.errors import ApplyError, HostError
 from canaryctl.facts import HostFacts, lock_lost
+from canaryctl.hosts import CommandTimeout
 from canaryctl.hosts.ask import call
-from canaryctl.images.destination import Destination
+from canaryctl.images.destination import SILENT, Destination, silent
 from canaryctl.images.layers import Layers
 from canaryctl.images.transfer import Limiter, Progress, Sending, Transfer
 from canaryctl.plan.release import ImageFact, content_tag
@@ -110,7 +111,11 @@ def _converse(
     transfer = Transfer(host, layers, order, limiter or Limiter(), progress)
     command, prelude = call(connection, "receive", order, talk=True)
     try:
-        done = connection.execute(command, transfer.speak(prelude), transfer.hear, timeout=None)
+        done = connection.execute(command, transfer.speak(prelude), transfer.hear, timeout=None, idle=SILENT)
+    except CommandTimeout:
+        if transfer.error:
+            return transfer  # it hangs, and has said why
+        raise silent(host, "takes images") from None
     except ApplyError as error:
         error.host, error.where = host, error.where or host
         raise

@@ -9,12 +9,11 @@ from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from canaryctl.errors import ApplyError, HostError
+from canaryctl.errors import ApplyError
 from canaryctl.images.answers import Lines, Opening, faults, holder, opening, text_of, unbelievable
 from canaryctl.images.layers import Layers
 from canaryctl.images.streams import LayerStream
 
-_PATIENCE = 3600.0  # seconds for a host to unpack
 _SPARE = 64 << 20  # bytes that Docker needs beside the layers
 
 
@@ -118,12 +117,7 @@ class Transfer:
 
     def _answer(self, key: str) -> Mapping[str, Any]:
         """The next answer, which has to hold `key`."""
-        try:
-            answer = self._answers.get(timeout=_PATIENCE)
-        except queue.Empty:
-            raise HostError(
-                f"nothing was heard for {_PATIENCE:.0f} s", self._host, "see what it is busy with"
-            ) from None
+        answer = self._answers.get()  # comes, or nothing more is heard: see push.py
         if answer is None or self.error:
             raise _Over
         if key not in answer:
@@ -135,7 +129,7 @@ class Transfer:
 
         Raises:
             ApplyError: no room there, or a layer arrived damaged.
-            HostError: an answer is not the one that is due, or none comes.
+            HostError: an answer is not the one that is due.
         """
         yield prelude
         try:

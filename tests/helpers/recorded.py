@@ -30,6 +30,7 @@ class Recorded(Connection):
         timeout: float | None,
         tty: bool = False,
         aside: Callable[[bytes], None] | None = None,
+        idle: float | None = None,
     ) -> Completed:
         heard = bytearray(command.encode())
         self.asked.append(heard)
@@ -70,6 +71,7 @@ class Answering(Recorded):
         timeout: float | None,
         tty: bool = False,
         aside: Callable[[bytes], None] | None = None,
+        idle: float | None = None,
     ) -> Completed:
         self.commands.append(command)
         for _ in chunks:

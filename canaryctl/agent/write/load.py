@@ -24,14 +24,17 @@ from canaryctl.agent.write.staging import PIECE, STALE, Staging, size_of
 
 OCI = "application/vnd.oci.image."
 PARTIAL = "canaryctl.partial"
+ANSWER = 1 << 16  # bytes kept of each end of Docker's answer
+TAKEN = 16 << 20  # bytes that the daemon is given at a time
 WORTH = 16 << 20  # packed bytes that are worth an image of their own
 
 
 class Archive:
     """A tar that becomes the chunked body of a request. Files go from the disk to the daemon without passing by us."""
 
-    def __init__(self, link: socket.socket) -> None:
-        self.link = link
+    def __init__(self, link: socket.socket, step: Callable[[], None]) -> None:
+        """step: called for each piece that the daemon has taken."""
+        self.link, self.step = link, step
 
     def add(self, path: str, content: bytes) -> None:
         self._chunk(header(path, len(content)) + content + padding(len(content)))
@@ -43,10 +46,11 @@ class Archive:
             self.link.sendall(b"%x\r\n" % size)
             at = 0
             while at < size:
-                sent = os.sendfile(self.link.fileno(), file.fileno(), at, size - at)
+                sent = os.sendfile(self.link.fileno(), file.fileno(), at, min(size - at, TAKEN))
                 if not sent:
                     raise OSError(path + " became shorter while it was read")
                 at += sent
+                self.step()
             self.link.sendall(b"\r\n")
         self._chunk(padding(size))
 
@@ -69,24 +73,45 @@ def padding(size: int) -> bytes:
     return bytes(-size % tarfile.BLOCKSIZE)
 
 
-def load(daemon: Docker, write: Callable[[Archive], Any]) -> str:
-    """Load the images of the archive that `write` makes. Returns the daemon's complaint, or ''."""
+def load(daemon: Docker, write: Callable[[Archive], Any], step: Callable[[], None]) -> str:
+    """Load the images of the archive that `write` makes. Returns the daemon's complaint, or ''.
+
+    step: called for each sign that it gets further: what it takes, and what it says of its unpacking.
+    """
     with socket.socket(socket.AF_UNIX) as link:
         link.connect(daemon.path)
-        head = f"POST {daemon.prefix}/images/load?quiet=1 HTTP/1.1\r\nHost: docker\r\nConnection: close\r\n"
+        head = f"POST {daemon.prefix}/images/load?quiet=0 HTTP/1.1\r\nHost: docker\r\nConnection: close\r\n"
         link.sendall((head + "Content-Type: application/x-tar\r\nTransfer-Encoding: chunked\r\n\r\n").encode())
-        archive = Archive(link)
+        archive = Archive(link, step)
         try:
             write(archive)
             archive.close()
         except OSError:  # the daemon refused early, and its answer says why; or a file is not what it was
             with contextlib.suppress(OSError):
                 link.shutdown(socket.SHUT_WR)
-        answer = b"".join(iter(lambda: link.recv(PIECE), b""))
-    text = answer.partition(b"\r\n\r\n")[2].decode("utf-8", "replace")
-    if answer.split(b" ")[1:2] != [b"200"] or '"error"' in text:
-        return text.strip()[-600:] or "no answer"
-    return ""
+        return complaint_of(told(link, step))
+
+
+def told(link: socket.socket, step: Callable[[], None]) -> bytes:
+    """A daemon's whole answer; of one that says how far it is, the beginning and the end."""
+    head, tail = b"", b""
+    while True:
+        data = link.recv(PIECE)
+        if not data:
+            return head + tail
+        step()
+        if len(head) < ANSWER:
+            head += data
+        else:
+            tail = (tail + data)[-ANSWER:]
+
+
+def complaint_of(answer: bytes) -> str:
+    """What a daemon complains of, or ''."""
+    text = answer.partition(b"\r\n\r\n")[2].decode("utf-8", "replace").strip()
+    if answer.split(b" ")[1:2] == [b"200"]:
+        return "\n".join(line for line in text.splitlines() if '"error"' in line)[-600:]
+    return text[-600:] or "no answer"
 
 
 def lacks_layers(complaint: str) -> bool:
@@ -192,10 +217,19 @@ class Ahead:
     """Loads what has arrived, in a thread of its own, as long as more is to come."""
 
     def __init__(
-        self, daemon: Docker, images: list[tuple[bytes, list[str]]], chains: set[str], staging: Staging, coming: int
+        self,
+        daemon: Docker,
+        images: list[tuple[bytes, list[str]]],
+        chains: set[str],
+        staging: Staging,
+        coming: int,
+        step: Callable[[], None],
     ) -> None:
-        """Takes images (configuration and layers each), and how many layers are to come; 0 to load all at the end."""
-        self.daemon, self.images, self.chains, self.staging = daemon, images, chains, staging
+        """Takes images (configuration and layers each), and how many layers are to come; 0 to load all at the end.
+
+        step: as for `load`.
+        """
+        self.daemon, self.images, self.chains, self.staging, self.step = daemon, images, chains, staging, step
         self.coming = coming
         self.whole: set[str] = set()  # layers that have arrived and are not loaded
         self.changed = threading.Condition()
@@ -215,7 +249,7 @@ class Ahead:
             self.coming = 0
             self.changed.notify()
         self.thread.join()
-        return load(self.daemon, write)
+        return load(self.daemon, write, self.step)
 
     def _work(self) -> None:
         while True:
@@ -226,7 +260,7 @@ class Ahead:
                 config, layers, new = self._ready() or (b"", [], [])
             files = {layer: self.staging.files[layer] for layer in new}
             part = [(partial_config(config, layers), layers)]
-            if load(self.daemon, partial(fill, images=part, files=files)):
+            if load(self.daemon, partial(fill, images=part, files=files), self.step):
                 return  # then all at the end, and its complaint counts
             self.chains.update(chain_ids(layers))
             with self.changed:

@@ -19,6 +19,7 @@ from urllib.parse import quote
 
 from canaryctl.agent.read.docker import Docker, DockerError, open_docker
 from canaryctl.agent.read.held import LockLost, require_locks
+from canaryctl.agent.write.pulse import Pulse, say_line
 
 REPORT_EVERY = 0.5  # seconds
 LISTENER_ASKED_EVERY = 5.0  # seconds: a pull that nobody waits for is given up
@@ -38,6 +39,7 @@ def answer_pull(config: dict[str, Any]) -> None:
         daemon = open_docker()
         if daemon is None:
             raise DockerError("Docker is not installed")
+        Pulse(lambda: None).begin()
         for image in config["images"]:
             faults[image["id"]] = pull_image(daemon, image, logins, config["locks"])
     except LockLost as lost:
@@ -51,8 +53,7 @@ def answer_pull(config: dict[str, Any]) -> None:
 def tell(document: dict[str, Any] | None) -> None:
     """One line; where nobody reads it any more, this program ends, and with it the pull."""
     try:
-        sys.stdout.write((json.dumps(document) if document else "") + "\n")
-        sys.stdout.flush()
+        say_line(json.dumps(document) if document else "")
     except OSError:
         raise SystemExit(1) from None
 

@@ -7,6 +7,7 @@ The operator's side speaks first with lines of JSON, some followed by bytes; eac
     them  {"layer": diff id, "total": n, "sha256": hex}                       the layer is whole
     us    {"layer": diff id, "ok": bool}
     them  {"load": true}
+    us    an empty line, every few seconds: we are at work, or listen
     us    {"images": {id: ""}}, or {"error": text}, with "lost": who holds it now, where the run's lock is gone, or
           with "whole": true where Docker takes nothing but an archive of all layers
 
@@ -28,7 +29,10 @@ from canaryctl.agent.read.docker import Docker, DockerError, open_docker
 from canaryctl.agent.read.held import LockLost, require_locks
 from canaryctl.agent.write.content import Content
 from canaryctl.agent.write.load import Ahead, chain_ids, fill, fill_oci, forget_partial, lacks_layers, oci_manifest
+from canaryctl.agent.write.pulse import Pulse, Turns, say_line
 from canaryctl.agent.write.staging import Staging
+
+LOOKED_IN, TAKEN_IN, UNPACKED_IN = 300.0, 300.0, 1800.0  # seconds without getting any further, see pulse.py
 
 
 def known_chains(daemon: Docker) -> set[str]:
@@ -82,8 +86,7 @@ def check_unpacked(daemon: Docker, name: str) -> None:
 
 
 def say(document: dict[str, Any]) -> None:
-    sys.stdout.write(json.dumps(document) + "\n")
-    sys.stdout.flush()
+    say_line(json.dumps(document))
 
 
 def disk(path: str) -> list[int]:
@@ -100,6 +103,9 @@ def answer_receive(config: dict[str, Any]) -> None:
         daemon = open_docker()
         if daemon is None:
             raise DockerError("Docker is not installed")
+        pulse = Pulse(lambda: daemon.raw("/_ping", 10))
+        pulse.begin()
+        pulse.doing("looking at what is there", LOOKED_IN)
         staging = Staging(config["root"], config["form"])
         content = Content(config["docker_root"])
         packed: dict[str, dict[str, Any]] = {}
@@ -114,7 +120,10 @@ def answer_receive(config: dict[str, Any]) -> None:
             require_locks(config["locks"])
             staging.make()
         look = staging.glance if config["ask"] else staging.staged
-        staged = {layer: look(layer) for layer in wanted}
+        staged = {}
+        for layer in wanted:
+            staged[layer] = look(layer)
+            pulse.step()
         store = content.path if config["oci"] and content.path else config["docker_root"]
         disks = {path: disk(path) for path in (staging.path, store)}
         say({"missing": wanted, "staged": staged, "disks": disks})
@@ -122,20 +131,22 @@ def answer_receive(config: dict[str, Any]) -> None:
             images = [(base64.b64decode(image["config"]), image["layers"]) for image in config["images"]]
             # A Docker that takes nothing but whole archives cannot begin early; containerd unpacks in the end anyway.
             early = not config["whole"] and not config["oci"]
-            receive(config, Ahead(daemon, images, chains, staging, len(wanted) if early else 0), packed)
+            ahead = Ahead(daemon, images, chains, staging, len(wanted) if early else 0, pulse.step)
+            receive(config, ahead, packed, pulse)
     except LockLost as error:
         say({"error": str(error), "lost": error.holder})
     except (DockerError, OSError) as error:
         say({"error": str(error)})
 
 
-def receive(config: dict[str, Any], ahead: Ahead, packed: dict[str, dict[str, Any]]) -> None:
+def receive(config: dict[str, Any], ahead: Ahead, packed: dict[str, dict[str, Any]], pulse: Pulse) -> None:
     """Take what is sent until it is to be loaded."""
     staging = ahead.staging
-    for line in iter(sys.stdin.buffer.readline, b""):
+    source = Turns(sys.stdin.buffer, pulse, "the disk that takes the layers", TAKEN_IN)
+    for line in iter(source.readline, b""):
         order = json.loads(line)
         if "offset" in order:
-            staging.take(sys.stdin.buffer, order["layer"], order["offset"], order["size"])
+            staging.take(source, order["layer"], order["offset"], order["size"])
         elif "total" in order:
             good = staging.arrived(order["layer"]) == [order["total"], order["sha256"]]
             if good:
@@ -145,6 +156,7 @@ def receive(config: dict[str, Any], ahead: Ahead, packed: dict[str, dict[str, An
                 staging.drop(order["layer"])
             say({"layer": order["layer"], "ok": good})
         else:
+            pulse.doing("its unpacking", UNPACKED_IN, docker=True)
             say(settle(config, ahead, packed))
             return
 

@@ -61,15 +61,15 @@ class Staging:
         self.hashes[layer] = digest(file)
         return [size_of(file), self.hashes[layer].hexdigest()]
 
-    def take(self, source: IO[bytes], layer: str, offset: int, size: int) -> None:
-        """Write `size` bytes of the source at `offset`; nothing stays behind them."""
+    def take(self, source: Any, layer: str, offset: int, size: int) -> None:
+        """Write `size` bytes of the source (it has `read1`) at `offset`; nothing stays behind them."""
         file = self.open(layer)
         if offset != size_of(file):
             file.truncate(offset)
             self.hashes[layer] = digest(file)
         file.seek(offset)
         while size:
-            piece = source.read1(min(size, PIECE))  # type: ignore[attr-defined]
+            piece = source.read1(min(size, PIECE))
             if not piece:
                 raise SystemExit(1)  # the connection is gone; what came stays
             self.hashes[layer].update(piece)

@@ -345,7 +345,7 @@ def test_the_archive_for_docker_holds_what_was_sent_and_names_what_was_not(tmp_p
     (tmp_path / "blob").write_bytes(b"packed")
     ours, theirs = socket.socketpair()
     with (tmp_path / "blob").open("rb") as blob, ours:
-        archive = load.Archive(ours)
+        archive = load.Archive(ours, lambda: None)
         load.fill(archive, [(b"{}", [shared, top])], {top: blob})
         archive.close()
     with theirs, tarfile.open(fileobj=io.BytesIO(unchunked(theirs))) as tar:
@@ -354,6 +354,32 @@ def test_the_archive_for_docker_holds_what_was_sent_and_names_what_was_not(tmp_p
         below, above = manifest[0]["Layers"]
         assert above in tar.getnames() and below not in tar.getnames()
         assert (tar.extractfile(above) or io.BytesIO()).read() == b"packed"
+
+
+OK = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
+FAR = b'5f\r\n{"status":"Loading layer","progressDetail":{"current":1,"total":3},"id":"aaa"}\r\n'
+
+
+@pytest.mark.parametrize(
+    ("answer", "complaint"),
+    [
+        ([OK, FAR * 9, b'20\r\n{"stream":"Loaded image ID"}\r\n\r\n0\r\n\r\n'], ""),
+        ([OK, FAR * 3000, b'{"errorDetail":{"message":"no space"},"error":"no space"}\r\n'], "no space"),
+        ([OK, FAR * 3000, b'{"error":"open a/layer.tar: no such file or directory"}\r\n', FAR], "no such file"),
+        ([b'HTTP/1.1 500 Internal Server Error\r\n\r\n{"message":"unexpected EOF"}'], "unexpected EOF"),
+        ([b""], "no answer"),
+    ],
+)
+def test_dockers_answer_is_heard_to_its_end_and_each_part_is_a_step(answer: list[bytes], complaint: str) -> None:
+    ours, theirs = socket.socketpair()
+    steps: list[None] = []
+    sending = threading.Thread(target=lambda: [theirs.sendall(part) for part in answer] and theirs.close())
+    with ours:
+        sending.start()
+        found = load.complaint_of(load.told(ours, lambda: steps.append(None)))
+        sending.join()
+    assert complaint in found and bool(found) == bool(complaint) and len(found) <= 600
+    assert bool(steps) == any(answer)
 
 
 def test_a_beginning_ends_where_a_layer_is_missing() -> None:

@@ -10,8 +10,10 @@ from recorded import Recorded
 
 from canaryctl.errors import ApplyError, CanaryError, HostError, LockedError
 from canaryctl.facts.host import DockerFacts, HostFacts
+from canaryctl.hosts import CommandTimeout
 from canaryctl.images.destination import Destination
 from canaryctl.images.layers import Layers
+from canaryctl.images.pull import pull_images
 from canaryctl.images.push import Delivery, Limiter, missing_bytes, push_images
 from canaryctl.images.streams import LayerStream, Packed
 from canaryctl.images.transfer import Transfer
@@ -88,6 +90,29 @@ def test_a_program_that_fails_is_the_hosts_fault(layers: Layers) -> None:
     with pytest.raises(HostError) as caught:
         pushed(Recorded([], code=1, complaint="SyntaxError"), layers)
     assert caught.value.where == "alpha" and "SyntaxError" in caught.value.what
+
+
+class Mute(Recorded):
+    """A program that says what it was to say, hangs, and is given up."""
+
+    idle: float | None = None
+
+    def execute(self, command: str, chunks: Any, sink: Any, **more: Any) -> Any:
+        super().execute(command, chunks, sink, **more)
+        self.idle = more["idle"]
+        raise CommandTimeout("`sh` said nothing for 60 s", self.host)
+
+
+def test_a_program_that_gives_no_sign_of_life_is_the_hosts_fault_unless_it_has_said_why(layers: Layers) -> None:
+    connection = Mute([NOTHING_MISSING])
+    with pytest.raises(HostError, match="nothing was heard for 60 s") as caught:
+        pushed(connection, layers)
+    assert (caught.value.where, caught.value.exit_code, connection.idle) == ("alpha", 3, 60)
+    with pytest.raises(ApplyError, match="its unpacking got no further") as failed:
+        pushed(Mute([NOTHING_MISSING, {"error": "its unpacking got no further for 1800 s"}]), layers)
+    assert (failed.value.host, failed.value.stage) == ("alpha", "push")
+    with pytest.raises(HostError, match="nothing was heard for 60 s"):
+        pull_images(Destination(Mute([]), "shop"), [], lambda _: None)
 
 
 def test_what_would_be_sent_is_counted_without_what_is_there(layers: Layers) -> None:
