@@ -11,9 +11,10 @@ import time
 from pathlib import Path
 
 from canaryctl.ansible.content import content_root
-from canaryctl.config.pins import ignored_patterns, ssh_args, user_configuration
+from canaryctl.config.pins import ignored_patterns, ssh_args, ssh_program, user_configuration
 from canaryctl.hosts.scratch import end_users, make_scratch, mark_of, remove_scratch
 
+_PATIENT_SSH = Path(__file__).with_name("patient-ssh")
 _PARTING = 2.0  # seconds that SSH masters get to end when asked, all together
 
 
@@ -35,6 +36,7 @@ class Session:
         if self._directory is None:
             self._directory = make_scratch(_memory())
             (self._directory / "cp").mkdir()
+            (self._directory / "words").mkdir()
             atexit.register(self.close)
         return self._directory
 
@@ -81,6 +83,7 @@ class Session:
             "ANSIBLE_ROLES_PATH": ":".join(path for path in roles if path),
             "ANSIBLE_HOST_KEY_CHECKING": "True",
             "ANSIBLE_SSH_ARGS": ssh_args(),
+            **self._patience(),
             "ANSIBLE_PIPELINING": "True",
             "ANSIBLE_SSH_CONTROL_PATH_DIR": str(self.directory / "cp"),
             "ANSIBLE_RETRY_FILES_ENABLED": "False",
@@ -90,6 +93,16 @@ class Session:
             "ANSIBLE_INVENTORY_IGNORE_REGEX": ignored_patterns(),
             "ANSIBLE_PYTHON_INTERPRETER": here.get("ANSIBLE_PYTHON_INTERPRETER", "auto_silent"),
             "ANSIBLE_LOCAL_TEMP": str(self.directory / "tmp"),
+        }
+
+    def _patience(self) -> dict[str, str]:
+        """Variables that have connections tried again which sshd drops; none where our program cannot be run."""
+        if not os.access(_PATIENT_SSH, os.X_OK):
+            return {}
+        return {
+            "ANSIBLE_SSH_EXECUTABLE": str(_PATIENT_SSH),
+            "CANARYCTL_SSH": ssh_program(),
+            "CANARYCTL_SSH_WORDS": str(self.directory / "words"),
         }
 
     def _configuration(self) -> Path:

@@ -93,14 +93,25 @@ def ssh_args(*more: str) -> str:
     Args:
         more: arguments that ssh gets behind these.
     """
-    given = os.environ.get("ANSIBLE_SSH_ARGS")
-    configuration = configparser.ConfigParser(interpolation=None, strict=False)
-    if given is None:
-        with contextlib.suppress(OSError, UnicodeError, configparser.Error):
-            configuration.read([os.environ.get("ANSIBLE_CONFIG") or user_configuration() or ""])
-        given = configuration.get("ssh_connection", "ssh_args", fallback=None)
+    given = _setting("ANSIBLE_SSH_ARGS", "ssh_args")
     common = [os.environ.get(name, "") for name in ("ANSIBLE_SSH_COMMON_ARGS", "ANSIBLE_SSH_EXTRA_ARGS")]
     return _surrounded(_USUAL if given is None else given, *common, *more)
+
+
+def ssh_program() -> str:
+    """The ssh that Ansible is to call where an inventory says nothing of it: the user's, else the one on the path."""
+    return _setting("ANSIBLE_SSH_EXECUTABLE", "ssh_executable") or "ssh"
+
+
+def _setting(variable: str, key: str) -> str | None:
+    """What the user has for Ansible's ssh, in the environment or a configuration; None for nothing."""
+    given = os.environ.get(variable)
+    if given is not None:
+        return given
+    configuration = configparser.ConfigParser(interpolation=None, strict=False)
+    with contextlib.suppress(OSError, UnicodeError, configparser.Error):
+        configuration.read([os.environ.get("ANSIBLE_CONFIG") or user_configuration() or ""])
+    return configuration.get("ssh_connection", key, fallback=None)
 
 
 def _surrounded(given: str, *more: str) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import random
 import threading
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -16,7 +17,7 @@ from canaryctl.hosts.connection import Connection, lost
 from canaryctl.hosts.held import HeldLocks
 from canaryctl.hosts.ssh import connect, connect_to
 from canaryctl.hosts.sudo import password_of
-from canaryctl.hosts.target import Target
+from canaryctl.hosts.target import Dropped, Target
 
 T = TypeVar("T")
 
@@ -24,6 +25,10 @@ _LOG = logging.getLogger(__name__)
 AT_ONCE = 32  # hosts worked on at the same time
 _LOST_FOR = 30.0  # seconds that a host which could not be reached counts as lost, so that nobody else waits for it
 _WORTH_SPARING = 2.0  # seconds: who refuses at once may be asked again at once, as one that is just coming up
+
+# Seconds, about, between tries of a connection that sshd drops before it asks who we are, as it does with who comes
+# while too many have not said so yet (MaxStartups).
+_DROPPED_PAUSES = (0.3, 0.7, 1.3, 2.0)
 
 
 class Fleet:
@@ -45,6 +50,7 @@ class Fleet:
         self._open: dict[str, Connection] = {}
         self._opening: dict[str, threading.Lock] = {}
         self._lost: dict[str, tuple[float, HostError]] = {}
+        self._dropped: dict[str, float] = {}
         self._guard = threading.Lock()
         self._closed = False
 
@@ -144,11 +150,28 @@ class Fleet:
             raise again from failure
         began = time.monotonic()
         try:
-            return opening()
+            return self._insisting(name, opening)
+        except Dropped:
+            raise
         except HostError as error:
             if time.monotonic() - began > _WORTH_SPARING:
                 self._lost[name] = time.monotonic(), error
             raise
+
+    def _insisting(self, name: str, opening: Callable[[], Connection]) -> Connection:
+        """A new connection, tried again where sshd drops it; once only where that was of no use a moment ago."""
+        pauses = iter(_DROPPED_PAUSES if time.monotonic() - self._dropped.get(name, -_LOST_FOR) >= _LOST_FOR else ())
+        while True:
+            try:
+                return opening()
+            except Dropped as error:
+                pause = next(pauses, None)
+                if pause is None and not error.tried:
+                    self._dropped[name] = time.monotonic()
+                if pause is None or error.tried or self._closed:
+                    error.tried = True
+                    raise
+            time.sleep(pause * random.uniform(0.7, 1.3))  # noqa: S311  so that many do not come together again
 
 
 def at_once(names: Sequence[str], action: Callable[[str], T]) -> tuple[dict[str, T], dict[str, CanaryError]]:

@@ -7,6 +7,7 @@ import logging
 import socket
 import subprocess
 import threading
+import time
 from collections.abc import Callable, Iterable, Iterator
 
 import paramiko
@@ -16,7 +17,7 @@ from canaryctl.hosts import knownhosts
 from canaryctl.hosts.connection import CHUNK, LARGEST_COMPLAINT, Bounded, Completed, Connection, Patience, lost
 from canaryctl.hosts.identities import authenticate
 from canaryctl.hosts.pump import bridge
-from canaryctl.hosts.target import NeedsOpenSSH, Target
+from canaryctl.hosts.target import Dropped, NeedsOpenSSH, Target
 from canaryctl.hosts.transport import OrderlyTransport
 
 # paramiko logs tracebacks of its own; errors reach operators through HostError alone.
@@ -293,16 +294,19 @@ def _prefer(transport: paramiko.Transport, target: Target, known: list[knownhost
 
 
 def _handshake(transport: paramiko.Transport, target: Target) -> None:
+    began = time.monotonic()
     try:
         transport.start_client(timeout=target.connect_timeout)  # returns as well where the time is over
         transport.get_remote_server_key()
     except paramiko.ssh_exception.IncompatiblePeer as error:
         raise NeedsOpenSSH(str(error)) from None
     except (paramiko.SSHException, OSError, EOFError) as error:
-        raise HostError(
+        dropped = time.monotonic() - began < target.connect_timeout
+        raise (Dropped if dropped else HostError)(
             f"{target.hostname}:{target.port} did not complete the SSH handshake: {_handshake_words(error, target)}",
             target.host,
-            "Check that an SSH server listens there, and its log: failed logins shut an address out for a while.",
+            "Check that an SSH server listens there, and its log: failed logins shut an address out for a while, and "
+            "who comes past its MaxStartups is dropped.",
         ) from None
 
 

@@ -20,7 +20,7 @@ from canaryctl.errors import HostError
 from canaryctl.hosts.connection import Completed, lost, shown
 from canaryctl.hosts.process import ProcessConnection
 from canaryctl.hosts.scratch import make_scratch, mark_of, remove_scratch
-from canaryctl.hosts.target import Target
+from canaryctl.hosts.target import Dropped, Target
 
 # Given first, where OpenSSH lets them win over anything in the configuration.
 _ALWAYS = (
@@ -181,6 +181,8 @@ class OpenSSHConnection(ProcessConnection):
         end_group(master)
         words = master.stderr.read(1 << 16).decode("utf-8", "replace")
         what, hint = explain(words)
+        if what.startswith(_DROPS):
+            raise Dropped(what, self.host, hint)
         raise HostError(what, self.host, hint, reason=_KEY_REASONS.get(what.partition(" (")[0], "unreachable"))
 
     def _listen(self, master: subprocess.Popen[bytes]) -> None:
@@ -229,6 +231,7 @@ def _until_dialled(child: subprocess.Popen[bytes], timeout: float) -> str | None
     return "timed out"
 
 
+_DROPS = "it closed the connection before the handshake"
 _REASONS = (
     (r"REMOTE HOST IDENTIFICATION HAS CHANGED|Host key for .* has changed", "its host key is changed",
      "If the host was really reinstalled, correct its entry in known_hosts after comparing fingerprints (a pinned one "
@@ -237,8 +240,9 @@ _REASONS = (
      "Compare the fingerprint with the host's own and pin it: canaryctl trust ENV."),
     (r"Could not resolve hostname", "its name cannot be resolved", "Check ansible_host and the name service."),
     (r"Connection refused", "it refuses connections", "Check that sshd runs there and that ansible_port is right."),
-    (r"kex_exchange_identification|Not allowed at this time", "it closed the connection before the handshake",
-     "After failed logins sshd shuts an address out for a while: wait, and see its log."),
+    (r"kex_exchange_identification|Not allowed at this time|Exceeded MaxStartups", _DROPS,
+     "After failed logins sshd shuts an address out for a while, and it drops who comes past its MaxStartups: wait, "
+     "and see its log."),
     (r"timed out", "it does not answer", "Check that it is up and reachable."),
     (r"No route to host|Network is unreachable", "it cannot be reached", "Check the network."),
     (r"Too many authentication failures", "it was offered too many keys",

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from canaryctl.config.environment import Host
-from canaryctl.errors import ConfigError
+from canaryctl.errors import ConfigError, HostError
 
 CONNECT_TIMEOUT = 10.0  # seconds, Ansible's default too
 
@@ -29,6 +29,15 @@ _ONLY_OPENSSH = {
     "proxyusefdpass": {"no"},
     "hostbasedauthentication": {"no"},
 }
+
+
+class Dropped(HostError):  # noqa: N818  what happened, as NeedsOpenSSH
+    """sshd ended the connection before it asked who we are: it may have too many that have not said so yet.
+
+    `tried`: as often as is worth it.
+    """
+
+    tried = False
 
 
 class NeedsOpenSSH(Exception):  # noqa: N818  a redirection, not a fault

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import stat
+import subprocess
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from droppers import dropping
 
 from canaryctl.ansible import Session
 from canaryctl.ansible.content import content_root, playbook
@@ -70,3 +73,43 @@ def test_one_that_nothing_was_run_in_makes_no_directory(session: Session, tmp_pa
 def test_a_stage_without_a_playbook_is_an_error() -> None:
     with pytest.raises(ApplyError, match="no playbook for the stage 'nowhere'"):
         playbook("nowhere")
+
+
+def patiently(session: Session, port: int) -> tuple[int, str, float]:
+    """Ansible's ssh to a port of loopback: its code, its words, and seconds."""
+    environment = session.environment()
+    argv = [environment["ANSIBLE_SSH_EXECUTABLE"], "-F", "none", "-o", "BatchMode=yes", "-p", str(port)]
+    began = time.monotonic()
+    done = subprocess.run(
+        [*argv, "nobody@127.0.0.1", "true"], input="kept", env=environment, capture_output=True, text=True, timeout=60
+    )
+    return done.returncode, done.stderr, time.monotonic() - began
+
+
+@pytest.mark.parametrize("words", [b"", b"Exceeded MaxStartups\r\n", b"Not allowed at this time\r\n"])
+def test_a_connection_that_sshd_drops_is_tried_again(words: bytes, session: Session) -> None:
+    with dropping(words) as server:
+        code, said, seconds = patiently(session, server.port)
+    assert (code, server.came) == (255, 5) and "kex_exchange_identification" in said and seconds < 12
+
+
+def test_a_host_that_refuses_is_asked_once(session: Session) -> None:
+    with dropping() as server:
+        pass
+    code, said, seconds = patiently(session, server.port)
+    assert code == 255 and "refused" in said and seconds < 1
+
+
+def test_the_users_own_ssh_is_the_one_that_is_called(
+    session: Session, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    own = tmp_path / "own-ssh"
+    own.write_text('#!/bin/sh\necho "$*" >&2\ncat\nexit 3\n')
+    own.chmod(0o755)
+    monkeypatch.delenv("ANSIBLE_CONFIG", raising=False)
+    (tmp_path / "home").mkdir()
+    (tmp_path / "home/.ansible.cfg").write_text(f"[ssh_connection]\nssh_executable = {own}\n")
+    code, said, _ = patiently(session, 22)
+    assert code == 3 and said.endswith("nobody@127.0.0.1 true\n")
+    monkeypatch.setenv("ANSIBLE_SSH_EXECUTABLE", "/somewhere/ssh")
+    assert session.environment()["CANARYCTL_SSH"] == "/somewhere/ssh"

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from droppers import dropping
 from local import local_host
 from projects import LOST, make_project
 
@@ -15,6 +16,7 @@ from canaryctl.commands.request import Request, load_project
 from canaryctl.errors import ApplyError, HostError
 from canaryctl.hosts import Fleet, LocalConnection, observe
 from canaryctl.hosts import fleet as module
+from canaryctl.hosts.target import Dropped
 from canaryctl.plan.deployment import Deployment, load_deployment
 
 
@@ -65,6 +67,52 @@ def test_a_connection_is_kept_and_closed_with_the_fleet() -> None:
     fleet.close()
     with pytest.raises(HostError):
         fleet.get("here")
+
+
+@pytest.mark.parametrize("transport", ["auto", "openssh"])
+def test_a_connection_that_sshd_drops_is_tried_again_and_not_for_long(
+    transport: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "_DROPPED_PAUSES", (0.05, 0.1))
+    host = local_host("dropped")
+    with dropping(b"Exceeded MaxStartups\r\n") as server:
+        host.vars.update(ansible_connection="ssh", ansible_host="127.0.0.1", ansible_port=server.port)
+        host.vars["canary_transport"] = transport
+        with Fleet([host]) as fleet:
+            for tries in (3, 1, 1):  # again at once: it is known to be of no use
+                before = server.came
+                with pytest.raises(Dropped, match="handshake") as caught:
+                    fleet.get("dropped")
+                assert (server.came - before, caught.value.exit_code) == (tries, 3)
+
+
+def test_one_that_comes_up_at_last_is_there(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "_DROPPED_PAUSES", (0.01, 0.01))
+    faults = [Dropped("dropped", "here"), Dropped("dropped", "here")]
+
+    def opening(*_: object) -> LocalConnection:
+        if faults:
+            raise faults.pop()
+        return LocalConnection("here")
+
+    monkeypatch.setattr(module, "connect", opening)
+    with Fleet([local_host()]) as fleet:
+        assert fleet.get("here").run("echo hello").stdout == b"hello\n"
+
+
+def test_a_jump_host_that_drops_is_not_insisted_on_twice(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "_DROPPED_PAUSES", (0.01, 0.01))
+    tries = []
+
+    def jumping(*_: object) -> LocalConnection:
+        tries.append(1)
+        raise Dropped("dropped", "jump")
+
+    with Fleet([local_host()]) as fleet:
+        monkeypatch.setattr(module, "connect", lambda host, jump: fleet._kept(("jump", "j"), jumping))
+        with pytest.raises(Dropped):
+            fleet.get("here")
+    assert len(tries) == 3
 
 
 def test_no_more_than_the_bound_are_worked_on_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
