@@ -226,3 +226,103 @@ def test_who_began_it_may_go(root: Path, monkeypatch: pytest.MonkeyPatch) -> Non
     with keeper(root) as process:
         assert process.wait(10) == 0
     assert change(root)["phase"] == "failed" and history(root) == []  # nobody is to confirm it, nothing is taken back
+
+
+class Docker:
+    """A host whose Docker answers: `attempts` of bringing a release up there, and what the keeper `did` to it."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, fault: str = "", *, alone: bool = True) -> None:
+        self.attempts: list[str] = []
+        self.did: list[str] = []
+        self.fault = fault
+        module = supervised.keeper
+        monkeypatch.setattr(module, "DOCKER_EVERY", 0.01)
+        monkeypatch.setattr(module, "answers", lambda: True)
+        monkeypatch.setattr(module, "alone_on_docker", lambda change: alone)
+        monkeypatch.setattr(module, "attempt", self.attempt)
+        monkeypatch.setattr(module, "run", lambda argv, timeout: self.did.append(" ".join(argv)))
+
+    def attempt(self, job: dict[str, Any], foresee: Any = None) -> dict[str, Any]:
+        self.attempts.append(Path(job["directory"]).name)
+        return {"failed": bool(self.fault), "msg": self.fault, "changed": True}
+
+
+def gone_back(root: Path, *, booting: bool = False) -> tuple[str, str]:
+    """The phase in which a change that nobody confirmed ends, and why."""
+    begun(root, phase="started", confirm=0.0)
+    supervised.keeper.Keeper(root, "run-1", booting=booting).keep()
+    return change(root)["phase"], change(root)["result"]
+
+
+ALLOCATED = "Bind for 0.0.0.0:17600 failed: port is already allocated"
+STUCK = "cannot stop container: 0123: tried to kill container, but did not receive an exit event"
+
+
+def test_a_container_that_cannot_be_removed_ends_the_way_back_and_is_named(
+    root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    docker = Docker(monkeypatch, STUCK)
+    phase, why = gone_back(root)
+    assert phase == "stranded" and STUCK in why and why.startswith("the release before does not come back")
+    assert docker.attempts == ["r0-1"] * supervised.keeper.ATTEMPTS and docker.did == []
+    (line,) = history(root)
+    assert (line["what"], line["from"], line["to"]) == ("stranded", "r1", "r1") and STUCK in line["reason"]
+
+
+def test_the_next_change_does_not_mind_one_that_was_stranded(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    docker = Docker(monkeypatch, STUCK)
+    assert gone_back(root)[0] == "stranded"
+    docker.fault = ""
+    monkeypatch.setattr(supervised, "at_boot", lambda: False)
+    wanted = {**change(root)["job"], "change": {"run": "run-2", "confirm": 60.0, "back": BACK}}
+    supervised.begin(root, root / ".keeper" / "keeper.py", wanted)
+    keeping = supervised.keeper.Keeper(root, "run-2", booting=False)
+    assert keeping.is_ours()
+    keeping.replace()
+    assert change(root)["phase"] == "started" and docker.attempts[-1] == "r1-1"
+    assert settle.confirm(str(root / "change.json"), "run-2") == "confirmed"
+    assert [line["run"] for line in history(root)] == ["run-1"]
+
+
+@pytest.mark.parametrize(
+    ("words", "restarted"),
+    [
+        (ALLOCATED, True),
+        ("Error starting userland proxy: listen tcp4 0.0.0.0:80: bind: address already in use", True),
+        ("failed to bind host port for 0.0.0.0:80:172.18.0.2:80/tcp: address already in use", True),
+        ("failed to bind host port 127.0.0.1:80/tcp: address already in use", True),
+        ("failed to set up container networking: Address already in use", False),  # of a network, not of the host
+        ('Conflict. The container name "/shop-web-1" is already in use by container "0123"', False),
+        (STUCK, False),
+        ("web is exited (exit code 1): it left no log", False),
+    ],
+)
+def test_docker_is_restarted_once_for_a_port_that_it_has_kept_over_a_power_loss(
+    words: str, restarted: bool, root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    docker = Docker(monkeypatch, words)
+    assert gone_back(root, booting=True)[0] == "stranded"
+    assert docker.did == (["systemctl restart docker"] if restarted else [])
+
+
+@pytest.mark.parametrize(("booting", "alone"), [(True, False), (False, True)])
+def test_docker_is_not_restarted_under_others_nor_without_a_power_loss(
+    booting: bool, alone: bool, root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    docker = Docker(monkeypatch, ALLOCATED, alone=alone)
+    phase, why = gone_back(root, booting=booting)
+    assert (phase, docker.did) == ("stranded", []) and ALLOCATED in why
+
+
+@pytest.mark.parametrize(
+    ("listed", "alone"),
+    [("", True), ("shop-prod\nshop-prod\n", True), ("shop-prod\nblog\n", False), ("\n", False)],
+)
+def test_nobody_elses_container_is_stopped_for_that(
+    listed: str, alone: bool, root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A container of no compose project has an empty line."""
+    monkeypatch.setattr(supervised.keeper, "run", lambda argv, timeout: (0, listed, ""))
+    assert supervised.keeper.alone_on_docker(begun(root)) is alone
+    monkeypatch.setattr(supervised.keeper, "run", lambda argv, timeout: (1, "", "no answer"))
+    assert not supervised.keeper.alone_on_docker(begun(root))
