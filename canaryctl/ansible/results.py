@@ -23,7 +23,9 @@ class StageResult:
     """One stage on one host. `seconds` is the time its tasks took there; `detail` holds a failure's structured part.
 
     `gaps` has when each started service stopped serving (`from`; None: it did not serve) and when it served again
-    (`until`; None: not yet), epoch by the host's clock. `kept` is where files are now that were replaced.
+    (`until`; None: not yet), epoch by the host's clock; `since` is there for one that was found stopped, and says since
+    when; between `left` and `returned` one was away before that, which nobody saw. `kept` is where files are now that
+    were replaced.
     """
 
     stage: str
@@ -115,10 +117,18 @@ def gaps_of(answer: Any) -> dict[str, dict[str, float | None]]:
     """When services stopped and began to serve, as a module on the host tells; what cannot be is left out."""
     found = answer if isinstance(answer, Mapping) else {}
     return {
-        service: {key: number if is_time(number := gap.get(key)) else None for key in ("from", "until")}
+        service: {key: number if is_time(number := value) else None for key, value in _gap(gap).items()}
         for service, gap in found.items()
         if plain_name(service) and isinstance(gap, Mapping)
     }
+
+
+def _gap(gap: Mapping[Any, Any]) -> dict[str, Any]:
+    """One of them; `earlier` is a pair of times."""
+    earlier = gap.get("earlier")
+    pair = earlier if isinstance(earlier, list) and len(earlier) == 2 else (None, None)
+    more = {"since": gap["since"]} if "since" in gap else {}
+    return {"from": gap.get("from"), "until": gap.get("until"), **more, "left": pair[0], "returned": pair[1]}
 
 
 def kept_of(answer: Any) -> list[str]:

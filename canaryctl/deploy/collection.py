@@ -13,7 +13,7 @@ from canaryctl.config.scrub import Scrubber
 from canaryctl.deploy import changes, signing
 from canaryctl.deploy.context import RunContext
 from canaryctl.deploy.proof import proof
-from canaryctl.deploy.state import Downtime, Migration
+from canaryctl.deploy.state import Migration
 from canaryctl.errors import CanaryError, HostError
 from canaryctl.evidence.excerpts import excerpt
 from canaryctl.evidence.files import safe_name
@@ -183,21 +183,6 @@ def serving(ctx: RunContext) -> str:
         hosts.append(words + "".join(f"; {project} runs {services}" for project, services in others))
     hosts += [f"{host}: not known, it cannot be reached" for host in ctx.state.failures if host not in ctx.facts]
     return "; ".join(hosts)
-
-
-def record_downtime(ctx: RunContext, host: str, gaps: Mapping[str, Mapping[str, float | None]]) -> None:
-    """Add to the record which services did not serve for how long while a release started."""
-    for service, gap in gaps.items():
-        began, until = ctx.state.stopped.get((host, service)) or gap["from"], gap["until"]
-        if began is not None:
-            ctx.state.downtime.append(Downtime(host, service, began, until))
-    ctx.run.set("gaps", [entry.as_dict() for entry in ctx.state.downtime])
-
-
-def record_return(ctx: RunContext, downtime: Sequence[Downtime]) -> None:
-    """Have the record of a run tell how long services were away in all, once its rollback brought them back."""
-    whole = {(gap.host, gap.service): gap for gap in (*ctx.state.downtime, *downtime)}
-    ctx.run.set("gaps", [gap.as_dict() for gap in whole.values()])
 
 
 def record_migration(ctx: RunContext, stats: Any) -> None:

@@ -16,6 +16,7 @@ from canaryctl.config.scrub import Scrubber
 from canaryctl.deploy import (
     changes,
     collection,
+    downtime,
     hooks,
     notify,
     promotion,
@@ -291,7 +292,7 @@ def roll_back(ctx: RunContext) -> None:
     with _recorded(ctx.deployment.for_request(request), ROLLBACK, ctx.listeners, spare=ctx.scratch) as again:
         again.fleet.locks = ctx.fleet.locks
         again.registries = ctx.registries
-        again.state.stopped = {(gap.host, gap.service): gap.began for gap in ctx.state.downtime}
+        downtime.hand_on(ctx, again)
         collection.know_secrets(again, needed=False)
         again.observe()
         back = rollback.reachable(back, again)
@@ -303,9 +304,9 @@ def roll_back(ctx: RunContext) -> None:
     if ended is None or ended.verdict == "interrupted":
         raise KeyboardInterrupt
     ctx.run.set("rollback", rollback.summary(again.run.document))
-    collection.record_return(ctx, again.state.downtime)
+    away = downtime.take_back(ctx, again, passed=ended.verdict == "passed")
     if ended.verdict == "passed":
-        ctx.run.note(f"rolled back to {(back.id or 'nothing')[:12]}: {rollback.downtime_words(again.state.downtime)}")
+        ctx.run.note(f"rolled back to {(back.id or 'nothing')[:12]}: {downtime.words(away)}")
     else:
         why = error_object(again.state.error) or {"what": "its probes did not pass", "hint": ""}
         ctx.run.warn(f"the rollback ended {ended.verdict}: {why['what']}", again.run.directory, why["hint"])

@@ -12,7 +12,7 @@ from canaryctl.deploy import backups, signing, stages
 from canaryctl.deploy import images as push_steps
 from canaryctl.deploy.backups import Backup, Schema
 from canaryctl.deploy.context import RunContext, served_of
-from canaryctl.deploy.state import Downtime, Migration
+from canaryctl.deploy.state import Migration
 from canaryctl.errors import ApplyError, CanaryError, ConfigError, LockedError
 from canaryctl.evidence.store import stored_runs
 from canaryctl.images.docker import images_by_id
@@ -235,16 +235,6 @@ def go(ctx: RunContext, back: RollbackPlan, backup: Backup | None, *, leave: boo
             f"{restored['before']} on {backup.host}"
         )
     stages.rollback(ctx, back.operations)
-
-
-def downtime_words(downtime: Sequence[Downtime]) -> str:
-    """The longest time that each service did not serve, in words."""
-    longest: dict[str, float] = {}
-    for gap in downtime:
-        if gap.seconds is not None:
-            longest[gap.service] = max(longest.get(gap.service, 0.0), gap.seconds)
-    times = ", ".join(f"{service} {seconds:.1f} s" for service, seconds in sorted(longest.items()))
-    return f"out of service meanwhile: {times}" if times else "no service was out of service"
 
 
 def followed(document: Mapping[str, Any]) -> dict[str, Any]:

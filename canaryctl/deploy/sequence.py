@@ -14,6 +14,7 @@ from canaryctl.deploy import (
     changes,
     collection,
     contracts,
+    downtime,
     gpus,
     hooks,
     images,
@@ -191,7 +192,8 @@ def show_plan(request: Request, only: str | None = None) -> Document:
 def _foretold(ctx: RunContext, plan: Plan) -> list[str]:
     """What a plan leads to besides its changes: waves, and how long the hosts wait for the verdict."""
     starting = waves.waves_of(ctx, plan.hosts("start"))
-    return [*waves.foretold(ctx, plan), *changes.foretold(ctx, plan, len(starting))]
+    said = [*waves.foretold(ctx, plan), *changes.foretold(ctx, plan, len(starting))]
+    return [*said, *downtime.foretold(ctx, plan)]
 
 
 def _said(ctx: RunContext) -> list[str]:

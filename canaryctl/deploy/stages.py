@@ -12,7 +12,7 @@ from typing import Any
 from canaryctl.ansible import AnsibleOptions, StageOrder, StageResult, StageRun, run_stage
 from canaryctl.config.durations import now
 from canaryctl.config.versions import version_of
-from canaryctl.deploy import backuphost, changes, collection
+from canaryctl.deploy import backuphost, changes, collection, downtime
 from canaryctl.deploy.context import RunContext
 from canaryctl.errors import ApplyError, CanaryError, ConfigError, HostError
 from canaryctl.facts import lock_lost
@@ -200,7 +200,7 @@ def _play(ctx: RunContext, stage: str, hosts: Sequence[str], variables: dict[str
         done = _run_stage(ctx, stage, hosts, variables)
     for host, result in done.results.items():
         ctx.run.stage(stage, host, result.status, result.seconds, began, message=result.message, detail=result.detail)
-        collection.record_downtime(ctx, host, result.gaps)
+        downtime.record(ctx, host, result.gaps)
         if result.kept:
             ctx.run.note(f"{host}: what somebody wrote into the release is kept: {', '.join(result.kept)}")
     if stage == "migrate":

@@ -54,12 +54,16 @@ class Migration:
 
 @dataclass(frozen=True)
 class Downtime:
-    """When a service did not serve while a release started: epochs by the host's clock, `until` None if not back."""
+    """When a service did not serve while a release started: epochs by the host's clock, `until` None if not back.
+
+    `foretold` is how many seconds it took the last time; None where that is not known.
+    """
 
     host: str
     service: str
     began: float
     until: float | None
+    foretold: float | None = None
 
     @property
     def seconds(self) -> float | None:
@@ -68,7 +72,7 @@ class Downtime:
 
     def as_dict(self) -> dict[str, Any]:
         """As one of `gaps` of run.json."""
-        served = {"from": self.began, "until": self.until, "seconds": self.seconds}
+        served = {"from": self.began, "until": self.until, "seconds": self.seconds, "foretold": self.foretold}
         return {"host": self.host, "service": self.service, **served}
 
 
@@ -96,7 +100,9 @@ class RunState:
         promoted: whether the release is one that passed on another environment.
         other_release: what runs is not what was judged: see verification.require_running.
         in_flight: operations begun before the deploy, by probe and host.
-        stopped: when services stopped for a release that then failed: (host, service) to an epoch by the host's clock.
+        stopped: since when services are away for a release that then failed: (host, service) to an epoch by the host's
+            clock.
+        served: services that ran when the run that failed began, by host and name.
         yardstick: run.json of the baseline that this run is measured by.
         unconfirmed: hosts that go back by themselves unless the run confirms what it has brought.
         waves: how many waves hosts start in.
@@ -125,6 +131,7 @@ class RunState:
     other_release: CanaryError | None = None
     in_flight: dict[tuple[str, str], Any] = field(default_factory=dict)
     stopped: dict[tuple[str, str], float] = field(default_factory=dict)
+    served: set[tuple[str, str]] = field(default_factory=set)
     yardstick: Mapping[str, Any] | None = None
     before_baseline: Mapping[str, HostFacts] = field(default_factory=dict)
     unconfirmed: set[str] = field(default_factory=set)

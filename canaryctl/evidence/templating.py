@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from canaryctl.config.caches import cache_home
 from canaryctl.evidence.files import UNSEEN
-from canaryctl.evidence.words import bound_words, figure, flaky_words, human_ms, human_seconds, human_size
+from canaryctl.evidence.words import away_in_all, bound_words, figure, flaky_words, human_ms, human_seconds, human_size
 
 if TYPE_CHECKING:
     import jinja2
@@ -38,6 +38,7 @@ def templates() -> jinja2.Environment:
         bytecode_cache=_compiled(),
     )
     environment.filters.update(
+        away=away_in_all,
         bound=bound_words,
         cell=cell,
         code=code,

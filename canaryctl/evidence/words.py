@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 
@@ -25,6 +25,20 @@ def human_seconds(seconds: float | None) -> str:
         return f"{seconds:.1f} s" if seconds >= 1 else f"{seconds:.2f} s"
     minutes, rest = divmod(round(seconds), 60)
     return f"{minutes} min {rest:02} s"
+
+
+def away_in_all(gaps: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """The `gaps` of a run put together: how long each service of each host was away, and is foretold to be.
+
+    A service that has not come back has no `seconds`.
+    """
+    found: dict[tuple[str, str], dict[str, Any]] = {}
+    for gap in gaps:
+        row = found.setdefault((gap["host"], gap["service"]), {**gap, "seconds": 0.0})
+        before, more = row["seconds"], gap.get("seconds")
+        row["seconds"] = None if before is None or more is None else round(before + more, 2)
+        row["foretold"] = row.get("foretold") or gap.get("foretold")
+    return list(found.values())
 
 
 def human_ms(milliseconds: float | None) -> str:

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
-from canaryctl.agent.read.change import GOING_BACK, OPEN
+from canaryctl.agent.read.change import GOING_BACK, OPEN, away_words
 from canaryctl.facts.names import release_directory
 from canaryctl.facts.typed import LATEST, Unbelievable, longest, one, printable
 
@@ -31,6 +31,8 @@ class ChangeFacts:
         confirm: seconds after `begun` within which it has to be confirmed; None where nobody is to.
         phase: begun, started, failed, confirmed, returning, returned or stranded.
         result: why it failed, or did not come back.
+        away: seconds that services were away meanwhile, None for one that has not come back.
+        replaced: of those that served before and serve now.
     """
 
     id: str = ""
@@ -47,6 +49,8 @@ class ChangeFacts:
     returning: float | None = None
     ended: float | None = None
     result: str = field(default="", metadata=longest(4000))
+    away: dict[str, float | None] = field(default_factory=dict)
+    replaced: dict[str, float] = field(default_factory=dict)
 
     @property
     def is_open(self) -> bool:
@@ -68,10 +72,12 @@ class ChangeFacts:
             return f"{run} is not confirmed; unless it is, the host goes {back} at {until}"
         if self.phase == "returning":
             return f"{run} was not confirmed; the host is going {back} now"
+        away = f"; out of service meanwhile: {printable(away_words(self.away), 500)}" if self.away else ""
         if self.phase == "returned":
-            return f"{run} was not confirmed; the host went {back} by itself: {printable(self.result, 500)}"
+            return f"{run} was not confirmed; the host went {back} by itself: {printable(self.result, 500)}{away}"
         if self.phase == "stranded":
-            return f"{run} was not confirmed, and the host could not go back: {printable(self.result or self.why, 500)}"
+            why = printable(self.result or self.why, 500)
+            return f"{run} was not confirmed, and the host could not go back: {why}{away}"
         return ""
 
 

@@ -16,7 +16,7 @@ _RESULT: dict[str, Any] = {
     "msg": "web is unhealthy: 503",
     "module_stderr": "Traceback\nValueError: x",
     "diff": [{"before": "a\n", "after": "b\n", "before_header": "x", "after_header": "y"}],
-    "canary_gaps": {"web": {"from": 1795507200.5, "until": None}},
+    "canary_gaps": {"web": {"from": 1795507200.5, "until": None, "since": 5.5, "earlier": [1.5, 2.5]}},
     "canary_failure": {
         "message": "x",
         "hint": "y",
@@ -46,7 +46,7 @@ def test_events_become_results(value: Any) -> None:
     found = tally.results()
     assert {"a", "b"} <= set(found)
     for result in found.values():
-        assert all(set(gap) == {"from", "until"} for gap in result.gaps.values())
+        assert all(set(gap) - {"since"} == {"from", "until", "left", "returned"} for gap in result.gaps.values())
         if result.detail:
             last_words(result.detail)
     _faults("start", found)

@@ -23,6 +23,12 @@ def about_change(change: Mapping[str, Any]) -> dict[str, Any]:
     return {key: value for key, value in change.items() if key not in PRIVATE}
 
 
+def away_words(away: Mapping[str, float | None]) -> str:
+    """How long services were away while a host changed what it serves; '' where none was."""
+    times = ("has not come back" if seconds is None else f"{seconds:.1f} s" for seconds in away.values())
+    return ", ".join(sorted(f"{service} {time}" for service, time in zip(away, times)))
+
+
 def lock_state(holder: Mapping[str, Any] | None, owners: Sequence[str]) -> str:
     """Of the lock on the stack: `free`, `expired`, `own` where who began the change holds it, or `other`."""
     if holder is None:

@@ -102,7 +102,9 @@ EXAMPLES = r"""
 RETURN = r"""
 canary_gaps:
   description: Per service, when it stopped serving and when it served again by this host's clock, in seconds since
-    1970; C(from) is null for one that did not serve before, C(until) for one that has not become healthy.
+    1970; C(from) is null for one that did not serve before, C(until) for one that has not become healthy. C(since) is
+    there for one that was found stopped, and says since when, or null; C(earlier) for one that was away between an
+    earlier change and this one, and says from when and until when.
   returned: always
   type: dict
 canary_failure:

@@ -42,6 +42,11 @@ def caller_gone() -> bool:
 STOPS: list[Callable[[], bool]] = [caller_gone]
 
 
+def kept_environment() -> dict[str, str]:
+    """What commands are run with."""
+    return {**{name: os.environ[name] for name in KEPT if name in os.environ}, "LC_ALL": "C.UTF-8"}
+
+
 def run(
     argv: list[str], timeout: float | None = None, *, source: BinaryIO | None = None, sink: BinaryIO | None = None
 ) -> tuple[int, str, str]:
@@ -52,8 +57,7 @@ def run(
     Ends the command when the connection that started this module goes away, so that an interrupted operator leaves
     nothing running behind; raises Abandoned then.
     """
-    env = {name: os.environ[name] for name in KEPT if name in os.environ}
-    env["LC_ALL"] = "C.UTF-8"
+    env = kept_environment()
     with tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as err:
         child = subprocess.Popen(argv, stdin=source or subprocess.DEVNULL, stdout=sink or out, stderr=err, env=env)
         deadline = time.monotonic() + timeout if timeout else None

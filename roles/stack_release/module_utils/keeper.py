@@ -30,6 +30,7 @@ from ansible.module_utils.change import (
     RETURNING,
     STARTED,
     STRANDED,
+    away_words,
     lock_state,
     next_step,
 )
@@ -37,13 +38,16 @@ from ansible.module_utils.compose_cli import STOPS, Abandoned, run
 from ansible.module_utils.current import Misplaced
 from ansible.module_utils.held import read_holder
 from ansible.module_utils.lines import append_line
+from ansible.module_utils.outage import in_all, replacements
 from ansible.module_utils.serving import LEEWAY, bring_up
 from ansible.module_utils.settle import advance, read_change
 from ansible.module_utils.turn import turn
+from ansible.module_utils.watch import NOTE_FILE, beat, rest
 
 FOLDER = ".keeper"  # beside the releases: this program, its lock, and its last answer
 ANSWER_FILE = "answer.json"
 LOOK_EVERY = 0.3  # seconds
+BEAT_EVERY = 0.9
 DOCKER_EVERY = 3.0  # seconds between two tries to reach Docker
 # After a power loss Docker 26 may hold the port of a container that it had only created, until it is started again.
 PORT_KEPT = re.compile(r"port is already allocated|address already in use")
@@ -59,6 +63,7 @@ class Keeper:
         self.change: dict[str, Any] = {}
         self.seen: Any = None
         self.ends = 0.0
+        self.note, self.beaten = root / FOLDER / NOTE_FILE, 0.0
 
     def keep(self) -> None:
         """Carry the change out and see it settled."""
@@ -72,6 +77,8 @@ class Keeper:
             self.ends = time.monotonic() + left
             while self.is_ours() and self.step():
                 pass
+            if self.is_ours():
+                rest(self.note)
         self.clear_boot_unit()
 
     def step(self) -> bool:
@@ -86,7 +93,8 @@ class Keeper:
             with self.alone():
                 self.go_back()
         elif due == "strand":
-            self.settle(STRANDED, self.change.get("why") or "no other release has passed here")
+            away = self.change.get("away") or {}
+            self.settle(STRANDED, self.change.get("why") or "no other release has passed here", away)
         elif due == "wait":
             time.sleep(LOOK_EVERY)
         return due != "rest"
@@ -102,6 +110,10 @@ class Keeper:
             if found is None or found["id"] != self.identity:
                 return False
             self.seen, self.change = (status.st_ino, status.st_mtime_ns), found
+        # What serves does so as long as the host is up; at boot the note says until when that was.
+        if not self.booting and time.monotonic() - self.beaten > BEAT_EVERY:
+            self.beaten = time.monotonic()
+            beat(self.note)
         return True
 
     def is_unwanted(self) -> bool:
@@ -140,7 +152,9 @@ class Keeper:
             write_atomic(self.root / FOLDER / ANSWER_FILE, json.dumps(answer).encode())
         result = str(answer["msg"])[:2000] if answer["failed"] else ""
         phase = FAILED if answer["failed"] else STARTED
-        self.advance((BEGUN,), phase, started=time.time(), result=result, **self.prolonged(time.monotonic() - began))
+        measured = {"away": in_all({}, answer), "replaced": replacements(answer)}
+        measured.update(self.prolonged(time.monotonic() - began))
+        self.advance((BEGUN,), phase, started=time.time(), result=result, **measured)
 
     def foresee(self, drain: float) -> None:
         """Whoever waits for us is to wait as much longer."""
@@ -159,11 +173,13 @@ class Keeper:
         if self.advance((*OPEN, RETURNING), RETURNING, returning=time.time()) != RETURNING:
             return
         reason, why, tries, restarted = self.reason(), "", 0, not self.booting
+        away = self.change.get("away") or {}
         while tries < ATTEMPTS:
             self.wait_for_docker()
             answer = attempt(way_back(self.root, self.change))
+            away = in_all(away, answer)
             if not answer["failed"]:
-                self.settle(RETURNED, reason)
+                self.settle(RETURNED, reason, {name: seconds for name, seconds in away.items() if seconds is not None})
                 return
             if not answers():
                 continue
@@ -172,7 +188,7 @@ class Keeper:
                 restarted = True
                 run(["systemctl", "restart", "docker"], 120)
             self.pause(DOCKER_EVERY)
-        self.settle(STRANDED, f"the release before does not come back: {why[:1500]}")
+        self.settle(STRANDED, f"the release before does not come back: {why[:1500]}", away)
 
     def reason(self) -> str:
         """Why the change is taken back, in words."""
@@ -197,9 +213,9 @@ class Keeper:
                 raise Abandoned
             time.sleep(0.1)
 
-    def settle(self, phase: str, result: str) -> None:
+    def settle(self, phase: str, result: str, away: dict[str, Any]) -> None:
         """The change has come to its end without its operator: note it, for everybody to read."""
-        if self.advance((*OPEN, RETURNING), phase, ended=time.time(), result=result) == phase:
+        if self.advance((*OPEN, RETURNING), phase, ended=time.time(), result=result, away=away) == phase:
             with contextlib.suppress(OSError):
                 append_line(str(self.root / "history.jsonl"), line_of(self.root, self.change))
 
@@ -280,6 +296,7 @@ def line_of(root: Path, change: dict[str, Any]) -> dict[str, Any]:
         "verdict": None,
         "run": change["run"],
         "reason": change["result"],
+        "away": away_words(change["away"]),
     }
 
 

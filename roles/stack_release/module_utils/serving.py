@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -12,8 +11,10 @@ from typing import Any
 from ansible.module_utils.applied_secrets import remember_secrets
 from ansible.module_utils.compose_cli import complaint, compose, inspect, run, service_of
 from ansible.module_utils.current import point
+from ansible.module_utils.outage import well
 from ansible.module_utils.started import healed_before, mounts_one_of, remember_started
 from ansible.module_utils.stopping import drain_of, drain_of_project, take_down
+from ansible.module_utils.watch import Watch
 
 LOG_LINES = 40
 LEEWAY = 60  # seconds beyond those that a start may take in which compose makes containers and stops ordinary ones
@@ -43,30 +44,45 @@ def bring_up(wanted: dict, foresee: Callable[[float], None] | None = None) -> di
     if fault := first_fault(base, wanted, containers):
         return {"failed": True, "msg": f"{fault}. Nothing was stopped", "changed": False, "canary_gaps": {}}
     drain, drains = drain_of(containers), {project: drain_of_project(project) for project in wanted["replaces"]}
-    if foresee and (foreseen := drain + sum(drains.values())):
+    foreseen = drain + sum(drains.values())
+    if foresee and foreseen:
         foresee(foreseen)
+    projects, note = [wanted["project"], *wanted["replaces"]], wanted.get("note")
+    seconds = wanted["wait_timeout"] + LEEWAY + 600 + foreseen
+    with Watch(projects, containers, seconds, Path(note) if note else None) as watch:
+        return replace(base, wanted, containers, watch, drains={**drains, wanted["project"]: drain})
+
+
+def replace(
+    base: list[str], wanted: dict, containers: list[dict], watch: Watch, drains: dict[str, float]
+) -> dict[str, Any]:
+    """Have the release take the place of what serves; `drains` by project. Raises as `bring_up`."""
+    drain = drains[wanted["project"]]
     moved = bool(wanted["current"]) and point(Path(wanted["current"]), Path(wanted["directory"]))
     for project in wanted["replaces"]:
         if fault := take_down(project, drains[project])[1]:
-            return {"failed": True, "msg": f"{project} does not stop: {fault}", "changed": True}
+            answer = {"failed": True, "msg": f"{project} does not stop: {fault}", "changed": True}
+            return {**answer, "canary_gaps": watch.gaps(inspect(wanted["project"]))}
     before = {c["Id"]: c["State"]["StartedAt"] for c in containers}
-    began = time.time()
     if wanted["recreate"]:
         remake_stale(base, wanted["directory"], containers, 300 + drain)
     argv = [*base, "up", "--detach", "--wait", "--wait-timeout", str(wanted["wait_timeout"])]
     argv += ["--no-build", "--pull", "never"]
     argv += ["--remove-orphans"] if wanted["recreate"] else ["--no-recreate"]
     code, _, stderr = run([*argv, *wanted["services"]], wanted["wait_timeout"] + LEEWAY + drain)
-    after = inspect(wanted["project"])
-    changed = before != {c["Id"]: c["State"]["StartedAt"] for c in after}
-    answer = {"failed": False, "changed": changed or moved or bool(wanted["replaces"]), "canary_gaps": {}}
-    if changed:
-        answer["canary_gaps"] = gaps(events_since(began, wanted["project"]))
-    if code or unready(after, before, wanted["services"]):
+    try:
+        after = inspect(wanted["project"])
+    except OSError as error:
+        away = watch.gaps(None)
+        return {"failed": True, "msg": f"Docker does not answer: {error}", "changed": True, "canary_gaps": away}
+    changed = moved or bool(wanted["replaces"]) or before != {c["Id"]: c["State"]["StartedAt"] for c in after}
+    failed = bool(code or unready(after, before, wanted["services"]))
+    answer = {"failed": failed, "changed": changed, "canary_gaps": watch.gaps(after, whole=not failed)}
+    if failed:
         failure = diagnose(base, wanted["services"], after)
         reason = NOISE.sub("", complaint(stderr)) if code else f"not healthy after {wanted['wait_timeout']} s"
         failure["message"] = reason or f"docker compose up ended with code {code}"
-        return {**answer, "failed": True, "msg": summary(failure), "canary_failure": failure}
+        return {**answer, "msg": summary(failure), "canary_failure": failure}
     if wanted["recreate"] and not wanted["services"]:
         remember_secrets(wanted["env_file"])
         remember_started(wanted["directory"], wanted["project"], after)
@@ -143,39 +159,6 @@ def remake_stale(base: list[str], directory: str, containers: list[dict], second
         run([*argv, *stale], seconds)
 
 
-def events_since(began: float, project: str) -> list[dict]:
-    """What befell the containers of a compose project, oldest first."""
-    # Docker takes whole seconds here, so the first one may hold what came before.
-    argv = ["docker", "events", "--since", str(int(began)), "--until", str(int(time.time()) + 1)]
-    argv += ["--filter", f"label=com.docker.compose.project={project}", "--filter", "type=container"]
-    code, out, _ = run([*argv, "--format", "{{json .}}"], 30)
-    found = [json.loads(line) for line in out.splitlines() if line.startswith("{")] if code == 0 else []
-    return [event for event in found if event["timeNano"] >= began * 1e9]
-
-
-def gaps(events: list[dict]) -> dict:
-    """From a service's first stop to its next health, or next start where it has no health check."""
-    found: dict = {}
-    checked = {name_of(event) for event in events if event["Action"].startswith("health_status")}
-    for event in events:
-        service, moment, what = name_of(event), event["timeNano"] / 1e9, event["Action"]
-        if not service:
-            continue
-        serves = what == "health_status: healthy" if service in checked else what == "start"
-        if what in ("kill", "die", "stop"):
-            gap = found.setdefault(service, {"from": moment, "until": None})
-            gap["until"] = None
-        elif serves and found.setdefault(service, {"from": None, "until": None})["until"] is None:
-            found[service]["until"] = moment
-    return found
-
-
-def name_of(event: dict) -> str:
-    """The compose service that an event is about; '' for one-off containers, which serve nobody."""
-    labels = event["Actor"]["Attributes"]
-    return "" if labels.get("com.docker.compose.oneoff") == "True" else labels.get("com.docker.compose.service", "")
-
-
 def unready(containers: list[dict], before: dict[str, str], services: list[str]) -> list[str]:
     """Services that do not serve although compose ended well, of `services` or of all.
 
@@ -187,13 +170,6 @@ def unready(containers: list[dict], before: dict[str, str], services: list[str])
     ended = [c["Id"] for c in started if c["State"]["Status"] == "exited" and not c["State"]["ExitCode"]]
     unwell = {service_of(c) for c in started if not well(c) and c["Id"] not in ended}
     return sorted(unwell & set(services) if services else unwell)
-
-
-def well(container: dict) -> bool:
-    """Whether it runs, healthily where it has a health check."""
-    state = container["State"]
-    health = (state.get("Health") or {}).get("Status", "healthy")
-    return state["Running"] and not state["Restarting"] and health == "healthy"
 
 
 def diagnose(base: list[str], services: list[str], containers: list[dict]) -> dict:

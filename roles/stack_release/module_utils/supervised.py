@@ -26,11 +26,13 @@ from ansible.module_utils import (
     held,
     keeper,
     lines,
+    outage,
     serving,
     settle,
     started,
     stopping,
     turn,
+    watch,
 )
 
 PARTS = (
@@ -47,6 +49,8 @@ PARTS = (
     started,
     drains,
     stopping,
+    outage,
+    watch,
     serving,
     keeper,
 )
@@ -116,6 +120,7 @@ def begin(root: Path, program: Path, wanted: dict) -> dict[str, Any]:
     run = switch.get("run") or f"{time.strftime('%Y%m%dT%H%M%SZ', time.gmtime())}-{secrets.token_hex(4)}"
     job = {key: wanted[key] for key in ("directory", "project", "env_file", "services", "recreate", "wait_timeout")}
     job.update({key: wanted[key] for key in ("current", "replaces", "locks")})
+    job["note"] = str(root / keeper.FOLDER / watch.NOTE_FILE)
     job["env"] = {name: os.environ[name] for name in compose_cli.KEPT if name in os.environ}
     begun = {
         "id": run,
@@ -133,6 +138,8 @@ def begin(root: Path, program: Path, wanted: dict) -> dict[str, Any]:
         "ended": None,
         "result": "",
         "drain": 0.0,
+        "away": {},
+        "replaced": {},
         "boot": boot_unit_paths(root) if switch and at_boot() else {},
         "job": job,
     }
@@ -140,6 +147,9 @@ def begin(root: Path, program: Path, wanted: dict) -> dict[str, Any]:
     with contextlib.suppress(OSError):
         (root / keeper.FOLDER / keeper.ANSWER_FILE).unlink()
     with turn.turn(path):
+        if not os.path.lexists(path):  # what was stopped since, or before anybody looked, is none of this change's
+            with contextlib.suppress(OSError):
+                Path(job["note"]).unlink()
         if begun["boot"]:
             enable_at_boot(root, program, begun["boot"])
         settle.write_change(path, begun)

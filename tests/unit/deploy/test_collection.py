@@ -13,7 +13,7 @@ from contexts import MIGRATING, STACK, notes, release_document, seen, warnings
 from canaryctl.deploy import collection
 from canaryctl.deploy.command import DEPLOY, PROBE
 from canaryctl.deploy.context import RunContext
-from canaryctl.deploy.state import Downtime, Forced, Migration, Served
+from canaryctl.deploy.state import Forced, Migration, Served
 from canaryctl.errors import ConfigError, HostError
 from canaryctl.hosts import Completed
 
@@ -89,26 +89,6 @@ def test_whoever_interrupts_does_not_wait_for_a_host_that_does_not_answer(
     monkeypatch.setattr(collection, "_append", lambda *_, **__: ({}, {"b": HostError("gone", "b")}))
     collection.remember_interrupted(deployed, "interrupted", seconds=30)
     assert [warning["where"] for warning in deployed.run.document["warnings"]] == ["b"]
-
-
-@pytest.mark.parametrize(
-    ("stopped", "gaps", "found"),
-    [
-        ({}, {"web": {"from": 5.0, "until": 7.0}}, [Downtime("a", "web", 5.0, 7.0)]),
-        ({}, {"web": {"from": 5.0, "until": None}}, [Downtime("a", "web", 5.0, None)]),
-        ({}, {"web": {"from": None, "until": 7.0}}, []),  # it did not serve before
-        ({("a", "web"): 1.0}, {"web": {"from": 5.0, "until": 7.0}}, [Downtime("a", "web", 1.0, 7.0)]),
-        ({("a", "web"): 1.0}, {"web": {"from": None, "until": 7.0}}, [Downtime("a", "web", 1.0, 7.0)]),
-        ({("b", "web"): 1.0}, {"web": {"from": 5.0, "until": 7.0}}, [Downtime("a", "web", 5.0, 7.0)]),
-    ],
-)
-def test_downtime_begins_where_the_failed_release_stopped_the_service(
-    stopped: Any, gaps: Any, found: list[Downtime], deployed: RunContext
-) -> None:
-    deployed.state.stopped = stopped
-    collection.record_downtime(deployed, "a", gaps)
-    assert deployed.state.downtime == found
-    assert deployed.run.document["gaps"] == [entry.as_dict() for entry in found]
 
 
 @pytest.mark.parametrize(
@@ -197,13 +177,6 @@ def test_another_environment_that_serves_there_is_not_reported_as_dead(deployed:
 def test_a_host_that_is_lost_is_named_too(deployed: RunContext) -> None:
     deployed.facts, deployed.state.failures = {}, {"a": HostError("gone", "a")}
     assert collection.serving(deployed) == "a: not known, it cannot be reached"
-
-
-def test_the_failed_runs_record_tells_the_whole_time_away(deployed: RunContext) -> None:
-    deployed.state.downtime = [Downtime("a", "web", 10.0, None), Downtime("a", "worker", 10.0, 16.0)]
-    collection.record_return(deployed, [Downtime("a", "web", 10.0, 67.5), Downtime("a", "worker", 10.0, 58.0)])
-    told = {gap["service"]: gap["seconds"] for gap in deployed.run.document["gaps"]}
-    assert told == {"web": 57.5, "worker": 48.0}
 
 
 def test_secrets_of_the_stack_are_hidden_in_what_containers_tell() -> None:

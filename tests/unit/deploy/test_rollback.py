@@ -16,7 +16,7 @@ from canaryctl.deploy.backups import Backup
 from canaryctl.deploy.command import ROLLBACK
 from canaryctl.deploy.context import RunContext
 from canaryctl.deploy.rollback import _deployed_from_here
-from canaryctl.deploy.state import Downtime, Migration, Served
+from canaryctl.deploy.state import Migration, Served
 from canaryctl.errors import ApplyError, LockedError
 from canaryctl.evidence.document import new_document
 from canaryctl.evidence.store import StoredRun, stored_runs
@@ -282,9 +282,3 @@ def test_a_lock_that_is_lost_while_images_are_sent_stops_all_of_it(working: Any,
     monkeypatch.setattr(rollback, "_bring", lose)
     with pytest.raises(LockedError):
         rollback.bring_images(ctx, back, leave=True)
-
-
-def test_the_longest_time_out_of_service_is_said() -> None:
-    downtime = [Downtime("a", "web", 0, 2.0), Downtime("b", "web", 1.0, 6.5), Downtime("a", "store", 0, None)]
-    assert rollback.downtime_words(downtime).endswith(": web 5.5 s")
-    assert "store" not in rollback.downtime_words(downtime[2:])

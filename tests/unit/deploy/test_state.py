@@ -27,7 +27,7 @@ def test_a_migration_has_moved_what_it_cannot_tell_the_same(before: str | None, 
 @pytest.mark.parametrize(("until", "seconds"), [(12.345, 2.35), (None, None), (10.0, 0.0)])
 def test_downtime_lasts_until_the_service_serves_again(until: float | None, seconds: float | None) -> None:
     assert Downtime("a", "web", 10.0, until).as_dict() == {
-        "host": "a", "service": "web", "from": 10.0, "until": until, "seconds": seconds,
+        "host": "a", "service": "web", "from": 10.0, "until": until, "seconds": seconds, "foretold": None,
     }  # fmt: skip
 
 

@@ -314,3 +314,15 @@ def test_an_errors_lines_stay_lines() -> None:
     page = render_html(run)
     assert "<strong>start failed: web is unhealthy</strong>" in page
     assert "<pre>web, last health output:\n  HTTP/1.1 503" in page and "\n  Booting worker</pre>" in page
+
+
+def test_how_long_services_were_away_is_told_in_all() -> None:
+    def gap(service: str, seconds: float | None, **more: Any) -> dict[str, Any]:
+        return {"host": "h1", "service": service, "from": 1.0, "until": None, "seconds": seconds, **more}
+
+    gaps = [gap("web", 2.25, foretold=1.9), gap("web", 73.2), gap("store", 4.0), gap("jobs", None, foretold=None)]
+    text, page = render_markdown(document(gaps=gaps)), render_html(document(gaps=gaps))
+    for row in ("h1 | web | 75.5 | 1.9 |", "h1 | store | 4.0 |  |", "h1 | jobs | has not come back |  |"):
+        assert row in text, text
+    for cell in ("web 75.5 s<small>h1, last time 1.9 s<", "store 4.0 s<small>h1<", "jobs has not come back<"):
+        assert cell in page

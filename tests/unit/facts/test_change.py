@@ -31,6 +31,14 @@ DOCUMENT: dict[str, Any] = {
             {"phase": "returned", "result": "killed"},
             "was not confirmed; the host went back to 000000000000 by itself: killed",
         ),
+        (
+            {"phase": "returned", "result": "killed", "away": {"web": 12.34, "st\nore": 4}},
+            "killed; out of service meanwhile: st?ore 4.0 s, web 12.3 s",
+        ),
+        (
+            {"phase": "stranded", "result": "no", "away": {"web": None}},
+            "no; out of service meanwhile: web has not come back",
+        ),
         ({"phase": "stranded", "result": "no\nimage"}, "could not go back: no?image"),
         ({"phase": "confirmed"}, ""),
         ({"confirm": None}, ""),
@@ -44,7 +52,14 @@ def test_what_is_said_of_it(more: dict[str, Any], words: str) -> None:
 
 @pytest.mark.parametrize(
     "odd",
-    [{"to": {"release": "../../etc"}}, {"back": {"release": "/"}}, {"confirm": "soon"}, {"begun": 1e300}, {"to": 1}],
+    [
+        {"to": {"release": "../../etc"}},
+        {"back": {"release": "/"}},
+        {"confirm": "soon"},
+        {"begun": 1e300},
+        {"to": 1},
+        {"away": {"web": "long"}},
+    ],
 )
 def test_one_that_cannot_be_right_counts_for_nothing_and_is_said(odd: dict[str, Any]) -> None:
     facts = parse("a", {"state": {"change": {**DOCUMENT, **odd}}})

@@ -150,12 +150,13 @@ def test_what_stopping_took_is_not_taken_from_the_time_to_confirm(root: Path) ->
 
 
 def test_where_nothing_has_passed_the_services_stay_and_the_history_says_so(root: Path) -> None:
-    begun(root, back=None, why="it is the first", phase="started")
+    begun(root, back=None, why="it is the first", phase="started", away={"web": 12.34, "store": None})
     with keeper(root) as process:
         assert process.wait(10) == 0
     (line,) = history(root)
     assert (line["what"], line["from"], line["to"], line["verdict"]) == ("stranded", "r1", "r1", None)
     assert (line["run"], line["reason"], change(root)["phase"]) == ("run-1", "it is the first", "stranded")
+    assert line["away"] == "store has not come back, web 12.3 s"
 
 
 def test_what_is_confirmed_meanwhile_stays(root: Path) -> None:

@@ -205,36 +205,6 @@ def test_mending_follows_no_link_and_opens_no_pipe(tmp_path: Path) -> None:
     assert [(target / name).read_text() for name in ("a/1", "b", "d", "d.drifted-T/inside")] == ["x", "y", "z", "i"]
 
 
-def event(action: str, second: float, service: str = "web", oneoff: str = "False") -> dict[str, Any]:
-    labels = {"com.docker.compose.service": service, "com.docker.compose.oneoff": oneoff}
-    return {"Action": action, "timeNano": int(second * 1e9), "Actor": {"Attributes": labels}}
-
-
-def test_a_gap_lasts_from_the_stop_to_the_next_health() -> None:
-    told = [
-        event("kill", 1),
-        event("die", 2),
-        event("start", 3),
-        event("health_status: unhealthy", 4),
-        event("health_status: healthy", 5.5),
-    ]
-    assert up.gaps(told) == {"web": {"from": 1.0, "until": 5.5}}
-
-
-def test_a_service_without_a_check_serves_when_it_starts() -> None:
-    assert up.gaps([event("die", 1), event("start", 2)]) == {"web": {"from": 1.0, "until": 2.0}}
-
-
-def test_a_gap_goes_on_when_the_service_stops_again() -> None:
-    told = [event("die", 1), event("start", 2), event("die", 3)]
-    assert up.gaps(told) == {"web": {"from": 1.0, "until": None}}
-
-
-def test_a_first_start_and_one_off_containers_are_no_gap() -> None:
-    assert up.gaps([event("start", 2)]) == {"web": {"from": None, "until": 2.0}}
-    assert up.gaps([event("die", 2, oneoff="True")]) == {}
-
-
 @pytest.mark.parametrize("before", [None, "releases/r0", "releases/r1", "/srv/elsewhere", "releases/gone"])
 def test_current_leads_to_the_release_whatever_link_was_there(tmp_path: Path, before: str | None) -> None:
     link, release = tmp_path / "current", tmp_path / "releases" / "r1"
