@@ -16,6 +16,7 @@ from typing import Any
 import httpx
 import pytest
 from conftest import LAB, Box, Ctl
+from polled import Client
 from stopping import begun, ended
 from toy import Toy
 
@@ -48,10 +49,17 @@ def env(lab_env: dict[str, str], runs_dir: Path) -> dict[str, str]:
 
 
 @pytest.fixture
-def cut(toy: Toy, env: Mapping[str, str]) -> Iterator[subprocess.Popen[str]]:
-    """v1 has passed and serves; a deploy of v2 has just taken the page away."""
+def client(toy: Toy) -> Iterator[Client]:
+    """v1 has passed and serves, and is asked for as long as the test takes."""
     done = toy.deploy("one")
     assert done.code == 0 and page(toy) == "v1", done.text[-3000:]
+    with Client(f"http://{toy.box(HOST).address}:{PORT}/") as asking:
+        yield asking
+
+
+@pytest.fixture
+def cut(toy: Toy, env: Mapping[str, str], client: Client) -> Iterator[subprocess.Popen[str]]:
+    """A deploy of v2 has just taken the page away."""
     back = toy.edit("compose.yml.j2", VERSION.format(version="v1", ready=0), VERSION.format(version="v2", ready=5))
     process = begun(toy, env, ["deploy", "one", "--yes"])
     try:
@@ -83,13 +91,17 @@ def change(toy: Toy) -> dict[str, Any]:
     return found
 
 
-def went_back(toy: Toy, seconds: float) -> None:
+def went_back(toy: Toy, client: Client, seconds: float) -> None:
     """v1 serves again within `seconds`, nobody asked; it is in the history, and nothing is left."""
     assert comes(lambda: [line["what"] for line in toy.history(HOST)][-1] == "returned", seconds), toy.history(HOST)
     assert page(toy) == "v1"
     line = toy.history(HOST)[-1]
     assert line["who"] == "the host itself" and line["reason"]
+    away = float(line["away"].removeprefix("web ").removesuffix(" s"))
+    # Docker looks at the health every 0.3 s, and a look takes as long again on a busy machine: twice, where v2 served.
+    assert client.away - 1 <= away <= client.away + 1 + 2 * 0.6, (client.away, line)
     told = change(toy)
+    assert f"out of service meanwhile: {line['away']}" in told["change"]
     assert told["release"] == line["to"] and "went back" in told["change"] and told["drift"] == []
     assert comes(lambda: units(toy) == "", 5), units(toy)
 
@@ -108,37 +120,39 @@ def test_a_deploy_that_passes_is_confirmed_and_stays(toy: Toy) -> None:
     assert change(toy)["change"] == "" and page(toy) == "v1"
 
 
-def test_the_host_goes_back_where_the_operator_was_killed(toy: Toy, cut: subprocess.Popen[str]) -> None:
+def test_the_host_goes_back_where_the_operator_was_killed(toy: Toy, cut: subprocess.Popen[str], client: Client) -> None:
     os.killpg(cut.pid, signal.SIGKILL)
     assert comes(lambda: page(toy) == "v2", 30)  # the replacement is carried out
-    went_back(toy, 40)
+    went_back(toy, client, 40)
 
 
-def test_the_host_goes_back_at_once_where_the_operator_interrupts(toy: Toy, cut: subprocess.Popen[str]) -> None:
+def test_the_host_goes_back_at_once_where_the_operator_interrupts(
+    toy: Toy, cut: subprocess.Popen[str], client: Client
+) -> None:
     os.killpg(cut.pid, signal.SIGINT)
     assert "Traceback" not in ended(cut, 15) and cut.returncode == 130
-    went_back(toy, 12)
+    went_back(toy, client, 12)
 
 
-def test_after_a_power_loss_what_had_passed_serves(toy: Toy, cut: subprocess.Popen[str]) -> None:
+def test_after_a_power_loss_what_had_passed_serves(toy: Toy, cut: subprocess.Popen[str], client: Client) -> None:
     container = labs.require(LAB).hosts[HOST].container
     subprocess.run(["docker", "kill", container], check=True, capture_output=True)
     try:
         ended(cut, 60)
     finally:
         subprocess.run(["docker", "start", container], check=True, capture_output=True)
-    went_back(toy, 60)
+    went_back(toy, client, 60)
     assert cut.returncode == 3
 
 
-def test_the_host_goes_back_once_docker_is_there_again(toy: Toy, cut: subprocess.Popen[str]) -> None:
+def test_the_host_goes_back_once_docker_is_there_again(toy: Toy, cut: subprocess.Popen[str], client: Client) -> None:
     toy.box(HOST).run("systemctl stop docker.service docker.socket")
     try:
         ended(cut, 90)
     finally:
         toy.box(HOST).run("systemctl start docker.socket docker.service")
     assert cut.returncode in (3, 6)
-    went_back(toy, 60)
+    went_back(toy, client, 60)
 
 
 def test_then_the_same_deploy_passes_in_one_try(toy: Toy) -> None:
