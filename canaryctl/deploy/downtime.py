@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 from canaryctl.agent.read.change import CONFIRMED, away_words
 from canaryctl.deploy.context import RunContext
@@ -83,12 +84,25 @@ def foretold(ctx: RunContext, plan: Plan) -> list[str]:
     return [f"services stop while they are replaced; the last time: {away_words(longest)}"] if longest else []
 
 
+def tell(ctx: RunContext) -> None:
+    """Note how long services were away for what the run has brought, and what the same took the last time."""
+    if longest := _longest(ctx.state.downtime):
+        before = {name: f" (the last time {row['foretold']:.1f} s)" for name, row in longest.items() if row["foretold"]}
+        times = [f"{away_words({name: row['seconds']})}{before.get(name, '')}" for name, row in longest.items()]
+        ctx.run.note(f"out of service meanwhile: {', '.join(times)}")
+
+
 def words(downtime: Sequence[Downtime]) -> str:
     """How long each service did not serve, on the host where that was longest."""
-    longest: dict[str, float | None] = {}
-    for gap in away_in_all([one.as_dict() for one in downtime]):
-        service, seconds = gap["service"], gap["seconds"]
-        known = longest.get(service, 0.0)
-        longest[service] = None if seconds is None or known is None else max(seconds, known)
-    times = away_words(longest)
+    times = away_words({service: row["seconds"] for service, row in _longest(downtime).items()})
     return f"out of service meanwhile: {times}" if times else "no service was out of service"
+
+
+def _longest(downtime: Sequence[Downtime]) -> dict[str, dict[str, Any]]:
+    """Of each service the row of the host where it was away longest, one that is not back before others."""
+    longest: dict[str, dict[str, Any]] = {}
+    for row in away_in_all([one.as_dict() for one in downtime]):
+        known = longest.setdefault(row["service"], row)
+        if known["seconds"] is not None and (row["seconds"] is None or row["seconds"] > known["seconds"]):
+            longest[row["service"]] = row
+    return dict(sorted(longest.items()))

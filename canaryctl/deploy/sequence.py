@@ -100,6 +100,7 @@ def stage(name: str, request: Request, listeners: Sequence[Listener]) -> Documen
         if ctx.state.unconfirmed:
             changes.confirm(ctx)
         waves.end(ctx)
+        downtime.tell(ctx)
         if name != "push":  # images alone change nothing that could be collected
             collection.read_migration(ctx)
             collection.collect(ctx)
@@ -167,6 +168,7 @@ def rollback(request: Request, to: str | None, listeners: Sequence[Listener], co
         verification.check_probes(ctx)
         require_agreement(ctx, plan, confirm)
         return_to(ctx, back, backup)
+        downtime.tell(ctx)
     return ctx.run.document
 
 
@@ -247,6 +249,8 @@ def deploy_release(ctx: RunContext, agree: Callable[[Plan], None]) -> None:
     collection.remember(ctx, "verdict", verification.proven(ctx), confirms=stays)
     ctx.state.judged = True
     after_failure(ctx, ended.policy)
+    if ctx.run.document["rollback"] is None:  # which has told it
+        downtime.tell(ctx)
     if plan.operations and ctx.state.verdict == "passed" and locking.take_to_prune(ctx):
         with ctx.changing():
             images.prune(ctx)

@@ -107,6 +107,19 @@ def test_each_service_is_told_of_the_host_where_it_was_away_longest() -> None:
     assert downtime.words([]) == "no service was out of service"
 
 
+def test_an_operator_reads_how_long_it_took_beside_the_last_time(ctx: RunContext) -> None:
+    downtime.tell(ctx)
+    assert ctx.run.document["notes"] == []
+    ctx.state.downtime = [
+        Downtime("a", "web", 0, 2.0, 1.5),
+        Downtime("b", "web", 0, 2.5),
+        Downtime("a", "db", 0, 4.0, 3),
+    ]
+    downtime.tell(ctx)
+    (said,) = ctx.run.document["notes"]
+    assert said == "out of service meanwhile: db 4.0 s (the last time 3.0 s), web 2.5 s"
+
+
 def changed(host: str, phase: str = "confirmed", **replaced: float) -> HostFacts:
     facts = seen(host, running=["web"])
     return replace(facts, state=replace(facts.state, change=ChangeFacts(phase=phase, replaced=replaced)))
