@@ -42,6 +42,8 @@ def push(ctx: RunContext, pushes: Sequence[Push]) -> None:
                     progress=_push_progress(ctx, host),
                 )
         except CanaryError as error:
+            if isinstance(error, HostError) and error.reason == "unreachable":
+                error.what = f"lost in push: {error.what}"
             ctx.run.stage("push", host, "failed", time.monotonic() - began, message=error.what)
             raise
         ctx.run.stage(

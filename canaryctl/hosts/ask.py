@@ -20,9 +20,9 @@ _STATE = ("envfile", "held", "change", "regular", "installed", "state")
 PROGRAMS = {
     "facts": ("processes", "docker", "system", "mounts", "gpuxml", "gpu", *_STATE, "facts"),
     "collect": ("processes", "docker", "regular", "collect"),
-    "receive": ("processes", "docker", "held", "content", "pulse", "staging", "load", "receive"),
-    "pull": ("processes", "docker", "held", "pulse", "pull"),
-    "prune": ("processes", "docker", "held", "regular", "installed", "passed", "prune"),
+    "receive": ("processes", "docker", "held", "loads", "content", "pulse", "staging", "load", "loading", "receive"),
+    "pull": ("processes", "docker", "held", "loads", "pulse", "loading", "pull"),
+    "prune": ("processes", "docker", "held", "regular", "installed", "passed", "loads", "loading", "prune"),
     "gpu": ("processes", "docker", "system", "gpuxml", "gpu", "gpuwatch"),
     "reload": ("processes", "reload"),
     "mounts": ("processes", "docker", "system", "mounts"),
@@ -31,7 +31,7 @@ PROGRAMS = {
     "secrets": ("envfile", "regular", "secrets"),
     "history": (*_STATE, "history"),
 }
-PROGRAMS["audit"] = (*PROGRAMS["facts"], "leftovers", "audit")
+PROGRAMS["audit"] = (*PROGRAMS["facts"], "leftovers", "loads", "audit")
 
 _AGENT = Path(agent.__file__).parent
 LARGEST_ANSWER = 16 << 20  # bytes

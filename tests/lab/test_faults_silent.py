@@ -59,6 +59,45 @@ def silent(
         back()
 
 
+@pytest.fixture(scope="module")
+def big_image(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """An image that the host does not have, ten seconds of it."""
+    folder, name = tmp_path_factory.mktemp("image"), f"toy-silent:{os.getpid()}"
+    (folder / "blob").write_bytes(os.urandom(20_000_000))
+    (folder / "Dockerfile").write_text("FROM ktrdr-backend:test\nCOPY blob /blob\n")
+    env = {**os.environ, "DOCKER_BUILDKIT": "0"}
+    subprocess.run(["docker", "build", "-q", "-t", name, str(folder)], check=True, capture_output=True, env=env)
+    yield name
+    subprocess.run(["docker", "rmi", "-f", name], capture_output=True, check=False)
+
+
+def test_a_host_that_goes_silent_while_bytes_cross_is_noticed_in_time_and_the_next_push_goes_on(
+    toy: Toy, lab_env: dict[str, str], runs_dir: Path, box: Callable[[str], Box], big_image: str
+) -> None:
+    """Over canaryctl's own connection, whose other end still takes what fits into its kernel's buffers."""
+    container, argv = box("canary-1").container, ["push", "one", "--image", f"web={big_image}"]
+    env = {**lab_env, "CANARYCTL_RUNS": str(runs_dir)}
+    process = begun(toy, env, [*argv, "--bwlimit", "2MB", "--output", "ndjson"])
+    try:
+        for line in process.stdout or ():
+            event = json.loads(line)
+            if event["type"] == "push.progress" and event["bytes"] > 4_000_000:
+                break
+        subprocess.run(["docker", "pause", container], check=True, capture_output=True)
+        began = time.monotonic()
+        err = ended(process, 90)
+        seconds = time.monotonic() - began
+    finally:
+        subprocess.run(["docker", "unpause", container], capture_output=True, check=False)
+        process.kill()
+    assert process.returncode == 3 and "canary-1" in err and "push" in err, err
+    assert seconds < NOTICED + 15, f"{seconds:.1f} s"
+    done = toy.run(*argv, "--output", "json")
+    (stage,) = [stage for stage in done.document["stages"] if stage["name"] == "push"]
+    assert done.code == 0 and stage["resumed"] > 2_000_000, done.text[-2000:]
+    assert box("canary-1").run("ls -A /opt/canaryctl/.incoming").split() == []
+
+
 def nothing_left(toy: Toy) -> None:
     playing = ("ansible-playbook", str(toy.folder))
     assert gone(lambda: "\n".join(processes_mentioning(*playing)), 3) == ""

@@ -173,6 +173,25 @@ def test_a_stopped_push_goes_on_where_it_stopped(
     forget(host, image)
 
 
+def test_what_a_killed_push_had_loaded_goes_with_the_next_one_and_nothing_of_others(
+    toy: Toy, box: Callable[[str], Box], overlay: Callable[..., str]
+) -> None:
+    image, host = overlay("after", SMALL), box(HOST)
+    ours, others = (host.run(f"tar -c -C /etc {file} | docker import -").strip() for file in ("hostname", "group"))
+    note = json.dumps({"new": [ours], "wanted": [ours]})
+    host.run(f"mkdir -p {INCOMING}; echo '{note}' >{INCOMING}/loading-1_ab.json")
+    listed = toy.run("audit", "one", "--output", "json").document["findings"]
+    named = [finding["subject"] for finding in listed if finding["id"] == "leftover"]
+    assert len([subject for subject in named if ours in subject]) == 1 and others not in str(named)
+    done = toy.run("push", "one", "--image", f"web={image}", "--output", "json")
+    assert done.code == 0, done.text[-2000:]
+    untagged = host.run("docker images -q --no-trunc -f dangling=true").split()
+    assert ours not in untagged and others in untagged
+    assert host.run(f"ls {INCOMING}").split() == []
+    host.run(f"docker rmi {others}")
+    forget(host, image)
+
+
 def test_a_damaged_beginning_is_not_built_upon(
     toy: Toy,
     box: Callable[[str], Box],

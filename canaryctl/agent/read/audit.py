@@ -11,8 +11,10 @@ import shlex
 import sys
 from typing import Any, Callable, Iterator
 
+from canaryctl.agent.read.docker import DockerError, open_docker
 from canaryctl.agent.read.facts import observe_host
 from canaryctl.agent.read.leftovers import LEFT_AFTER, about_leftovers
+from canaryctl.agent.read.loads import left_images, read_notes
 from canaryctl.agent.read.processes import Program, find_program
 from canaryctl.agent.read.regular import LARGEST_COMPOSE, read_below
 from canaryctl.agent.read.system import read_text
@@ -48,7 +50,8 @@ def audit_host(config: dict[str, Any], become: str, reason: str) -> dict[str, An
         "daemon": part("daemon", lambda: about_daemon(asked_unit), {}),
         "reboot": part("reboot", about_reboot, None),
         "compose": part("compose", lambda: about_compose(base), ""),
-        "leftovers": part("leftovers", lambda: [*about_leftovers(root, stack), *left_running()], []),
+        "leftovers": part("leftovers", lambda: [*about_leftovers(root, stack), *left_running()], [])
+        + part("images", lambda: about_left_images(root), []),
     }
     return document
 
@@ -138,6 +141,15 @@ def about_reboot() -> dict[str, Any] | None:
         return None
     packages = REBOOT_FILE + ".pkgs"
     return {"packages": sorted(set(read_text(packages).split())) if os.path.exists(packages) else []}
+
+
+def about_left_images(root: str) -> list[dict[str, Any]]:
+    """Images without a tag that a killed program of ours had loaded. Raises OSError."""
+    try:
+        daemon = open_docker() if read_notes(root) else None
+        return left_images(daemon, root) if daemon else []
+    except DockerError as error:
+        raise OSError(str(error)) from None
 
 
 def left_running() -> Iterator[dict[str, Any]]:

@@ -14,13 +14,14 @@ TEMPORARY = ("/tmp", "/var/tmp", "/dev/shm")  # noqa: S108
 # What write_atomic names a file that it has not put into its place yet; releases and secrets have names of their own.
 PARTIAL = re.compile(r"\.[\w.-]+\.(?:[a-z0-9_]{8}|partial)\Z|lock\.(?:new-\w+|gone)\Z")
 HOST_LOCK = re.compile(r"\.lock\.(?:new-\w+|gone)\Z")  # in the folder of all stacks, which others may use too
+LAYERS = re.compile(r"(?!loading-)")  # and notes of images that come (loads.py)
 SCRATCH = re.compile(r"canaryctl-[a-z0-9_]{8}\Z")
 
 
 def about_leftovers(root: str, stack: str, temporary: tuple[str, ...] = TEMPORARY) -> list[dict[str, Any]]:
     """`path` and `age` in seconds of each; of the folders of one stack and of the host."""
     found = [*entries(root, HOST_LOCK, LEFT_AFTER), *left_in(os.path.join(root, stack))]
-    found += entries(os.path.join(root, ".incoming"), re.compile(""), LAYERS_AFTER)
+    found += entries(os.path.join(root, ".incoming"), LAYERS, LAYERS_AFTER)
     for folder in temporary:
         found += entries(folder, SCRATCH, LEFT_AFTER)
     return [{"path": path, "age": round(age)} for path, age in found]

@@ -17,6 +17,7 @@ from canaryctl.agent.read.docker import Docker, DockerError, open_docker
 from canaryctl.agent.read.held import LockLost, require_locks
 from canaryctl.agent.read.installed import read_release, written_by_others
 from canaryctl.agent.read.passed import passed_ids
+from canaryctl.agent.write.loading import clear_abandoned
 
 PASSED_KEPT = 3
 RELEASE_NAME = re.compile(r"([0-9a-f]{64})-[0-9a-f]{8}")
@@ -80,6 +81,7 @@ def answer_prune(config: dict[str, Any]) -> None:
             remove_tags(daemon, gone[0], answer)
             require_locks(config["locks"])
             remove_directories(base + "/releases", gone[1], releases, answer)
+            answer["images"] += clear_abandoned(daemon, config["root"])
     except LockLost as lost:
         answer["lost"] = [lost.holder]
     except (DockerError, OSError, ValueError, KeyError) as error:

@@ -19,6 +19,8 @@ from urllib.parse import quote
 
 from canaryctl.agent.read.docker import Docker, DockerError, open_docker
 from canaryctl.agent.read.held import LockLost, require_locks
+from canaryctl.agent.read.loads import image_there
+from canaryctl.agent.write.loading import clear_abandoned, loading
 from canaryctl.agent.write.pulse import Pulse, say_line
 
 REPORT_EVERY = 0.5  # seconds
@@ -41,7 +43,8 @@ def answer_pull(config: dict[str, Any]) -> None:
             raise DockerError("Docker is not installed")
         Pulse(lambda: None).begin()
         for image in config["images"]:
-            faults[image["id"]] = pull_image(daemon, image, logins, config["locks"])
+            faults[image["id"]] = pull_image(daemon, image, logins, config)
+        clear_abandoned(daemon, config["root"])
     except LockLost as lost:
         tell({"images": faults, "error": str(lost), "lost": lost.holder})
         return
@@ -58,43 +61,28 @@ def tell(document: dict[str, Any] | None) -> None:
         raise SystemExit(1) from None
 
 
-def pull_image(daemon: Docker, image: dict[str, Any], logins: dict[str, str], locks: list[dict[str, str]]) -> str:
+def pull_image(daemon: Docker, image: dict[str, Any], logins: dict[str, str], config: dict[str, Any]) -> str:
     """One image, whole and under its tag; what is wrong, or ''. Raises LockLost."""
-    require_locks(locks)
-    found = look_at(daemon, image["id"])
+    require_locks(config["locks"])
+    found = image_there(daemon, image["id"])
     if found is None:
-        known = look_at(daemon, image["source"]) is not None
-        registry = image["source"].partition("/")[0]
-        try:
-            if not known:
-                follow(pulling(daemon, image["source"], logins.get(registry, "")), image["id"])
-            found = look_at(daemon, image["source"])
-            fault = wrong(found, image)
-            if not fault:
-                require_locks(locks)  # it may have taken long
-                give_tag(daemon, image["source"], image["tag"])
-        except Refused as refused:
-            return str(refused)
-        finally:
-            # The name it was pulled by would keep the image when its tag goes; somebody else's stays.
-            if not known and look_at(daemon, image["source"]) is not None:
-                daemon.delete("/images/" + image["source"])
+        # The name it is pulled by would keep the image when its tag goes, and is removed; somebody else's stays.
+        with loading(daemon, config["root"], [image["source"]]) as new:
+            try:
+                if new:
+                    login = logins.get(image["source"].partition("/")[0], "")
+                    follow(pulling(daemon, image["source"], login), image["id"])
+                fault = wrong(image_there(daemon, image["source"]), image)
+                if not fault:
+                    require_locks(config["locks"])  # it may have taken long
+                    give_tag(daemon, image["source"], image["tag"])
+            except Refused as refused:
+                return str(refused)
         return fault
     fault = wrong(found, image)
     if not fault:
         give_tag(daemon, image["id"], image["tag"])
     return fault
-
-
-def look_at(daemon: Docker, name: str) -> dict[str, Any] | None:
-    """What Docker says of an image, None where it has none of that name."""
-    try:
-        found: dict[str, Any] = daemon.get("/images/" + name + "/json")
-        return found
-    except DockerError as error:
-        if error.status == 404:
-            return None
-        raise
 
 
 def wrong(found: dict[str, Any] | None, image: dict[str, Any]) -> str:

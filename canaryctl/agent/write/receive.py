@@ -21,6 +21,7 @@ import base64
 import hashlib
 import json
 import os
+import secrets
 import sys
 from typing import Any
 from urllib.parse import quote
@@ -28,7 +29,17 @@ from urllib.parse import quote
 from canaryctl.agent.read.docker import Docker, DockerError, open_docker
 from canaryctl.agent.read.held import LockLost, require_locks
 from canaryctl.agent.write.content import Content
-from canaryctl.agent.write.load import Ahead, chain_ids, fill, fill_oci, forget_partial, lacks_layers, oci_manifest
+from canaryctl.agent.write.load import (
+    Ahead,
+    Archive,
+    chain_ids,
+    fill,
+    fill_oci,
+    forget_partial,
+    lacks_layers,
+    oci_manifest,
+)
+from canaryctl.agent.write.loading import UNPACKED, clear_abandoned, loading
 from canaryctl.agent.write.pulse import Pulse, Turns, say_line
 from canaryctl.agent.write.staging import Staging
 
@@ -81,8 +92,13 @@ def check_and_tag(daemon: Docker, config: dict[str, Any], names: dict[str, str])
 
 def check_unpacked(daemon: Docker, name: str) -> None:
     """Make a container of an image and remove it: containerd keeps images that it could not unpack, without a word."""
-    made = json.loads(daemon.post("/containers/create", 600, {"Image": name, "Cmd": ["canaryctl: never started"]}))
-    daemon.delete("/containers/" + made["Id"])
+    path = "/containers/create?name=" + UNPACKED + secrets.token_hex(4)
+    made = json.loads(daemon.post(path, 600, {"Image": name, "Cmd": ["canaryctl: never started"]}))
+    try:
+        daemon.delete("/containers/" + made["Id"])
+    except DockerError as error:
+        if error.status != 404:  # somebody who clears away was quicker
+            raise
 
 
 def say(document: dict[str, Any]) -> None:
@@ -169,18 +185,25 @@ def settle(config: dict[str, Any], ahead: Ahead, packed: dict[str, dict[str, Any
     if config["oci"]:
         for image, (content, layers) in zip(config["images"], images):
             names[image["id"]] = "sha256:" + hashlib.sha256(oci_manifest(content, layers, staging, packed)).hexdigest()
-        refusal = ahead.finish(lambda archive: fill_oci(archive, images, staging, packed))
-    else:
-        refusal = ahead.finish(lambda archive: fill(archive, images, dict(staging.files)))
-    if refusal:
-        # The layers stay: what is wrong may be fixed without sending them again. Unless they are what is wrong.
-        bad = staging.spoilt()
-        if bad:
-            return {"error": "layers damaged on the disk, thrown away: " + ", ".join(bad)}
-        return {"error": refusal, "whole": not config["whole"] and lacks_layers(refusal)}
-    require_locks(config["locks"])
-    for layer in list(staging.files):
-        staging.drop(layer)
-    faults = check_and_tag(ahead.daemon, config, names)
+
+    def write(archive: Archive) -> None:
+        if config["oci"]:
+            fill_oci(archive, images, staging, packed)
+        else:
+            fill(archive, images, dict(staging.files))
+
+    with loading(ahead.daemon, config["root"], list(dict.fromkeys(names.values()))):
+        refusal = ahead.finish(write)
+        if refusal:
+            # The layers stay: what is wrong may be fixed without sending them again. Unless they are what is wrong.
+            bad = staging.spoilt()
+            if bad:
+                return {"error": "layers damaged on the disk, thrown away: " + ", ".join(bad)}
+            return {"error": refusal, "whole": not config["whole"] and lacks_layers(refusal)}
+        require_locks(config["locks"])
+        for layer in list(staging.files):
+            staging.drop(layer)
+        faults = check_and_tag(ahead.daemon, config, names)
     forget_partial(ahead.daemon, [image["layers"] for image in config["images"] if not faults[image["id"]]])
+    clear_abandoned(ahead.daemon, config["root"])
     return {"images": faults}

@@ -8,6 +8,8 @@ import os
 import time
 from typing import IO, Any
 
+from canaryctl.agent.read.loads import INCOMING, NOTE
+
 STALE = 7 * 86400  # seconds after which somebody's half layer is given up
 PIECE = 1 << 20
 
@@ -17,7 +19,7 @@ class Staging:
 
     def __init__(self, root: str, form: str) -> None:
         self.root = root
-        self.path = os.path.join(root, ".incoming")
+        self.path = os.path.join(root, INCOMING)
         self.form = form
         self.files: dict[str, IO[bytes]] = {}
         self.hashes: dict[str, Any] = {}  # of each file up to its end
@@ -30,7 +32,7 @@ class Staging:
         for name in os.listdir(self.path):
             path = os.path.join(self.path, name)
             try:
-                if time.time() - os.stat(path).st_mtime > STALE:
+                if not NOTE.match(name) and time.time() - os.stat(path).st_mtime > STALE:
                     os.unlink(path)
             except OSError:
                 continue

@@ -178,7 +178,7 @@ def leftover(facts: HostFacts, host: HostConfig) -> Iterator[Found]:
         ours = container.project == host.project and (
             container.name == f"{host.project}-migrate" or HALF_MADE.match(container.name)
         )
-        if ours or container.name.startswith("canaryctl-contract-"):
+        if ours or container.name.startswith(("canaryctl-contract-", "canaryctl-unpacked-")):
             what = f"the container {container.name} ({container.state}) was left by a run that was cut off"
             yield Found(what, subject=container.name, fix=f"Remove it: docker rm -f {container.name}")
 

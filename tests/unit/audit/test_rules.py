@@ -64,6 +64,7 @@ ON_HOST: dict[str, list[tuple[dict[str, Any], HostConfig]]] = {
         (audited(leftovers=[{"path": "/opt/canaryctl/shop/.secrets.env.partial", "age": 4000}]), MINE),
         ({"containers": [container(name="d441f52f9d68_shop-prod-web-1", state="created")], **UNLOCKED}, MINE),
         ({"containers": [container(), container(name="shop-prod-migrate", oneoff=True)], **UNLOCKED}, MINE),
+        ({"containers": [container(name="canaryctl-unpacked-12ab34cd", project="")], **UNLOCKED}, MINE),
     ],
     "mount-missing": [({"mounts": [{"path": "/mnt/m", "point": "/", "fstype": "ext4"}]}, WITH_MOUNT)],
     "mount-fstype": [

@@ -139,6 +139,16 @@ def test_the_others_go_on_and_the_worst_error_is_raised(
     assert {host for host, status in rows(ctx).items() if status == "failed"} == known
 
 
+def test_a_host_that_is_lost_is_lost_in_a_stage_that_is_named(working: Any, transfers: Transfers) -> None:
+    ctx = published(working, "a")
+    transfers.faults = {"a": HostError("the SSH connection was lost", "a", "see that it is up")}
+    with pytest.raises(HostError, match="lost in push: the SSH connection was lost"):
+        images.push(ctx, pushes(ctx))
+    transfers.faults = {"a": HostError("what it says cannot be believed", "a", reason="agent")}
+    with pytest.raises(HostError, match=r"^a: what it says"):
+        images.push(ctx, pushes(ctx))
+
+
 def test_what_a_push_would_send_is_reckoned_for_every_host(working: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     ctx = published(working, "a", "b")
     monkeypatch.setattr(images, "missing_bytes", lambda *given, **how: {"sha256:l1": 5, "sha256:l2": 6})
