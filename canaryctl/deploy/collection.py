@@ -179,6 +179,9 @@ def serving(ctx: RunContext) -> str:
                 running.setdefault(container.project, []).append(container.service)
         ours, *others = ((project, ", ".join(sorted(services))) for project, services in running.items())
         release = facts.state.current[:12] if facts.state.current else "no release"
+        if facts.docker is not None and not facts.docker.running:
+            hosts.append(f"{host}: {release}, and Docker does not say what runs")
+            continue
         words = f"{host}: {release}, running {ours[1] or 'nothing'}" + (f" of {ours[0]}" if others else "")
         hosts.append(words + "".join(f"; {project} runs {services}" for project, services in others))
     hosts += [f"{host}: not known, it cannot be reached" for host in ctx.state.failures if host not in ctx.facts]

@@ -97,6 +97,8 @@ def open_docker() -> Docker | None:
             silent = True
         except (OSError, DockerError) as error:
             troubles.append(f"{place}: {error}")
+    if silent:
+        raise DockerError("; ".join(troubles), silent=True)
     binary = find_program("docker")
     if not binary:
         return None
@@ -105,7 +107,7 @@ def open_docker() -> Docker | None:
         reason = "it runs elsewhere: " + Program(binary, "version", "--format", "{{.Server.Version}}").answer(5)
     except OSError as error:
         reason = str(error)
-    raise DockerError("; ".join(troubles) or reason, silent=silent)
+    raise DockerError("; ".join(troubles) or reason)
 
 
 def ours(project: str, stack: str) -> bool:

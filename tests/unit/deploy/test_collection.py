@@ -15,6 +15,7 @@ from canaryctl.deploy.command import DEPLOY, PROBE
 from canaryctl.deploy.context import RunContext
 from canaryctl.deploy.state import Forced, Migration, Served
 from canaryctl.errors import ConfigError, HostError
+from canaryctl.facts.host import DockerFacts
 from canaryctl.hosts import Completed
 
 EARLIER = "e" * 64
@@ -172,6 +173,11 @@ def test_another_environment_that_serves_there_is_not_reported_as_dead(deployed:
     elsewhere = replace(dev, project="other-dev")
     deployed.facts = {"a": replace(here, containers=(dev, stopped, elsewhere))}
     assert collection.serving(deployed) == "a: no release, running nothing of shop-prod; shop-dev runs db"
+
+
+def test_nobody_says_that_nothing_runs_where_docker_hangs(deployed: RunContext) -> None:
+    deployed.facts = {"a": seen("a", docker=DockerFacts(running=False, silent=True))}
+    assert collection.serving(deployed) == "a: no release, and Docker does not say what runs"
 
 
 def test_a_host_that_is_lost_is_named_too(deployed: RunContext) -> None:
