@@ -69,7 +69,7 @@ def made_current(release: str | None, lines: Sequence[Line]) -> Line | None:
     """
     found: Line | None = None
     for line in reversed(lines):
-        if line.get("what") == "down":
+        if line.get("what") == "down" and line.get("verdict") != "failed":
             break
         if line.get("what") not in SERVING:
             continue

@@ -128,7 +128,9 @@ def inspect(project: str) -> list[dict]:
     if not out.split():
         return []
     # A container may vanish in between; inspect then fails for it but still prints the others.
-    _, found, _ = run(["docker", "inspect", *out.split()], 60)
+    code, found, err = run(["docker", "inspect", *out.split()], 60)
+    if code == 124:  # not that there are none
+        raise OSError(complaint(err))
     oneoff = "com.docker.compose.oneoff"
     return [c for c in json.loads(found or "[]") if c["Config"]["Labels"].get(oneoff, "False") != "True"]
 

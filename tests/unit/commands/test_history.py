@@ -6,6 +6,8 @@ import json
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from canaryctl.agent.read.state import last_lines
 from canaryctl.cli.history import history_lines
 from canaryctl.commands.history import History, made_current, merge
@@ -100,3 +102,9 @@ def test_who_signed_a_verdict_is_said_and_what_proves_nothing() -> None:
     said = text(line("10:00:00", what="verdict", verdict="passed", signature="---", signer="SHA256:x", signed=by))
     assert "signed by ann@desk (SHA256:x)" in said and "---" not in said and "signer" not in said
     assert "proves nothing by itself: it is not signed" in text(line("10:00:00", unsigned="it is not signed"))
+
+
+@pytest.mark.parametrize(("verdict", "known"), [(None, False), ("failed", True)])
+def test_a_down_that_failed_has_not_ended_what_serves(verdict: str | None, known: bool) -> None:
+    brought = line("10:00:01", before=B)
+    assert (made_current(A, [brought, line("10:00:02", "down", verdict=verdict)]) == brought) is known
