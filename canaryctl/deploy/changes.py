@@ -120,8 +120,8 @@ def tell(ctx: RunContext, connection: Connection, line: dict[str, Any] | None = 
 
 def _open_on(ctx: RunContext, host: str) -> str:
     """The id of the change that waits on a host to be confirmed by this run; '' for none."""
-    if host in ctx.state.start_failures:
-        return ""
+    if host in ctx.state.start_failures and ctx.deployment.policy.on_failure != "keep":
+        return ""  # it goes back by itself
     if host in ctx.state.unconfirmed:
         return ctx.run.id
     seen = ctx.facts[host].state.change if host in ctx.facts else None

@@ -49,6 +49,17 @@ CODES = {
     "read-only-opt": {0, 6},
 }
 
+# Cells that were wrong once, by the matrix or before there was one; `make test` tries them each time.
+FAILED_ONCE = (
+    "host-killed:start",
+    "sshd-refusing:start",
+    "sshd-refusing:rollback",
+    "dockerd-stopped:start",
+    "packets-dropped:start",
+    "link-cut:probe",
+    "disk-full:push",
+)
+
 
 @dataclass(frozen=True)
 class Cell:
@@ -82,6 +93,12 @@ def order(faults: Sequence[str], stages: Sequence[str], seed: int) -> list[Cell]
     rows, columns = chance.sample(list(faults), len(faults)), chance.sample(list(stages), len(stages))
     shifts = range(len(columns))
     return [Cell(fault, columns[(row + shift) % len(columns)]) for shift in shifts for row, fault in enumerate(rows)]
+
+
+def sample(faults: Sequence[str], count: int, seed: int) -> list[Cell]:
+    """What was wrong once, and the first `count` of the seed's order of the others."""
+    known = [Cell.parse(text) for text in FAILED_ONCE]
+    return known + [cell for cell in order(faults, STAGES, seed) if cell not in known][:count]
 
 
 @dataclass

@@ -161,7 +161,7 @@ class Lane:
         self.in_host(
             f"""
             systemctl start docker.socket docker.service ssh.service
-            systemctl stop 'canaryctl*'
+            systemctl stop 'canaryctl-{STACK_NAME}*'
             rm -rf /opt/canaryctl/{STACK_NAME}
             docker ps -aq --filter name={PROJECT} | xargs -r docker rm -f
             docker volume ls -q | grep ^{PROJECT} | xargs -r docker volume rm

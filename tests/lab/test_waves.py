@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import subprocess
+import time
 from collections.abc import Callable, Iterator
 
 import pytest
@@ -47,6 +48,17 @@ def toy(tmp_path_factory: pytest.TempPathFactory, ctl: Ctl, box: Callable[[str],
 def current(toy: Toy) -> list[str]:
     """The release that each host serves."""
     return [toy.box(host).run(f"readlink {toy.root}/current") for host in HOSTS]
+
+
+def goes_back(toy: Toy, release: str) -> None:
+    """The second host serves the release before again, and nobody asked it to."""
+    page = f"curl -s --max-time 1 http://{toy.box(SECOND).address}:18841/etc/os-release"
+    end = time.monotonic() + 40
+    while current(toy)[1] != release or "NAME=" not in toy.box(SECOND).run(page, check=False):
+        assert time.monotonic() < end, toy.box(SECOND).run(f"cat {toy.root}/change.json")
+        time.sleep(0.3)
+    told = toy.history(SECOND)[-1]
+    assert (told["who"], told["what"]) == ("the host itself", "returned")
 
 
 def waves(document: dict[str, object]) -> list[tuple[str, bool, str | None]]:
@@ -123,7 +135,9 @@ def test_a_host_lost_on_the_way_stops_the_waves_after_it(
 @pytest.mark.usefixtures("serving")
 def test_a_host_that_fails_within_the_allowed_share_is_left_behind(toy: Toy) -> None:
     policy = toy.folder / "inventories/fleet/group_vars/all/policy.yml"
-    policy.write_text(json.dumps({**POLICY, "canary_serial": "100%", "canary_max_fail_percentage": 50}))
+    allowed = {"canary_serial": "100%", "canary_max_fail_percentage": 50, "canary_on_failure": "rollback"}
+    policy.write_text(json.dumps({**POLICY, **allowed}))
+    before = current(toy)
     program = f"\"{{{{ 'false' if host == '{SECOND}' else 'python3' }}}}\""
     back = toy.edit("compose.yml.j2", "[python3, -m", f"[{program}, -m")
     try:
@@ -135,5 +149,8 @@ def test_a_host_that_fails_within_the_allowed_share_is_left_behind(toy: Toy) -> 
         assert document["waves"][1]["failed"] == [SECOND]
         assert done.rows == {"Front Page": "passed", "Workers Alone": "passed"}, "the others are judged all the same"
         assert list(next(row for row in document["probes"] if row["name"] == "Front Page")["hosts"]) == [FIRST, THIRD]
+        goes_back(toy, before[1])
+        after = current(toy)
+        assert after[0] == after[2] != before[0], "whoever allows a host to fail does not want the others back"
     finally:
         back()

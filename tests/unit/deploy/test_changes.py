@@ -135,6 +135,16 @@ def test_what_a_run_confirms(
     assert changes._open_on(ctx, "a") == (ctx.run.id if asked == "this run" else asked)
 
 
+@pytest.mark.parametrize(("on_failure", "stays"), [("rollback", False), ("down", False), ("keep", True)])
+def test_a_host_left_behind_stays_as_it_is_only_where_that_is_asked_for(
+    working: Working, on_failure: str, stays: bool
+) -> None:
+    ctx = working(policy=Policy(on_failure=on_failure))
+    ctx.state.unconfirmed = {"a"}
+    ctx.state.start_failures = {"a": ApplyError("no", "a")}
+    assert changes._open_on(ctx, "a") == (ctx.run.id if stays else "")
+
+
 def test_hosts_that_go_back_are_waited_for(working: Working, monkeypatch: pytest.MonkeyPatch) -> None:
     ctx = working()
     facts = seen("a")

@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from faults.cells import CODES, STAGES, Cell, Seen, last_line, order, outage_limit, wrong
+from faults.cells import CODES, FAILED_ONCE, STAGES, Cell, Seen, last_line, order, outage_limit, sample, wrong
 from faults.table import matrix, one_line
 
 from canaryctl.lab.faults import FAULTS
@@ -43,6 +43,12 @@ def test_all_cells_are_drawn_and_any_beginning_is_even(seed: int) -> None:
 
 def test_a_seed_gives_the_same_cells_again_and_another_gives_others() -> None:
     assert order(list(FAULTS), STAGES, 1) == order(list(FAULTS), STAGES, 1) != order(list(FAULTS), STAGES, 2)
+
+
+def test_a_sample_has_what_failed_once_and_others_beside() -> None:
+    drawn = sample(list(FAULTS), 2, 20_000)
+    assert [str(cell) for cell in drawn[:-2]] == list(FAILED_ONCE) and len(set(drawn)) == len(FAILED_ONCE) + 2
+    assert len({sample(list(FAULTS), 2, seed)[-1] for seed in range(20)}) > 5, "not the same ones every day"
 
 
 def test_cells_are_written_as_fault_and_stage() -> None:
