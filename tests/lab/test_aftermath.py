@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 from conftest import ROOT, Box, Ctl, Result
-from stopping import stop_when
+from stopping import gone, kill_when, stop_when
 from toy import Toy, evidence, tells
 
 pytestmark = [pytest.mark.lab, pytest.mark.whole_lab]
@@ -80,20 +80,23 @@ def test_after_an_interruption_a_failing_deploy_goes_back_to_what_passed(
     slower = toy.edit("compose.yml.j2", "stop_grace_period: 1s", "stop_grace_period: 2s")
     probing = toy.edit("probes.yml", "status: 200", "status: 418")
     stopped = stop_when(toy, env, ["deploy", "one", "--yes"], lambda event: event["type"] == "probe.started")
-    probing()
     assert stopped["verdict"] == "interrupted"
-    line = toy.history(HOST)[-1]
+    line = next(line for line in reversed(toy.history(HOST)) if line["who"] != "the host itself")
     assert (line["what"], line["verdict"], line["run"]) == ("deploy", "interrupted", stopped["id"])
     assert line["to"] == stopped["release"]["id"] != good.document["release"]["id"]
-    assert stopped["release"]["id"] in toy.box(HOST).run(f"readlink {toy.root}/current")
+    current = f"readlink {toy.root}/current"
+    assert gone(lambda: "" if good.document["release"]["id"] in toy.box(HOST).run(current) else "not yet") == ""
+    # One that was killed takes nothing back at once: what nobody has judged serves when the next deploy fails.
+    kill_when(toy, env, ["deploy", "one", "--yes"], lambda event: event["type"] == "probe.started", 0.3)
+    probing()
+    assert stopped["release"]["id"] in toy.box(HOST).run(current)
     toy.edit("compose.yml.j2", SERVES, FAILS)
     failed = toy.deploy("one")
     slower()
     assert failed.code == 6, failed.text[-3000:]
     assert failed.document["rollback"]["to"] == good.document["release"]["id"], failed.document["rollback"]
     assert failed.document["rollback"]["verdict"] == "passed"
-    current = toy.box(HOST).run(f"readlink {toy.root}/current")
-    assert good.document["release"]["id"] in current
+    assert good.document["release"]["id"] in toy.box(HOST).run(current)
     evidence(toy.ctl, failed.document)
 
 

@@ -269,7 +269,7 @@ def test_a_port_that_is_taken_is_named(release: Release, tmp_path: Path) -> None
 
 
 @pytest.mark.usefixtures("bare")
-def test_an_interrupted_start_leaves_no_process_here_or_there(
+def test_an_interrupted_start_leaves_no_process_here_and_the_host_goes_on_until_the_next(
     release: Release, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     slow = release("slow", health="exit 1", retries=1000)
@@ -294,6 +294,11 @@ def test_an_interrupted_start_leaves_no_process_here_or_there(
     os.kill(worker, signal.SIGINT)
     assert os.waitstatus_to_exitcode(os.waitpid(worker, 0)[1]) == 130
     time.sleep(2)
-    assert on_host(waiting) == ""
+    assert on_host(waiting), "nobody would confirm it, so nothing is taken back: the host finishes what it has begun"
+    assert on_host("pgrep -fa '[A]nsiballZ_compose_up' || true") == ""
+    good = release("good")
+    stage("render", tmp_path, good)
+    assert stage("start", tmp_path, good).results[HOST].status == "changed"
+    assert on_host(waiting) == "", "the next start takes its place"
     assert subprocess.run(["pgrep", "-fa", private], capture_output=True, text=True).stdout == ""
     Path(private).rmdir()

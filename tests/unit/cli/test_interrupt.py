@@ -94,7 +94,7 @@ def stuck(request: pytest.FixtureRequest) -> Iterator[tuple[subprocess.Popen[str
 
 def test_a_second_signal_ends_the_process_at_once_with_its_children(stuck: tuple[subprocess.Popen[str], int]) -> None:
     process, sign = stuck
-    time.sleep(0.7)
+    time.sleep(1.5)  # well beyond the half second in which it would be the same one, on a busy machine too
     began = time.monotonic()
     process.send_signal(sign)
     out, err = process.communicate(timeout=10)  # which waits for everybody who holds the pipes
