@@ -80,7 +80,8 @@ class ContainerFacts:
     """Health, exit code, restarts, start, hash, mounts and time to stop are known for the stack's own projects only.
 
     `config_hash` is what compose made of the service's definition that the container was created from. `stop_timeout`
-    is in seconds, negative for a container that is never killed, None for Docker's own.
+    is in seconds, negative for a container that is never killed, None for Docker's own. `silent`: Docker says nothing
+    of it but that it is there.
     """
 
     id: str = ""
@@ -101,6 +102,7 @@ class ContainerFacts:
     config_hash: str = ""
     mounts: tuple[MountedFacts, ...] = ()
     stop_timeout: float | None = None
+    silent: bool = False
 
 
 @dataclass(frozen=True)

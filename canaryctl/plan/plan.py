@@ -141,7 +141,7 @@ def _plan_host(
             *(f"{host}: {sentence}" for sentence in seen.odd),
             *unchecked(seen, policy, wants),
             *(f"others use the GPUs: {process}" for process in (busy_with(seen, stack.stack) if wants else ())),
-            *(f"{host}: {said}" for said in _unconfirmed(seen)),
+            *(f"{host}: {said}" for said in (*_unconfirmed(seen), *_hanging(seen))),
             *data_notes,
             *hidden_content(target.rendering, target.project, seen, renewed),
         ),
@@ -153,6 +153,13 @@ def _unconfirmed(seen: HostFacts) -> list[str]:
     """What is to be said of a change that a host has taken back by itself, or will."""
     change = seen.state.change
     return [change.words()] if change and (change.is_open or change.went_back) else []
+
+
+def _hanging(seen: HostFacts) -> list[str]:
+    """Containers that Docker says nothing about: it will not replace them either."""
+    names = ", ".join(container.name for container in seen.containers if container.silent)
+    hint = "it may hang where Docker cannot end it; systemctl restart docker, or a reboot, may help"
+    return [f"Docker says nothing about container {names}: {hint}"] if names else []
 
 
 def plan_provision(

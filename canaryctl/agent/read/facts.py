@@ -152,10 +152,18 @@ def about_images(daemon: Docker, stack: str) -> list[dict[str, Any]]:
 
 
 def about_containers(daemon: Docker, stack: str) -> list[dict[str, Any]]:
-    return [about_container(daemon, stack, entry) for entry in daemon.get("/containers/json?all=1")]
+    found: list[dict[str, Any]] = []
+    for entry in daemon.get("/containers/json?all=1"):
+        hangs = any(container["silent"] for container in found)
+        found.append(about_container(daemon, stack, entry, 1.0 if hangs else 10.0))
+    return found
 
 
-def about_container(daemon: Docker, stack: str, entry: dict[str, Any]) -> dict[str, Any]:
+def about_container(daemon: Docker, stack: str, entry: dict[str, Any], patience: float) -> dict[str, Any]:
+    """What Docker's list says, and of the stack's own more, where Docker says it within `patience` seconds.
+
+    One that Docker cannot end holds up who asks about it: it is `silent`, and the host is none the less observed.
+    """
     labels = entry.get("Labels") or {}
     project = labels.get("com.docker.compose.project", "")
     found = {
@@ -183,9 +191,14 @@ def about_container(daemon: Docker, stack: str, entry: dict[str, Any]) -> dict[s
             if port.get("PublicPort")
         ],
         "config_files": labels.get("com.docker.compose.project.config_files", ""),
+        "silent": False,
     }
     if ours(project, stack):
-        detail = daemon.get("/containers/" + entry["Id"] + "/json")
+        found["config_hash"] = labels.get("com.docker.compose.config-hash", "")
+        try:
+            detail = daemon.get("/containers/" + entry["Id"] + "/json", patience)
+        except socket.timeout:
+            return {**found, "silent": True}
         state = detail["State"]
         found.update(
             health=(state.get("Health") or {}).get("Status", "").replace("none", ""),
@@ -194,7 +207,6 @@ def about_container(daemon: Docker, stack: str, entry: dict[str, Any]) -> dict[s
             oom_killed=bool(state.get("OOMKilled")),
             stop_timeout=(detail.get("Config") or {}).get("StopTimeout"),
             started=epoch(state.get("StartedAt", "")),
-            config_hash=labels.get("com.docker.compose.config-hash", ""),
             mounts=[about_mount(mount) for mount in detail.get("Mounts") or []],
         )
     return found

@@ -27,6 +27,9 @@ _PROGRESS = re.compile(
 )
 
 
+_ENDS = ("Created", "Recreated", "Started", "Running", "Healthy", "Stopped", "Removed", "Error", "Exited")
+
+
 class Abandoned(Exception):  # noqa: N818  not a fault: the operator has gone
     """Nobody wants this work any more: see STOPS."""
 
@@ -119,6 +122,16 @@ def complaint(stderr: str, lines: int = 8) -> str:
     return "\n".join(kept[-lines:])
 
 
+def unended(what: str, stderr: str) -> str:
+    """That a command of compose's took too long, and what it was at."""
+    fault = complaint(stderr, 1)
+    last = {
+        tuple(words[:2]): words[-1] for words in (line.split() for line in stderr.splitlines() if _PROGRESS.match(line))
+    }
+    at = [f"{doing.lower()} {kind.lower()} {name}" for (kind, name), doing in last.items() if doing not in _ENDS]
+    return f"{what}: {fault}" + (f" (at: {', '.join(at)})" if at else "")
+
+
 def inspect(project: str) -> list[dict]:
     """`docker inspect` of every container of a compose project, one-off containers left out."""
     label = f"label=com.docker.compose.project={project}"
@@ -130,7 +143,9 @@ def inspect(project: str) -> list[dict]:
     # A container may vanish in between; inspect then fails for it but still prints the others.
     code, found, err = run(["docker", "inspect", *out.split()], 60)
     if code == 124:  # not that there are none
-        raise OSError(complaint(err))
+        hang = [name for name in out.split() if run(["docker", "inspect", name], 5)[0] == 124]
+        about = f" about container {', '.join(name[:12] for name in hang)}" if hang else ""
+        raise OSError(f"{complaint(err)}{about}")
     oneoff = "com.docker.compose.oneoff"
     return [c for c in json.loads(found or "[]") if c["Config"]["Labels"].get(oneoff, "False") != "True"]
 

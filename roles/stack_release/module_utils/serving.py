@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from ansible.module_utils.applied_secrets import remember_secrets
-from ansible.module_utils.compose_cli import complaint, compose, inspect, run, service_of
+from ansible.module_utils.compose_cli import complaint, compose, inspect, run, service_of, unended
 from ansible.module_utils.current import point
 from ansible.module_utils.outage import well
 from ansible.module_utils.started import healed_before, mounts_one_of, remember_started
@@ -70,19 +70,21 @@ def replace(
     argv += ["--no-build", "--pull", "never"]
     argv += ["--remove-orphans"] if wanted["recreate"] else ["--no-recreate"]
     code, _, stderr = run([*argv, *wanted["services"]], wanted["wait_timeout"] + LEEWAY + drain)
+    late = unended("docker compose up", stderr) if code == 124 else ""
     try:
         after = inspect(wanted["project"])
     except OSError as error:
-        away = watch.gaps(None)
-        return {"failed": True, "msg": f"Docker does not answer: {error}", "changed": True, "canary_gaps": away}
+        away, fault = watch.gaps(None), f"{f'{late}; ' if late else ''}Docker does not answer: {error}"
+        return {"failed": True, "msg": fault, "changed": True, "canary_gaps": away}
     changed = moved or bool(wanted["replaces"]) or before != {c["Id"]: c["State"]["StartedAt"] for c in after}
     failed = bool(code or unready(after, before, wanted["services"]))
     answer = {"failed": failed, "changed": changed, "canary_gaps": watch.gaps(after, whole=not failed)}
     if failed:
         failure = diagnose(base, wanted["services"], after)
         reason = NOISE.sub("", complaint(stderr)) if code else f"not healthy after {wanted['wait_timeout']} s"
-        failure["message"] = reason or f"docker compose up ended with code {code}"
-        return {**answer, "msg": summary(failure), "canary_failure": failure}
+        failure["message"] = late or reason or f"docker compose up ended with code {code}"
+        told = summary(failure)
+        return {**answer, "msg": told if late in told else f"{late}; {told}", "canary_failure": failure}
     if wanted["recreate"] and not wanted["services"]:
         remember_secrets(wanted["env_file"])
         remember_started(wanted["directory"], wanted["project"], after)

@@ -93,6 +93,25 @@ def test_a_docker_that_hangs_is_given_up(
             cli.inspect("shop-prod")
 
 
+@pytest.mark.parametrize(
+    ("stderr", "words"),
+    [
+        (
+            " Container a-db-1  Running\n Container a-web-1  Recreate\ncanceled\n\nno end within 90 s",
+            "docker compose up: no end within 90 s (at: recreate container a-web-1)",
+        ),
+        (
+            " Container a-web-1  Recreate\n Container a-web-1  Recreated\n Container a-web-1  Starting\n"
+            " Container a-web-1  Started\n Container a-web-1  Waiting\n\nDocker does not answer any more",
+            "docker compose up: Docker does not answer any more (at: waiting container a-web-1)",
+        ),
+        ("\nno end within 9 s", "docker compose up: no end within 9 s"),
+    ],
+)
+def test_a_compose_that_does_not_end_says_what_it_was_at(stderr: str, words: str) -> None:
+    assert cli.unended("docker compose up", stderr) == words
+
+
 def service(**found: Any) -> dict[str, Any]:
     empty = {"state": "running", "health": "", "health_output": "", "log": "", "error": "", "exit_code": 0}
     return {**empty, **found}
