@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Callable, Iterator
+from datetime import datetime
 from pathlib import Path
 
 import pytest
@@ -132,6 +133,9 @@ def test_a_schema_is_backed_up_before_it_changes_and_a_rollback_brings_it_back(t
     told = back.document["migrations"]["restored"]
     assert told["from"] == made["path"] and told["window"]["from"] == made["taken"] < told["window"]["until"]
     assert any("what was written until" in note for note in back.document["notes"])
+    (away,) = back.document["gaps"]  # since the restore has stopped it, though the rollback found it stopped
+    returned = next(stage["started"] for stage in back.document["stages"] if stage["name"] == "rollback")
+    assert away["service"] == "app" and away["from"] < datetime.fromisoformat(returned).timestamp() < away["until"]
     assert sql(toy, "SELECT name FROM people") == "ann"
     assert sql(toy, "SELECT number FROM revision") == "0001"
     assert (

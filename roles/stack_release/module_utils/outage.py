@@ -12,6 +12,7 @@ from typing import Any
 
 from ansible.module_utils.compose_cli import service_of
 
+UNKNOWN = 255  # Docker's exit code of what ended without its seeing it
 HARMLESS = ("1", "10", "12")  # signals that tell a service to read its files anew, say
 _MOMENT = re.compile(r"(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d)(\.\d+)?(Z|[+-]\d\d:\d\d)")
 
@@ -217,7 +218,9 @@ def _silent_stop(was: list[dict], there: list[dict] | None, began: float, lost: 
     """When one that served stopped, where no event tells."""
     if there is None:
         return lost or began
-    left = {c["Id"]: moment_of(c["State"].get("FinishedAt")) for c in there}
+    # Of one that ended while dockerd was dead it notes that it does not know how, and when it came to see that.
+    known = [c for c in there if lost is None or c["State"].get("ExitCode") != UNKNOWN]
+    left = {c["Id"]: moment_of(c["State"].get("FinishedAt")) for c in known}
     moments = [left.get(c["Id"]) or lost or began for c in was if well(c)]
     return max(began, min(moments))
 

@@ -12,7 +12,6 @@ import time
 from pathlib import Path
 from typing import Any
 
-from ansible.module_utils.atomic import write_atomic
 from ansible.module_utils.compose_cli import kept_environment, service_of
 from ansible.module_utils.outage import checked_services, gaps, serving_of, started_at, told
 
@@ -120,8 +119,10 @@ class Watch:
 
 def write_note(path: Path, served: dict[str, float], away: dict[str, float]) -> None:
     """Leave for the next look which services serve and when they were started, and since when others are away."""
+    new = path.with_name(path.name + ".new")  # the same each time: what is cut off leaves one at most
     with contextlib.suppress(OSError):  # no room
-        write_atomic(path, json.dumps({"served": served, "away": away}).encode())
+        new.write_text(json.dumps({"served": served, "away": away}), encoding="utf-8")
+        new.replace(path)
 
 
 def read_note(path: Path | None) -> dict[str, dict[str, float]]:

@@ -119,6 +119,14 @@ CASES: dict[str, tuple[Any, ...]] = {
         (124, 126),
     ),
     "Docker died, and it is not back": ([box()], [], [box(finished=124, status="exited")], {"lost": 120}, (124, None)),
+    # Seen on a lab host: dockerd was killed in the moment in which it had stopped the container.
+    "Docker died, and does not know": (
+        [box()],
+        [],
+        [box(finished=124, status="exited", code=255)],
+        {"lost": 120},
+        (120, None),
+    ),
     "Docker died, and it is gone": ([box()], [], [NEW], {"lost": 102}, (102, 105.5)),
     "Docker died after it was back": (
         [box()],
