@@ -10,7 +10,8 @@ import secrets
 import shlex
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field
 
 from canaryctl.errors import Interrupted
@@ -22,9 +23,13 @@ OLD = " [0-9]+ (hours|days|weeks|months|years) ago$"  # in Docker's words, as a 
 _KEPT = 64_000  # bytes of output kept, its end
 _GRACE = 20.0  # seconds for Docker to remove what ran too long, and to say so
 # A shell that tells a dead canaryctl of what was killed dies of it, before its traps: it tells nobody.
-_TRAPS = "exec 2>/dev/null; trap 'exit 143' HUP INT TERM; trap '{docker} rm -f {name} >/dev/null 2>&1' EXIT; "
+_TRAPS = (
+    "exec 2>/dev/null; w=; trap 'exit 143' HUP INT TERM; trap 'kill $w; {docker} rm -f {name} >/dev/null 2>&1' EXIT; "
+)
+# Standard input ends when canaryctl does, however that does, or with the connection.
+_WATCH = "exec 3<&0; { cat <&3 >/dev/null; kill -TERM $$; } >/dev/null & w=$!; "
 # `wait` lets the traps run at once; a foreground command would hold them up.
-_BOUNDED = "b=; command -v timeout >/dev/null 2>&1 && b='timeout -s KILL {seconds:g}'; {run} </dev/null 2>&1 & "
+_BOUNDED = "b=; command -v timeout >/dev/null 2>&1 && b='timeout -s KILL {seconds:g}'; {run} </dev/null 3<&- 2>&1 & "
 _ANSWER = "wait $!; exit $?"
 _NOISE = re.compile("^WARNING: |docker run --help")
 # Docker's own words where the program to start is not in the image.
@@ -127,7 +132,7 @@ def run_image(
     else:
         argv = ["--entrypoint", words[0], image, *words[1:]]
     run = as_root("$b " + shlex.join(["docker", "run", *options, *argv]), place.sudo)
-    script = _TRAPS.format(docker=place.docker(), name=name) + _BOUNDED.format(seconds=timeout, run=run) + _ANSWER
+    command, given = _script(place, name, run, timeout)
     tail = b""
 
     def keep(data: bytes) -> None:
@@ -137,8 +142,8 @@ def run_image(
     _mind_stop(place)
     began = time.monotonic()
     try:
-        # The login shell may be no POSIX shell.
-        done = place.connection.read(f"exec sh -c {shlex.quote(script)}", keep, timeout=timeout + _GRACE)
+        with given as chunks:
+            done = place.connection.read(command, keep, timeout=timeout + _GRACE, chunks=chunks)
         code = done.code
         tail = tail or done.complaint.encode()
     except CommandTimeout:
@@ -147,6 +152,31 @@ def run_image(
     seconds = time.monotonic() - began
     output = tail.decode("utf-8", "replace")
     return Ran(code, output, round(seconds, 3), late=code in (124, 137) and seconds >= timeout)
+
+
+def _script(place: Place, name: str, run: str, timeout: float) -> tuple[str, AbstractContextManager[Iterable[bytes]]]:
+    """A shell's line that runs a container and removes it however that ends, and what it is fed meanwhile."""
+    script = _TRAPS.format(docker=place.docker(), name=name)
+    # Where sudo takes its password from standard input, that has its end at once.
+    watched = not place.connection.sudo_password
+    script += (_WATCH if watched else "") + _BOUNDED.format(seconds=timeout, run=run) + _ANSWER
+    # The login shell may be no POSIX shell.
+    return f"exec sh -c {shlex.quote(script)}", _nothing_yet() if watched else nullcontext(())
+
+
+@contextmanager
+def _nothing_yet() -> Iterator[Iterable[bytes]]:
+    """Standard input that has its end when the block has."""
+    over = threading.Event()
+
+    def nothing() -> Iterator[bytes]:
+        over.wait()
+        yield from ()
+
+    try:
+        yield nothing()
+    finally:
+        over.set()
 
 
 def _mind_stop(place: Place) -> None:

@@ -96,13 +96,13 @@ class Connection(ABC):
         timeout: float | None = None,
         tty: bool = False,
         idle: float | None = None,
+        chunks: Iterable[bytes] = (),
     ) -> Completed:
-        """Run `command`, handing its output to `sink` as it comes; `stdout` of the result is empty.
+        """Run `command`, fed `chunks`, handing its output to `sink` as it comes; `stdout` of the result is empty.
 
         What `sink` raises ends the command and leaves this. It bounds what it keeps: output may never end.
         With `tty` the command dies with the connection (`docker logs -f`), and lines end in CR LF.
         """
-        chunks: Iterable[bytes] = ()
         if not tty:
             command, chunks = with_password(command, chunks, self.sudo_password)
         return self.execute(command, chunks, sink, timeout=timeout, tty=tty, idle=idle)

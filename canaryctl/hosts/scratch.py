@@ -29,6 +29,7 @@ _LAST_WORDS = 0.3  # seconds: a shell removes its container, say
 _ROUNDS = 20  # of killing: who forks as fast as it is killed is another problem
 # Ends without a word when it is told to. When it is not, whoever held the other end of its standard input is gone.
 _WAITS = 'read -r _ || exec "$@"'
+_NEEDED = ("PATH", "LD_LIBRARY_PATH")  # neither our mark, nor secrets that we were given
 _held: dict[Path, int] = {}
 
 
@@ -91,7 +92,7 @@ class _Guard:
                     self._process = subprocess.Popen(
                         ["sh", "-c", _WAITS, "sh", sys.executable, "-IS", __file__, *places],
                         cwd="/",
-                        env={name: value for name, value in os.environ.items() if name != _VARIABLE},
+                        env={name: os.environ[name] for name in _NEEDED if name in os.environ},
                         stdin=subprocess.PIPE,
                         stdout=subprocess.DEVNULL,
                         stderr=subprocess.DEVNULL,

@@ -181,8 +181,8 @@ def test_what_a_killed_push_had_loaded_goes_with_the_next_one_and_nothing_of_oth
     note = json.dumps({"new": [ours], "wanted": [ours]})
     host.run(f"mkdir -p {INCOMING}; echo '{note}' >{INCOMING}/loading-1_ab.json")
     listed = toy.run("audit", "one", "--output", "json").document["findings"]
-    named = [finding["subject"] for finding in listed if finding["id"] == "leftover"]
-    assert len([subject for subject in named if ours in subject]) == 1 and others not in str(named)
+    named = [finding["what"] for finding in listed if finding["id"] == "leftover"]
+    assert len([what for what in named if ours in what]) == 1 and others not in str(named)
     done = toy.run("push", "one", "--image", f"web={image}", "--output", "json")
     assert done.code == 0, done.text[-2000:]
     untagged = host.run("docker images -q --no-trunc -f dangling=true").split()

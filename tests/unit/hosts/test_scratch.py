@@ -9,6 +9,8 @@ import sys
 import time
 from pathlib import Path
 
+import pytest
+
 from canaryctl.hosts.scratch import make_scratch, mark_of, remove_scratch, scratch
 
 HOLDER = (
@@ -84,10 +86,14 @@ def test_what_a_killed_process_had_started_is_ended_by_the_next(tmp_path: Path) 
     assert orphan.wait(5) == -signal.SIGKILL
 
 
-def test_a_killed_process_leaves_nothing_whatever_comes_next(tmp_path: Path) -> None:
+def test_a_killed_process_leaves_nothing_whatever_comes_next(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Its whole group is killed, as by a shell or a service manager: what clears away is not in it."""
     other = make_scratch(str(tmp_path))
+    before = guards(tmp_path)
+    monkeypatch.setenv("MY_PASSWORD", "given to canaryctl alone")
     holder, theirs = holding(tmp_path, guarded=True)
+    (guard,) = (pid for pid in guards(tmp_path) if pid not in before)
+    assert b"PASSWORD" not in Path(f"/proc/{guard}/environ").read_bytes()
     orphan, stays = working_with(theirs), working_with(other)
     os.killpg(holder.pid, signal.SIGKILL)
     holder.wait()
@@ -110,7 +116,9 @@ def guards(folder: Path) -> list[str]:
         except OSError:
             return b""
 
-    return [pid.name for pid in Path("/proc").glob("[0-9]*") if f"\0{folder}\0".encode() in words(pid)]
+    told = f"\0{folder}\0".encode()
+    found = {pid.name: words(pid) for pid in Path("/proc").glob("[0-9]*")}
+    return [name for name, line in found.items() if told in line and b"/scratch.py\0" in line]
 
 
 def test_who_leaves_at_once_leaves_nothing(tmp_path: Path) -> None:
