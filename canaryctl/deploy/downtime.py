@@ -9,7 +9,6 @@ from canaryctl.agent.read.change import CONFIRMED, away_words
 from canaryctl.deploy.context import RunContext
 from canaryctl.deploy.state import Downtime
 from canaryctl.evidence.words import away_in_all
-from canaryctl.plan.operations.start import StartService
 from canaryctl.plan.plan import Plan
 
 
@@ -75,12 +74,14 @@ def last_time(ctx: RunContext, host: str) -> dict[str, float]:
 
 
 def foretold(ctx: RunContext, plan: Plan) -> list[str]:
-    """What to say of it before the operator agrees with the plan: what the same took the last time."""
+    """What to say of it before the operator agrees with the plan: what a replacement took the last time.
+
+    A service whose definition alone has changed is not in the plan, but replaced with the release.
+    """
     longest: dict[str, float | None] = {}
-    for start in plan.of(StartService):
-        seconds = last_time(ctx, start.host).get(start.service)
-        if seconds is not None:
-            longest[start.service] = max(seconds, longest.get(start.service) or 0.0)
+    for host in plan.hosts("start"):
+        for service, seconds in last_time(ctx, host).items():
+            longest[service] = max(seconds, longest.get(service) or 0.0)
     return [f"services stop while they are replaced; the last time: {away_words(longest)}"] if longest else []
 
 

@@ -127,9 +127,10 @@ def changed(host: str, phase: str = "confirmed", **replaced: float) -> HostFacts
 
 def test_what_the_last_replacement_took_is_foretold(ctx: RunContext) -> None:
     ctx.before = {"a": changed("a", web=2.0, store=9.0), "b": changed("b", web=3.25)}
-    starts = tuple(StartService(host, "another image", "web") for host in ("a", "b", "c"))
-    (said,) = downtime.foretold(ctx, Plan((MakeCurrent("a", "", "r"), *starts)))
-    assert said.endswith("the last time: web 3.2 s") and downtime.foretold(ctx, Plan()) == []
+    starts = (MakeCurrent("a", "", "r"), *(StartService(host, "another image", "web") for host in ("b", "c")))
+    (said,) = downtime.foretold(ctx, Plan(starts))
+    assert said.endswith("the last time: store 9.0 s, web 3.2 s")
+    assert downtime.foretold(ctx, Plan()) == downtime.foretold(ctx, Plan(starts[2:])) == []
     downtime.record(ctx, "a", {"web": {"from": 5.0, "until": 7.5}})
     assert ctx.run.document["gaps"][0]["foretold"] == 2.0
     ctx.before = {"a": changed("a", "failed", web=40.0)}
