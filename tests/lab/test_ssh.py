@@ -114,6 +114,8 @@ def test_what_cannot_be_read_here_is_an_error_and_no_endless_wait(connection: Co
 def test_a_deadline_leaves_the_connection_usable(connection: Connection) -> None:
     with pytest.raises(CommandTimeout, match="sleep 20"):
         connection.run("sleep 20", timeout=0.3)
+    with pytest.raises(CommandTimeout, match="said nothing for 1 s"):
+        connection.read("echo one; sleep 20", lambda _: None, idle=1)
     assert connection.run("true").ok
 
 

@@ -25,6 +25,11 @@ class DockerError(Exception):
         self.status, self.silent = status, silent
 
 
+def trouble_words(error: Exception) -> str:
+    """What a call of Docker's failed for; the system says no more than `timed out` where there was no answer."""
+    return "Docker does not answer in time" if isinstance(error, socket.timeout) else str(error) or type(error).__name__
+
+
 class Docker:
     """The daemon behind one socket."""
 

@@ -13,7 +13,7 @@ import shutil
 import sys
 from typing import Any
 
-from canaryctl.agent.read.docker import Docker, DockerError, open_docker
+from canaryctl.agent.read.docker import Docker, DockerError, open_docker, trouble_words
 from canaryctl.agent.read.held import LockLost, require_locks
 from canaryctl.agent.read.installed import read_release, written_by_others
 from canaryctl.agent.read.passed import passed_ids
@@ -85,7 +85,7 @@ def answer_prune(config: dict[str, Any]) -> None:
     except LockLost as lost:
         answer["lost"] = [lost.holder]
     except (DockerError, OSError, ValueError, KeyError) as error:
-        answer["faults"][base] = str(error) or type(error).__name__
+        answer["faults"][base] = trouble_words(error)
     sys.stdout.write("\n" + json.dumps(answer) + "\n")
 
 

@@ -17,7 +17,7 @@ import time
 from typing import Any, Iterator
 from urllib.parse import quote
 
-from canaryctl.agent.read.docker import Docker, DockerError, open_docker
+from canaryctl.agent.read.docker import Docker, DockerError, open_docker, trouble_words
 from canaryctl.agent.read.held import LockLost, require_locks
 from canaryctl.agent.read.loads import image_there
 from canaryctl.agent.write.loading import clear_abandoned, loading
@@ -49,7 +49,7 @@ def answer_pull(config: dict[str, Any]) -> None:
         tell({"images": faults, "error": str(lost), "lost": lost.holder})
         return
     except (DockerError, OSError) as trouble:
-        error = str(trouble) or type(trouble).__name__
+        error = trouble_words(trouble)
     tell({"images": faults, "error": error})
 
 

@@ -26,7 +26,7 @@ import sys
 from typing import Any
 from urllib.parse import quote
 
-from canaryctl.agent.read.docker import Docker, DockerError, open_docker
+from canaryctl.agent.read.docker import Docker, DockerError, open_docker, trouble_words
 from canaryctl.agent.read.held import LockLost, require_locks
 from canaryctl.agent.write.content import Content
 from canaryctl.agent.write.load import (
@@ -152,7 +152,7 @@ def answer_receive(config: dict[str, Any]) -> None:
     except LockLost as error:
         say({"error": str(error), "lost": error.holder})
     except (DockerError, OSError) as error:
-        say({"error": str(error)})
+        say({"error": trouble_words(error)})
 
 
 def receive(config: dict[str, Any], ahead: Ahead, packed: dict[str, dict[str, Any]], pulse: Pulse) -> None:

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from canaryctl.agent.read.docker import trouble_words
 from canaryctl.agent.write import pull
 from canaryctl.agent.write.pull import Refused, follow, heard, message_of, wrong
 
@@ -37,6 +38,18 @@ def test_an_image_is_the_one_that_the_registry_promised(found: dict[str, Any] | 
 )
 def test_dockers_reason_is_its_message(body: bytes, text: str) -> None:
     assert message_of(body) == text
+
+
+@pytest.mark.parametrize(
+    ("error", "text"),
+    [
+        (TimeoutError("timed out"), "Docker does not answer in time"),
+        (OSError(), "OSError"),
+        (ConnectionRefusedError(111, "Connection refused"), "[Errno 111] Connection refused"),
+    ],
+)
+def test_no_answer_is_said_to_be_dockers(error: Exception, text: str) -> None:
+    assert trouble_words(error) == text
 
 
 def test_how_far_a_pull_is_adds_up_over_its_layers(
