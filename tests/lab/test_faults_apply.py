@@ -95,6 +95,18 @@ def test_a_port_that_is_taken_names_its_holder_before_any_change(toy: Toy, ctl: 
         box("canary-1").run("systemctl stop toy-port")
 
 
+@pytest.mark.usefixtures("serving")
+def test_a_docker_that_hangs_is_told_as_that_and_as_nothing_else(toy: Toy, box: Callable[[str], Box]) -> None:
+    again = "kill -CONT $(pidof dockerd)"
+    box("canary-1").run(f"kill -STOP $(pidof dockerd); (sleep 90; {again}) >/dev/null 2>&1 &")
+    try:
+        done = toy.run("plan", "one")
+        tells(done, 6, "Docker is installed there and does not answer", "systemctl restart docker")
+        assert "port" not in done.err and "provision" not in done.err, done.err
+    finally:
+        box("canary-1").run(again)
+
+
 def test_a_service_that_never_becomes_healthy_shows_its_last_words(toy: Toy, ctl: Ctl) -> None:
     back = toy.edit(
         "compose.yml.j2",
