@@ -159,12 +159,14 @@ def _is_going_back(facts: HostFacts) -> bool:
 
 
 def require_confirmed(ctx: RunContext, phases: Mapping[str, str], lost: Mapping[str, HostError]) -> None:
-    """Take note of what hosts answered.
+    """Take note of what hosts answered. One that confirmed and found no room for its line is no lost one.
 
     Raises:
         ApplyError: a host has gone back by itself before it was told.
         HostError: a host could not be told.
     """
+    unwritten = {host: error.phase for host, error in lost.items() if isinstance(error, history.UnwrittenError)}
+    phases = {**phases, **{host: phase for host, phase in unwritten.items() if phase}}
     ctx.state.unconfirmed -= {host for host, phase in phases.items() if phase not in GOING_BACK}
     if late := [host for host, phase in phases.items() if phase in GOING_BACK]:
         ctx.state.unconfirmed -= set(late)

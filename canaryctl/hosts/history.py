@@ -13,6 +13,14 @@ from canaryctl.hosts.ask import ask
 from canaryctl.hosts.connection import Connection
 
 
+class UnwrittenError(HostError):
+    """A host is there and could not write its line. `phase`: of the change that it was to confirm, '' for none."""
+
+    def __init__(self, what: str, where: str, hint: str, phase: str) -> None:
+        super().__init__(what, where, hint, reason="history")
+        self.phase = phase
+
+
 def history_line(
     *,
     who: str,
@@ -65,13 +73,13 @@ def append(
 
     Raises:
         LockedError: a lock is lost.
-        HostError: the host refused, with its own words.
+        HostError: the host refused, with its own words; UnwrittenError where it found no room for the line.
     """
     order = {"stack": stack, "line": line, "locks": list(locks), "confirm": confirm, "give_up": give_up}
     found = believed(connection.host, AppendAnswer, ask(connection, "append", order, timeout=30))
     if found.lost is not None:
         raise lock_lost(connection.host, next(iter(found.lost), None))
     if found.error:
-        hint = f"check who may write {connection.inventory.root}/{stack} there"
-        raise HostError(f"the history could not be written: {found.error}", connection.host, hint)
+        hint = f"check the room in {connection.inventory.root}/{stack} there, and who may write it"
+        raise UnwrittenError(f"the history could not be written: {found.error}", connection.host, hint, found.phase)
     return found.phase

@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible.module_utils.compose_cli import Abandoned, inspect
+from ansible.module_utils.compose_cli import Abandoned, fault_of, inspect
 from ansible.module_utils.locked import LOCKS, require_held
 from ansible.module_utils.stopping import drain_of, take_down
 
@@ -57,7 +57,7 @@ def main() -> None:
     except Abandoned:
         module.fail_json(msg="interrupted: the connection to this host was closed")
     except OSError as error:
-        module.fail_json(msg=f"Docker does not answer: {error}")
+        module.fail_json(msg=fault_of(error))
     if fault:
         module.fail_json(msg=f"{project} does not stop: {fault}", changed=removed)
     module.exit_json(changed=removed)

@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible.module_utils.compose_cli import Abandoned, complaint, inspect, run, service_of
+from ansible.module_utils.compose_cli import Abandoned, complaint, fault_of, inspect, run, service_of
 from ansible.module_utils.locked import LOCKS, require_held
 from ansible.module_utils.stopping import drain_of
 
@@ -64,7 +64,7 @@ def main() -> None:
     except Abandoned:
         module.fail_json(msg="interrupted: the connection to this host was closed")
     except OSError as error:
-        module.fail_json(msg=f"Docker does not answer: {error}")
+        module.fail_json(msg=fault_of(error))
     module.exit_json(changed=bool(stopping), stopped=sorted(stopping.values()))
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from ansible.module_utils import supervised
 from ansible.module_utils.basic import AnsibleModule
-from ansible.module_utils.compose_cli import Abandoned, complaint, compose, inspect, run, service_of
+from ansible.module_utils.compose_cli import Abandoned, complaint, compose, fault_of, inspect, run, service_of
 from ansible.module_utils.current import Misplaced, leads_to
 from ansible.module_utils.locked import LOCKS, require_held
 from ansible.module_utils.serving import bring_up
@@ -155,7 +155,7 @@ def main() -> None:
     except (Misplaced, supervised.Unnoted) as refused:
         module.fail_json(msg=str(refused))
     except OSError as error:
-        module.fail_json(msg=f"Docker does not answer: {error}")
+        module.fail_json(msg=fault_of(error))
     if answer.pop("failed"):
         module.fail_json(**answer)
     module.exit_json(**answer)

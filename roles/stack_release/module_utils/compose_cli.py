@@ -132,6 +132,13 @@ def unended(what: str, stderr: str) -> str:
     return f"{what}: {fault}" + (f" (at: {', '.join(at)})" if at else "")
 
 
+def fault_of(error: OSError) -> str:
+    """What an OSError is about: a file that cannot be read or written, or else Docker."""
+    if error.errno is None or error.filename == "docker":
+        return f"Docker does not answer: {error}"
+    return f"{error.strerror}: {error.filename}" if error.filename else str(error.strerror)
+
+
 def inspect(project: str) -> list[dict]:
     """`docker inspect` of every container of a compose project, one-off containers left out."""
     label = f"label=com.docker.compose.project={project}"

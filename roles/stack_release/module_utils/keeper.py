@@ -34,7 +34,7 @@ from ansible.module_utils.change import (
     lock_state,
     next_step,
 )
-from ansible.module_utils.compose_cli import STOPS, Abandoned, run
+from ansible.module_utils.compose_cli import STOPS, Abandoned, fault_of, run
 from ansible.module_utils.current import Misplaced
 from ansible.module_utils.held import read_holder
 from ansible.module_utils.lines import append_line
@@ -271,7 +271,7 @@ def attempt(job: dict[str, Any], foresee: Callable[[float], None] | None = None)
     except Misplaced as misplaced:
         return {"failed": True, "msg": str(misplaced), "changed": False}
     except OSError as error:
-        return {"failed": True, "msg": f"Docker does not answer: {error}", "changed": True}
+        return {"failed": True, "msg": fault_of(error), "changed": True}
 
 
 def way_back(root: Path, change: dict[str, Any]) -> dict[str, Any]:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from ansible.module_utils.applied_secrets import remember_secrets
-from ansible.module_utils.compose_cli import complaint, compose, inspect, run, service_of, unended
+from ansible.module_utils.compose_cli import complaint, compose, fault_of, inspect, run, service_of, unended
 from ansible.module_utils.current import point
 from ansible.module_utils.outage import well
 from ansible.module_utils.started import healed_before, mounts_one_of, remember_started
@@ -74,7 +74,7 @@ def replace(
     try:
         after = inspect(wanted["project"])
     except OSError as error:
-        away, fault = watch.gaps(None), f"{f'{late}; ' if late else ''}Docker does not answer: {error}"
+        away, fault = watch.gaps(None), f"{f'{late}; ' if late else ''}{fault_of(error)}"
         return {"failed": True, "msg": fault, "changed": True, "canary_gaps": away}
     changed = moved or bool(wanted["replaces"]) or before != {c["Id"]: c["State"]["StartedAt"] for c in after}
     failed = bool(code or unready(after, before, wanted["services"]))

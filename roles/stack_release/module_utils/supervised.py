@@ -225,5 +225,8 @@ def answer_of(root: Path, found: dict[str, Any]) -> dict[str, Any]:
     try:
         answer = json.loads((root / keeper.FOLDER / keeper.ANSWER_FILE).read_text(encoding="utf-8"))
     except (OSError, ValueError):
-        answer = {"failed": True, "changed": True, "msg": f"the change came to be {found['phase']}: {found['result']}"}
+        # There was no room for it, say: the change itself tells the most important.
+        failed = found["phase"] != change.STARTED
+        told = found["result"] or f"nothing is left of what came of it; the change is {found['phase']}"
+        answer = {"failed": failed, "changed": True, "msg": told if failed else ""}
     return {"canary_gaps": {}, **answer}

@@ -15,6 +15,7 @@ from canaryctl.deploy.context import RunContext
 from canaryctl.deploy.state import Migration
 from canaryctl.errors import ApplyError, HostError
 from canaryctl.facts.change import ChangeFacts
+from canaryctl.hosts.history import UnwrittenError
 from canaryctl.plan.operations.start import StartService
 from canaryctl.plan.plan import Plan
 
@@ -109,6 +110,17 @@ def test_a_host_that_cannot_be_told_is_named(working: Working) -> None:
     assert caught.value.where == "b" and ctx.state.unconfirmed == {"b"}
     changes.require_confirmed(ctx, {"a": "confirmed"}, {})
     assert any("goes back by itself" in what for what in warnings(ctx))
+
+
+def test_a_host_that_confirmed_and_had_no_room_for_the_line_does_not_go_back(working: Working) -> None:
+    ctx = working()
+    ctx.state.unconfirmed = {"a", "b"}
+    full = UnwrittenError("the history could not be written: no room", "a", "make room", "confirmed")
+    changes.require_confirmed(ctx, {"b": "confirmed"}, {"a": full})
+    assert not ctx.state.unconfirmed
+    ctx.state.unconfirmed = {"a"}
+    with pytest.raises(HostError, match="could not be confirmed"):
+        changes.require_confirmed(ctx, {}, {"a": UnwrittenError("no room", "a", "", "")})
 
 
 @pytest.mark.parametrize(

@@ -135,7 +135,7 @@ def test_the_module_waits_as_much_longer_as_stopping_may_take(root: Path, monkey
     assert waiting.is_alive()
     settle.advance(str(root / "change.json"), "run-1", ("begun",), "started")
     waiting.join(5.0)
-    assert "came to be started" in done[0]["msg"]
+    assert done[0]["failed"] is False
     begun(root, drain=0.0)
     assert "does not answer" in supervised.result_of(root, told)["msg"]
 
@@ -327,3 +327,18 @@ def test_nobody_elses_container_is_stopped_for_that(
     assert supervised.keeper.alone_on_docker(begun(root)) is alone
     monkeypatch.setattr(supervised.keeper, "run", lambda argv, timeout: (1, "", "no answer"))
     assert not supervised.keeper.alone_on_docker(begun(root))
+
+
+@pytest.mark.parametrize(
+    ("phase", "result", "failed", "says"),
+    [
+        ("started", "", False, ""),
+        ("failed", "No space left on device: /opt/x", True, "No space left on device: /opt/x"),
+        ("returned", "", True, "nothing is left of what came of it; the change is returned"),
+    ],
+)
+def test_what_found_no_room_for_its_answer_is_told_by_the_change(
+    root: Path, phase: str, result: str, failed: bool, says: str
+) -> None:
+    answer = supervised.answer_of(root, {**begun(root), "phase": phase, "result": result})
+    assert (answer["failed"], answer["msg"]) == (failed, says)

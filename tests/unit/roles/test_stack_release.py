@@ -247,3 +247,19 @@ def test_what_somebody_put_in_the_place_of_current_stays(tmp_path: Path, kind: s
 def test_a_folder_that_is_not_there_is_named_and_not_taken_for_docker(tmp_path: Path) -> None:
     with pytest.raises(current.Misplaced, match="current cannot be written: No such file"):
         current.point(tmp_path / "gone" / "current", tmp_path / "gone" / "releases" / "r1")
+
+
+@pytest.mark.parametrize(
+    ("error", "says"),
+    [
+        (OSError("Cannot connect to the Docker daemon"), "Docker does not answer: Cannot connect to the Docker daemon"),
+        (FileNotFoundError(2, "No such file or directory", "docker"), "Docker does not answer: "),
+        (
+            OSError(28, "No space left on device", "/opt/x/.started.json"),
+            "No space left on device: /opt/x/.started.json",
+        ),
+        (OSError(30, "Read-only file system"), "Read-only file system"),
+    ],
+)
+def test_a_disk_that_is_full_is_not_blamed_on_docker(error: OSError, says: str) -> None:
+    assert cli.fault_of(error).startswith(says)
