@@ -11,13 +11,13 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from canaryctl.errors import ApplyError, HostError
+from canaryctl.errors import ApplyError
 from canaryctl.facts import lock_lost
 from canaryctl.hosts import CommandTimeout
 from canaryctl.hosts.ask import call
 from canaryctl.images.answers import Lines, counts, faults, holder, text_of, unbelievable
 from canaryctl.images.credentials import Credential
-from canaryctl.images.destination import SILENT, Destination, silent
+from canaryctl.images.destination import SILENT, Destination, broken, silent
 from canaryctl.plan.release import ImageFact, content_tag
 
 # Called with an image's name, and its bytes that have come and those that are known to come.
@@ -131,11 +131,7 @@ def pull_images(
     except CommandTimeout:
         raise silent(host, "has Docker pull images") from None
     if not answers.over:
-        raise HostError(
-            f"the pulling program failed there (exit {done.code}): {done.complaint[-300:]}",
-            host,
-            "Python 3.7 or later is needed there; push again, it goes on from what has arrived",
-        )
+        raise broken(host, "has Docker pull images", done)
     if answers.lost:
         raise lock_lost(host, answers.lost[0])
     if answers.error:

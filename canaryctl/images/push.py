@@ -11,7 +11,7 @@ from canaryctl.errors import ApplyError, HostError
 from canaryctl.facts import HostFacts, lock_lost
 from canaryctl.hosts import CommandTimeout
 from canaryctl.hosts.ask import call
-from canaryctl.images.destination import SILENT, Destination, silent
+from canaryctl.images.destination import SILENT, Destination, broken, silent
 from canaryctl.images.layers import Layers
 from canaryctl.images.transfer import Limiter, Progress, Sending, Transfer
 from canaryctl.plan.release import ImageFact, content_tag
@@ -125,11 +125,7 @@ def _converse(
     finally:
         transfer.silence()
     if done.code != 0 and not transfer.error:
-        raise HostError(
-            f"the receiving program failed there (exit {done.code}): {done.complaint[-300:]}",
-            host,
-            "Python 3.7 or later is needed there; push again, it goes on from what has arrived",
-        )
+        raise broken(host, "takes images", done)
     return transfer
 
 

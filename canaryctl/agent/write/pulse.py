@@ -16,7 +16,7 @@ from typing import Any
 from canaryctl.agent.read.docker import DockerError
 
 PULSE_EVERY = 5.0  # seconds
-DOCKER_SILENT = 60.0  # seconds in which Docker must answer a ping, whatever else it does
+DOCKER_SILENT = 45.0  # seconds in which Docker must answer a ping, whatever else it does
 _saying = threading.Lock()
 
 

@@ -92,10 +92,10 @@ def test_a_docker_that_unpacks_for_long_is_waited_for_while_it_answers(now: list
         now[0] += 80
         assert watch.fault() == ""
     answers = False
-    now[0] += 59
+    now[0] += 44
     assert watch.fault() == ""
     now[0] += 2
-    assert "Docker has not answered for 60 s" in watch.fault()
+    assert "Docker has not answered for 45 s" in watch.fault()
     watch.doing("the disk", 300)  # is not Docker's
     assert watch.fault() == ""
 

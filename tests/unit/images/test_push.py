@@ -90,6 +90,9 @@ def test_a_program_that_fails_is_the_hosts_fault(layers: Layers) -> None:
     with pytest.raises(HostError) as caught:
         pushed(Recorded([], code=1, complaint="SyntaxError"), layers)
     assert caught.value.where == "alpha" and "SyntaxError" in caught.value.what
+    with pytest.raises(HostError) as caught:
+        pushed(Recorded([NOTHING_MISSING], code=-1), layers)
+    assert caught.value.what.endswith("was killed") and "Python" not in caught.value.hint
 
 
 class Mute(Recorded):
