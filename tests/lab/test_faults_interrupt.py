@@ -100,6 +100,7 @@ def test_killed_in_each_stage_the_next_deploy_converges(toy: Toy, env: dict[str,
     backs = [toy.edit(file, old, new.format(by=4)) for file, old, new in edits]
     try:
         kill_when(toy, env, ["deploy", "one", "--yes"], seen, 0 if stage in ("observe", "collect") else 0.3)
+        assert gone(lambda: "\n".join(processes_mentioning("ansible-playbook", str(toy.folder)))) == ""
     finally:
         for back in reversed(backs):
             back()
