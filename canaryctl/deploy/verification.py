@@ -13,8 +13,9 @@ from canaryctl.deploy.context import RunContext
 from canaryctl.deploy.proof import parts_left_out
 from canaryctl.errors import CanaryError, HostError, OtherReleaseError
 from canaryctl.evidence.store import runs_under_way
+from canaryctl.facts.host import HostFacts
 from canaryctl.hosts import interpreter
-from canaryctl.plan.definitions import other_definitions
+from canaryctl.plan.definitions import not_running, other_definitions
 
 if TYPE_CHECKING:  # the probes bring an HTTP client along, which most commands do without
     from canaryctl.config.probes import Probe
@@ -140,9 +141,10 @@ def _others(ctx: RunContext, release: str) -> list[str]:
 
 
 def require_running(ctx: RunContext) -> None:
-    """Let nothing pass that does not run: a service from another definition than the release's fails the verdict.
+    """Let nothing pass that does not run: a service that ended, or is of another definition, fails the verdict.
 
-    Looks at the facts that the collected evidence came with. A host that serves another environment has its own say.
+    So does a Docker that does not say. Looks at the facts that the collected evidence came with. A host that serves
+    another environment has its own say.
     """
     others = []
     for host, facts in ctx.facts.items():
@@ -158,18 +160,28 @@ def require_running(ctx: RunContext) -> None:
         if current != wanted:
             others.append(f"{host}: {current[:12]} is current, not {wanted[:12]}")
         elif release.get("environment") == ctx.deployment.environment.name:
-            found = other_definitions(facts, ctx.deployment.compose_project, current)
-            others += [f"{host}: {service} {how}" for service, how in sorted(found.items())]
+            others += [f"{host}: {how}" for how in _not_as_released(ctx, facts, current)]
     if not others:
         return
     hosts = ", ".join(dict.fromkeys(one.partition(":")[0] for one in others))
     ctx.state.other_release = OtherReleaseError(
         f"not everything runs what was to be judged: {'; '.join(others)}",
         hosts,
-        "deploy again: what runs another definition is made anew",
+        "deploy again: what does not run, or is of another definition, is made anew",
     )
     ctx.state.verdict = "failed"
     ctx.run.warn(ctx.state.other_release.what, hosts, ctx.state.other_release.hint)
+
+
+def _not_as_released(ctx: RunContext, facts: HostFacts, current: str) -> list[str]:
+    if facts.docker is not None and not facts.docker.running:
+        return ["Docker does not answer, so what runs is not known"]
+    project, target = ctx.deployment.compose_project, ctx.targets.get(facts.host)
+    placed = target.rendering.services if target else None
+    found = other_definitions(facts, project, current)
+    if facts.docker is not None:
+        found = {**not_running(facts, project, placed), **found}
+    return [f"{service} {how}" for service, how in sorted(found.items())]
 
 
 def _chosen(ctx: RunContext) -> tuple[Probe, ...]:

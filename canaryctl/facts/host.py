@@ -77,7 +77,8 @@ class PublishedPort:
 
 @dataclass(frozen=True)
 class ContainerFacts:
-    """Health, exit code, restarts, start, hash, mounts and time to stop are known for the stack's own projects only.
+    """Health, exit code, restarts, `restart` (the policy), start, hash, mounts and time to stop are known for the
+    stack's own projects only.
 
     `config_hash` is what compose made of the service's definition that the container was created from. `stop_timeout`
     is in seconds, negative for a container that is never killed, None for Docker's own. `silent`: Docker says nothing
@@ -103,6 +104,13 @@ class ContainerFacts:
     mounts: tuple[MountedFacts, ...] = ()
     stop_timeout: float | None = None
     silent: bool = False
+    restart: str = ""
+
+    @property
+    def has_done_its_work(self) -> bool:
+        """Whether it ended well and was to end: nobody is to start it again, and nobody looks after its health."""
+        ended = self.state == "exited" and self.exit_code == 0
+        return ended and not self.health and self.restart in ("", "no", "on-failure")
 
 
 @dataclass(frozen=True)

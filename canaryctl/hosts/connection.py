@@ -48,6 +48,11 @@ class CommandTimeout(HostError):  # noqa: N818  named like the standard library'
     """A remote command did not finish within its deadline; the connection itself is well."""
 
 
+def is_lost(error: HostError) -> bool:
+    """Whether a host cannot be talked to any more; one on which a command takes too long can."""
+    return not isinstance(error, CommandTimeout)
+
+
 class Connection(ABC):
     """One host, reached once and kept. Safe to use from several threads.
 

@@ -36,6 +36,25 @@ def other_definitions(
     return found
 
 
+def not_running(facts: HostFacts, project: str, services: Iterable[str] | None = None) -> dict[str, str]:
+    """Services of which no container runs, and what became of it, in words. One that has done its work is none.
+
+    Args:
+        services: only these, of which each has to be there; what there is of the project where None.
+    """
+    there: dict[str, list[ContainerFacts]] = {service: [] for service in services or ()}
+    for container in facts.containers:
+        if container.project == project and not container.oneoff and (services is None or container.service in there):
+            there.setdefault(container.service, []).append(container)
+    found = {}
+    for service, containers in there.items():
+        if not any(one.state == "running" or one.has_done_its_work for one in containers):
+            last = containers[0] if containers else None
+            code = f" (exit code {last.exit_code})" if last and last.exit_code else ""
+            found[service] = f"is {last.state}{code}" if last else "is not there"
+    return found
+
+
 def _differs(container: ContainerFacts, started: StartedFacts | None, project: str, directory: str) -> str:
     named = _RELEASE.search(container.config_files)
     label = named[1] if named else ""

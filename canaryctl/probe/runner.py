@@ -12,6 +12,7 @@ from typing import Any
 from canaryctl.config.durations import show_duration
 from canaryctl.config.probes import Probe, Retried, needed_by
 from canaryctl.errors import CanaryError, HostError
+from canaryctl.hosts.connection import is_lost
 from canaryctl.probe.check import check_probes
 from canaryctl.probe.context import ProbeContext
 from canaryctl.probe.kinds import RUN
@@ -234,11 +235,10 @@ def _judge(probe: Probe, scope: Scope) -> Outcome:
         scope.lost = error.lost
         return failed(error.reason)
     except HostError as error:
-        scope.lost = True
+        scope.lost = is_lost(error)
         where = error.where or scope.host
-        return failed(
-            f"{where}: {error.what}" if error.reason == "agent" else f"{where} cannot be reached over SSH: {error.what}"
-        )
+        reached = error.reason == "agent" or not scope.lost
+        return failed(f"{where}: {error.what}" if reached else f"{where} cannot be reached over SSH: {error.what}")
     except Unusable as error:
         return inconclusive(f"the probe cannot be used: {error}")
     except CanaryError:

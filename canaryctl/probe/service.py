@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from canaryctl.config.durations import show_duration
 from canaryctl.errors import HostError
+from canaryctl.hosts.connection import is_lost
 from canaryctl.hosts.sudo import as_root
 from canaryctl.probe.expect import MAX_READ
 from canaryctl.probe.results import Exchange, Unanswered
@@ -90,7 +91,7 @@ def run_script(
         elif done.code in (124, 137) and time.monotonic() - began >= timeout:
             reason = f"'{shown}' did not end within {show_duration(timeout)}"
     except HostError as error:
-        reason, lost = f"{error.where or scope.host} did not run the command: {error.what}", True
+        reason, lost = f"{error.where or scope.host} did not run the command: {error.what}", is_lost(error)
     except TimeoutError:
         reason = f"'{shown}' did not end within {show_duration(timeout)}"
     scope.record(

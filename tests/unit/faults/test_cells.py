@@ -62,6 +62,13 @@ def test_a_fault_that_takes_the_service_away_may_take_longer() -> None:
     assert outage_limit(Cell("host-killed", "start")) > outage_limit(Cell("link-cut", "start"))
 
 
+def test_a_failed_verdict_is_told_by_its_rows() -> None:
+    judged = replace(GOOD, code=1, said="", failed_stages=[], failed_probes={"Front": ["box-1"]})
+    assert wrong(judged) == []
+    assert wrong(replace(judged, failed_probes={"Front": ["box-2"]})) == ["no failed probe names the host"]
+    assert "no help" in wrong(replace(judged, failed_probes={}))
+
+
 def test_nothing_is_wrong_with_what_is_right() -> None:
     assert wrong(GOOD) == []
     assert wrong(replace(GOOD, code=0, said="", failed_stages=[])) == []

@@ -11,6 +11,7 @@ from recorded import Answering
 
 from canaryctl.config.probes.exec import Exec
 from canaryctl.errors import HostError
+from canaryctl.hosts import CommandTimeout
 from canaryctl.probe import exec as exec_
 from canaryctl.probe.expect import MAX_READ
 from canaryctl.probe.results import Unusable
@@ -58,6 +59,13 @@ def test_a_container_that_is_not_there_and_a_host_that_is_lost_fail_and_only_the
 
     scope = scope_on(Answering(gone))
     assert exec_.run(probe(), scope).verdict == "failed" and scope.lost
+
+    def late(command: str) -> tuple[int, str]:
+        raise CommandTimeout("`docker ps` did not finish within 15 s", "h1")
+
+    slow = scope_on(Answering(late))
+    outcome = exec_.run(probe(), slow)
+    assert outcome.verdict == "failed" and not slow.lost and "did not finish" in outcome.reason
     none = scope_on(_Complaining(125, NO_CONTAINER))
     outcome = exec_.run(probe(), none)
     assert outcome.verdict == "failed" and not none.lost and "no running container on h1" in outcome.reason

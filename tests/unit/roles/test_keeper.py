@@ -230,18 +230,27 @@ def test_who_began_it_may_go(root: Path, monkeypatch: pytest.MonkeyPatch) -> Non
 
 
 class Docker:
-    """A host whose Docker answers: `attempts` of bringing a release up there, and what the keeper `did` to it."""
+    """A host whose Docker answers: `attempts` of bringing a release up there, and what the keeper `did` to it.
 
-    def __init__(self, monkeypatch: pytest.MonkeyPatch, fault: str = "", *, alone: bool = True) -> None:
+    `has`: the container that has the port 17600, '' for none.
+    """
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, fault: str = "", *, alone: bool = True, has: str = "") -> None:
         self.attempts: list[str] = []
         self.did: list[str] = []
-        self.fault = fault
+        self.fault, self.has = fault, has
         module = supervised.keeper
         monkeypatch.setattr(module, "DOCKER_EVERY", 0.01)
         monkeypatch.setattr(module, "answers", lambda: True)
         monkeypatch.setattr(module, "alone_on_docker", lambda change: alone)
         monkeypatch.setattr(module, "attempt", self.attempt)
-        monkeypatch.setattr(module, "run", lambda argv, timeout: self.did.append(" ".join(argv)))
+        monkeypatch.setattr(module, "run", self.run)
+
+    def run(self, argv: list[str], timeout: float) -> tuple[int, str, str]:
+        if argv[:2] == ["docker", "ps"]:
+            return 0, self.has if argv[-1] == "publish=17600" else "", ""
+        self.did.append(" ".join(argv))
+        return 0, "", ""
 
     def attempt(self, job: dict[str, Any], foresee: Any = None) -> dict[str, Any]:
         self.attempts.append(Path(job["directory"]).name)
@@ -306,13 +315,29 @@ def test_docker_is_restarted_once_for_a_port_that_it_has_kept_over_a_power_loss(
     assert docker.did == (["systemctl restart docker"] if restarted else [])
 
 
-@pytest.mark.parametrize(("booting", "alone"), [(True, False), (False, True)])
-def test_docker_is_not_restarted_under_others_nor_without_a_power_loss(
-    booting: bool, alone: bool, root: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(
+    ("words", "booting", "alone", "has"),
+    [
+        (ALLOCATED, True, False, ""),
+        (ALLOCATED, False, False, ""),
+        (ALLOCATED, False, True, "0123456789ab\n"),
+        ("listen tcp4 0.0.0.0:17600: bind: address already in use", False, True, ""),  # by whom is not known
+    ],
+)
+def test_docker_is_not_restarted_under_others_nor_for_what_somebody_has(
+    words: str, booting: bool, alone: bool, has: str, root: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    docker = Docker(monkeypatch, ALLOCATED, alone=alone)
+    docker = Docker(monkeypatch, words, alone=alone, has=has)
     phase, why = gone_back(root, booting=booting)
-    assert (phase, docker.did) == ("stranded", []) and ALLOCATED in why
+    assert (phase, docker.did) == ("stranded", []) and words in why
+
+
+def test_docker_is_restarted_for_a_port_that_it_has_kept_when_it_was_killed(
+    root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    docker = Docker(monkeypatch, ALLOCATED)
+    assert gone_back(root)[0] == "stranded"
+    assert docker.did == ["systemctl restart docker"]
 
 
 @pytest.mark.parametrize(
