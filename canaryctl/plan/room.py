@@ -27,4 +27,5 @@ def room_problems(host: str, target: Target, facts: HostFacts) -> list[ApplyErro
         what, hint = f"has {disk.inodes_free} inodes free, the release needs {_INODES}", "remove files there"
     else:
         return []
-    return [ApplyError(f"{target.root} {what}", hint=f"{hint}, then run this again", stage="render", host=host)]
+    told = f"the release cannot be rendered there: {target.root} {what}"
+    return [ApplyError(told, hint=f"{hint}, then run this again", stage="render", host=host)]

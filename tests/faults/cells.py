@@ -175,7 +175,7 @@ def _how_it_ended(seen: Seen) -> list[str]:
     elif seen.code:
         if seen.host not in seen.said:
             found.append("the host is not named")
-        if not seen.failed_stages and seen.cell.stage not in seen.said:
+        if not seen.failed_stages and not any(stage in seen.said for stage in STAGES):
             found.append("the stage is not named")
         if "help:" not in seen.said:
             found.append("no help")

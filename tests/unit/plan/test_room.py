@@ -28,7 +28,10 @@ def test_a_full_or_read_only_disk_is_named_with_path_and_figures(disk: dict[str,
     target = replace(TARGET, root=ROOT)
     plan = plan_of(with_root(disk, **state(releases={}, current=None)), target)
     problem = only_problem(plan)
-    assert problem.what.startswith(said) and (problem.stage, problem.host) == ("render", "one")
+    assert problem.what.startswith(f"the release cannot be rendered there: {said}") and (
+        problem.stage,
+        problem.host,
+    ) == ("render", "one")
     assert plan.problems_before_end_of("push") == [] and plan.problems_before_end_of("render") == [problem]
 
 
