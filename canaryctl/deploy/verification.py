@@ -165,7 +165,7 @@ def require_running(ctx: RunContext) -> None:
         return
     hosts = ", ".join(dict.fromkeys(one.partition(":")[0] for one in others))
     ctx.state.other_release = OtherReleaseError(
-        f"not everything runs what was to be judged: {'; '.join(others)}",
+        f"not everything runs what was to be judged, as seen in collect: {'; '.join(others)}",
         hosts,
         "deploy again: what does not run, or is of another definition, is made anew",
     )
