@@ -25,21 +25,27 @@ def read_change(path: str) -> dict[str, Any] | None:
 
 
 def write_change(path: str, change: dict[str, Any]) -> None:
-    """Write it whole, or where the disk is full into the room that it has. Raises OSError.
+    """Write it whole, or where the disk is full into the room that it has. Raises OSError: what was there is there.
 
-    That it has begun, and that it is confirmed, must be there after a power loss; the rest is done again then.
+    On the disk when this returns: after a power loss some file systems (XFS) have an empty file in the place of one
+    that was renamed and not synced, and then nobody knows of the change.
     """
     content = json.dumps(change, sort_keys=True).encode() + b"\n"
     try:
-        write_atomic(path, content, CHANGE_MODE, sync=change["phase"] in ("begun", "confirmed"))
+        write_atomic(path, content, CHANGE_MODE, sync=True)
     except OSError as error:
         if error.errno not in (errno.ENOSPC, errno.EDQUOT) or not os.path.exists(path):
             raise
-        handle = os.open(path, os.O_WRONLY | os.O_CLOEXEC)
+        handle = os.open(path, os.O_RDWR | os.O_CLOEXEC)
         try:
-            if os.pwrite(handle, content, 0) < len(content):
+            size = os.fstat(handle).st_size
+            before = os.pread(handle, size, 0)
+            if os.pwrite(handle, content, 0) < len(content):  # it takes a block more than there was
+                os.pwrite(handle, before, 0)
+                os.ftruncate(handle, size)
                 raise
             os.ftruncate(handle, len(content))
+            os.fsync(handle)
         finally:
             os.close(handle)
 

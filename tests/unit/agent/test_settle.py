@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -90,6 +92,35 @@ def test_a_step_is_taken_from_its_phases_alone(tmp_path: Path) -> None:
     settle.forget(path)
     settle.forget(path)
     assert settle.read_change(path) is None and settle.advance(path, "run-1", ("returning",), "returned") == ""
+
+
+def test_each_step_is_on_the_disk_before_it_is_in_its_place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Else a power loss may leave an empty file there, on XFS say."""
+    path, calls = str(begun(tmp_path)), []
+    sync, move = os.fsync, os.replace
+    monkeypatch.setattr(os, "fsync", lambda handle: (calls.append("sync"), sync(handle)))
+    monkeypatch.setattr(os, "replace", lambda old, new: (calls.append("replace"), move(old, new)))
+    for phase in ("started", "returning", "returned"):
+        calls.clear()
+        assert settle.advance(path, "run-1", ("started", "returning"), phase) == phase
+        assert calls[:2] == ["sync", "replace"]
+
+
+def test_a_full_disk_with_room_for_half_of_it_leaves_what_was_there(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = begun(tmp_path)
+    before, real = path.read_bytes(), os.pwrite
+
+    def no_file(*_: object, **__: object) -> None:
+        raise OSError(errno.ENOSPC, "no room")
+
+    monkeypatch.setattr(settle, "write_atomic", no_file)
+    monkeypatch.setattr(os, "pwrite", lambda handle, data, at: real(handle, data[: len(before) + 5], at))
+    with pytest.raises(OSError, match="no room"):
+        settle.advance(str(path), "run-1", ("started",), "failed", result="x" * 2000)
+    assert path.read_bytes() == before
+    assert settle.advance(str(path), "run-1", ("started",), "failed") == "failed" and phase_of(path) == "failed"
 
 
 @pytest.mark.parametrize("text", ["", "[]", "{}", '{"id": 1}', "\x00"])
