@@ -20,7 +20,7 @@ def parse_duration(value: Any) -> float:
     Raises:
         ValueError: no unit, or not a duration.
     """
-    if isinstance(value, float) and math.isfinite(value):
+    if isinstance(value, float) and math.isfinite(value) and value >= 0:
         return value
     text = str(value).replace(" ", "") if isinstance(value, (str, int)) else ""
     if len(text) > _LONGEST or not re.fullmatch(f"(?:{_PART})+", text):

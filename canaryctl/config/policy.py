@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from canaryctl.config.durations import parse_duration
+from canaryctl.config.durations import parse_duration, show_duration
 from canaryctl.config.environment import Environment, Host
 from canaryctl.config.reference import REPOSITORY_START
 from canaryctl.config.waves import read_waves
@@ -33,6 +33,7 @@ _DURATIONS = {
     "canary_hook_timeout": "60s",
     "canary_confirm": "5m",
 }
+_CONFIRM = (1.0, 30 * 86400.0)  # seconds: in less nothing starts, and for longer nobody means a host to wait
 _TRUE = ("true", "yes", "on", "1", "1.0", "t", "y")
 _FALSE = ("false", "no", "off", "0", "0.0", "f", "n")
 
@@ -115,6 +116,12 @@ def _policy(host: Host, where: str) -> Policy:
     for read in (_choices, _durations, _judging, _gpus, read_waves):
         values |= read(host, where)
     policy = Policy(**values)
+    if policy.confirm and not _CONFIRM[0] <= policy.confirm <= _CONFIRM[1]:
+        raise ConfigError(
+            f"canary_confirm of {host.name} is {show_duration(policy.confirm)}: between 1 s and 30 days are possible",
+            where,
+            "leave canary_confirm out, or make it longer than start_timeout, the probes and the soak together",
+        )
     if policy.confirm and policy.confirm <= policy.soak:
         raise ConfigError(
             f"canary_confirm of {host.name} is shorter than its canary_soak: every deploy would be taken back",

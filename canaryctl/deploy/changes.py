@@ -125,7 +125,8 @@ def _open_on(ctx: RunContext, host: str) -> str:
     if host in ctx.state.unconfirmed:
         return ctx.run.id
     seen = ctx.facts[host].state.change if host in ctx.facts else None
-    return seen.id if seen and (seen.is_open or seen.phase == "returning") else ""
+    stays = seen is not None and seen.phase == "stranded" and seen.back is None  # it serves what that one brought
+    return seen.id if seen and (seen.is_open or seen.phase == "returning" or stays) else ""
 
 
 def give_up(ctx: RunContext, connection: Connection, line: dict[str, Any]) -> None:

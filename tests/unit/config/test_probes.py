@@ -35,7 +35,7 @@ def test_durations_have_units(text: str, seconds: float) -> None:
     assert parse_duration(text) == seconds
 
 
-@pytest.mark.parametrize("text", [3, "3", "s", "3 weeks", "", None, True])
+@pytest.mark.parametrize("text", [3, "3", "s", "3 weeks", "", None, True, -1.5])
 def test_a_duration_without_a_unit_is_refused(text: object) -> None:
     with pytest.raises(ValueError, match="500ms, 3s or 2m"):
         parse_duration(text)

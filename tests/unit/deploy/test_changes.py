@@ -14,7 +14,7 @@ from canaryctl.deploy import changes, stages
 from canaryctl.deploy.context import RunContext
 from canaryctl.deploy.state import Migration
 from canaryctl.errors import ApplyError, HostError
-from canaryctl.facts.change import ChangeFacts
+from canaryctl.facts.change import ChangeFacts, Serving
 from canaryctl.hosts.history import UnwrittenError
 from canaryctl.plan.operations.start import StartService
 from canaryctl.plan.plan import Plan
@@ -132,6 +132,8 @@ def test_a_host_that_confirmed_and_had_no_room_for_the_line_does_not_go_back(wor
         (False, False, ChangeFacts("other", confirm=9.0, phase="started"), "other"),
         (False, False, ChangeFacts("other", confirm=9.0, phase="returning"), "other"),
         (False, False, ChangeFacts("other", confirm=9.0, phase="confirmed"), ""),
+        (False, False, ChangeFacts("other", confirm=9.0, phase="stranded"), "other"),
+        (False, False, ChangeFacts("other", confirm=9.0, phase="stranded", back=Serving("r", "p")), ""),
         (False, False, ChangeFacts("other", confirm=None, phase="started"), ""),
     ],
 )
