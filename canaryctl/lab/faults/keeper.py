@@ -92,7 +92,7 @@ def begin(lab: Lab, name: str, host: str, seconds: float) -> Running:
     """Make a fault on a lab host; it is undone after `seconds`, whatever becomes of this process.
 
     Raises:
-        ConfigError: there is no such fault or host, or this very fault is there already.
+        ConfigError: there is no such fault or host, or it, or one that is undone alike, is there already.
         HostError: the host is not one that can have it.
     """
     if name not in FAULTS:
@@ -105,12 +105,14 @@ def begin(lab: Lab, name: str, host: str, seconds: float) -> Running:
     fault, where = FAULTS[name], lab.hosts[host]
     folder = lab.directory / "faults"
     folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-    log = folder / f"{host}.{name}.log"
+    alike = [known for known, one in FAULTS.items() if one.end == fault.end]  # what undoes one undoes the others
+    log = folder / f"{host}.{alike[0]}.log"
     with log.open("a") as out:
         try:
             fcntl.flock(out, fcntl.LOCK_EX | fcntl.LOCK_NB)  # the keeper inherits it, and what it starts
         except BlockingIOError:
-            raise ConfigError(f"the fault {name} is there already", host, "wait until it is undone") from None
+            which = " or ".join(alike)
+            raise ConfigError(f"the fault {which} is there already", host, "wait until it is undone") from None
         out.truncate()
         network = {"NETWORK": lab.network, "ADDRESS": where.address, "HOST": host}
         process = subprocess.Popen(

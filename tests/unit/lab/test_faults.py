@@ -57,6 +57,16 @@ def test_one_at_a_time(mark: Path) -> None:
     faults.begin(LAB, "touched", "a", 0.1).wait()
 
 
+def test_one_that_would_undo_another_waits_for_its_end(mark: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As for disk-full and inodes-gone: what is refused is undone, and the other one would be with it."""
+    monkeypatch.setitem(FAULTS, "alike", Fault("alike", "refused", "false", FAULTS["touched"].end, "here"))
+    running = faults.begin(LAB, "touched", "a", 60)
+    with pytest.raises(ConfigError, match="touched or alike is there already"):
+        faults.begin(LAB, "alike", "a", 60)
+    assert mark.exists()
+    running.end()
+
+
 def test_it_is_undone_when_who_asked_was_killed(mark: Path) -> None:
     asks = f"""
 import os, signal
