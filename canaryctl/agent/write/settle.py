@@ -5,11 +5,13 @@ from __future__ import annotations
 import errno
 import json
 import os
+import time
 from typing import Any
 
 from .atomic import write_atomic
 from .turn import turn
 
+_READ_TRIES, _READ_PAUSE = 10, 0.05  # seconds
 CHANGE_MODE = 0o600  # what the services said last may be in it
 
 
@@ -22,6 +24,16 @@ def read_change(path: str) -> dict[str, Any] | None:
         return None
     known = isinstance(change, dict) and {"id", "phase", "confirm", "back", "begun"} <= set(change)
     return change if known else None
+
+
+def read_whole(path: str) -> dict[str, Any] | None:
+    """As `read_change`. Where the disk is full it is written in its place, and may be read half-way: then once more."""
+    for _ in range(_READ_TRIES):
+        change = read_change(path)
+        if change is not None or not os.path.lexists(path):
+            return change
+        time.sleep(_READ_PAUSE)
+    return None
 
 
 def write_change(path: str, change: dict[str, Any]) -> None:

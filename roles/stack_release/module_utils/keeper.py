@@ -40,7 +40,7 @@ from ansible.module_utils.held import read_holder
 from ansible.module_utils.lines import append_line
 from ansible.module_utils.outage import in_all, replacements
 from ansible.module_utils.serving import LEEWAY, bring_up
-from ansible.module_utils.settle import advance, read_change
+from ansible.module_utils.settle import advance, read_change, read_whole
 from ansible.module_utils.turn import turn
 from ansible.module_utils.watch import NOTE_FILE, beat, rest
 
@@ -104,10 +104,12 @@ class Keeper:
         """Whether the change is there and no other one took its place; reads it where it was written since."""
         try:
             status = self.path.stat()
-        except OSError:
+        except (FileNotFoundError, NotADirectoryError):
             return False
+        except OSError:
+            return bool(self.change)
         if (status.st_ino, status.st_mtime_ns) != self.seen:
-            found = read_change(str(self.path))
+            found = read_whole(str(self.path))
             if found is None or found["id"] != self.identity:
                 return False
             self.seen, self.change = (status.st_ino, status.st_mtime_ns), found
@@ -124,7 +126,7 @@ class Keeper:
     @contextlib.contextmanager
     def alone(self) -> Iterator[None]:
         """No other keeper brings anything up in here: the one before ends what it runs when it sees our change."""
-        handle = os.open(self.root / FOLDER / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        handle = self.open_lock()
         try:
             while True:
                 if not self.is_ours():
@@ -137,6 +139,15 @@ class Keeper:
             yield
         finally:
             os.close(handle)
+
+    def open_lock(self) -> int:
+        """As soon as that can be: the file system may be read-only for a while. Raises Abandoned."""
+        while True:
+            try:
+                return os.open(self.root / FOLDER / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+            except OSError as error:
+                sys.stderr.write(f"{self.root / FOLDER}: {error}\n")
+                self.pause(DOCKER_EVERY)
 
     def replace(self) -> None:
         """Bring the new release up; what came of it is for the module that waits."""

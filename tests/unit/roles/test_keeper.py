@@ -169,6 +169,30 @@ def test_what_is_confirmed_meanwhile_stays(root: Path) -> None:
     assert history(root) == []
 
 
+def test_what_is_just_being_written_is_no_end_of_it(root: Path) -> None:
+    """On a full disk the change is written in its place."""
+    begun(root, phase="started", back=None, confirm=1.5)
+    path = root / "change.json"
+    with keeper(root) as process:
+        time.sleep(0.5)
+        whole = path.read_bytes()
+        path.write_bytes(whole[:60])
+        time.sleep(0.2)
+        path.write_bytes(whole)
+        assert process.wait(10) == 0
+    assert change(root)["phase"] == "stranded"
+
+
+def test_a_place_for_its_lock_is_waited_for(root: Path) -> None:
+    (root / ".keeper" / "lock").mkdir()
+    begun(root, phase="started", confirm=0.2)
+    with keeper(root) as process:
+        time.sleep(1.5)
+        assert process.poll() is None
+        (root / ".keeper" / "lock").rmdir()
+        assert until(lambda: change(root)["phase"] == "returning")
+
+
 def test_a_clock_that_is_set_back_prolongs_nothing(root: Path) -> None:
     begun(root, phase="started", back=None, confirm=1.0, begun=time.time() + 86400)
     with keeper(root) as process:
