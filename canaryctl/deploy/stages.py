@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from canaryctl.agent.read.change import CHANGE_FILE
 from canaryctl.ansible import AnsibleOptions, StageOrder, StageResult, StageRun, run_stage
 from canaryctl.config.durations import now
 from canaryctl.config.versions import version_of
@@ -78,6 +79,8 @@ def down(ctx: RunContext, *, volumes: bool) -> None:
     hosts = [host for host, facts in ctx.facts.items() if facts.docker and facts.docker.running]
     if hosts:
         variables = _stage_variables(ctx, hosts) | {"canary_down_volumes": volumes}
+        for host, entry in variables["canary_hosts"].items():
+            entry["leaves"] = _of_others(ctx, host)
         _ansible(ctx, "down", hosts, variables)
     if unheard := [host for host, facts in ctx.facts.items() if facts.docker and not facts.docker.running]:
         why = "; ".join(dict.fromkeys(docker.error for host in unheard if (docker := ctx.facts[host].docker)))
@@ -87,6 +90,19 @@ def down(ctx: RunContext, *, volumes: bool) -> None:
             stage="down",
             host=", ".join(unheard),
         )
+
+
+def _of_others(ctx: RunContext, host: str) -> list[str]:
+    """What on a host is another environment's of this stack, and not for ours to end: names of files."""
+    if host in ctx.state.touched:  # it was seen before this run brought something
+        return []
+    state, project = ctx.facts[host].state, ctx.deployment.compose_project
+    serves = (state.current_release or {}).get("environment")
+    others = ["current", "started.json"] if serves not in (None, ctx.deployment.environment.name) else []
+    change = state.change
+    if change and project not in {end.project for end in (change.to, change.back) if end}:
+        others.append(CHANGE_FILE)
+    return others
 
 
 def rollback(ctx: RunContext, operations: Sequence[BringBack | RemoveCreated]) -> None:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
-from contexts import MIGRATING, notes, seen
+from contexts import MIGRATING, notes, release_document, seen
 
 from canaryctl.ansible import StageResult, StageRun
 from canaryctl.ansible.results import Status
@@ -15,6 +16,7 @@ from canaryctl.deploy import stages
 from canaryctl.deploy.context import RunContext
 from canaryctl.deploy.state import Migration
 from canaryctl.errors import ApplyError, CanaryError, ConfigError, HostError, LockedError
+from canaryctl.facts.change import ChangeFacts, Serving
 from canaryctl.facts.host import DockerFacts
 from canaryctl.plan.operations.migrate import Migrate
 from canaryctl.plan.operations.provision import Provision
@@ -136,6 +138,37 @@ def test_a_restore_says_what_its_role_reports(ready: Any, played: Played) -> Non
     assert played.variables["canary_restore"] == {"name": "x.dump"}
     played.stats = {"canary_restore_result": "what no role of ours says"}
     assert stages.restore(ready(), ["a"], {"name": "x.dump"}) == {}
+
+
+@pytest.mark.parametrize(
+    ("serves", "projects", "leaves"),
+    [
+        ("prod", ("shop-prod", "shop-prod"), []),
+        ("canary", ("shop-canary", "shop-canary"), ["current", "started.json", "change.json"]),
+        ("canary", ("shop-canary", "shop-prod"), ["current", "started.json"]),  # the host would bring ours back
+        ("prod", ("shop-prod", "shop-canary"), []),
+        (None, (), []),
+    ],
+)
+def test_what_another_environment_serves_stays_its_own(
+    serves: str | None, projects: tuple[str, ...], leaves: list[str], ready: Any, played: Played
+) -> None:
+    ctx = ready()
+    facts = seen("a", *([release_document(ctx.deployment, "a", environment=serves)] if serves else []))
+    ends = [Serving("r", project) for project in projects]
+    change = ChangeFacts("other", confirm=9.0, phase="started", to=ends[0], back=ends[1]) if ends else None
+    ctx.facts["a"] = replace(facts, state=replace(facts.state, change=change))
+    stages.down(ctx, volumes=False)
+    assert played.variables["canary_hosts"]["a"]["leaves"] == leaves
+
+
+def test_what_this_run_has_brought_goes_with_it(ready: Any, played: Played) -> None:
+    """As with canary_on_failure: what was seen of the host is what it served before."""
+    ctx = ready()
+    ctx.facts["a"] = seen("a", release_document(ctx.deployment, "a", environment="canary"))
+    ctx.state.touched["a"] = {"start"}
+    stages.down(ctx, volumes=False)
+    assert played.variables["canary_hosts"]["a"]["leaves"] == []
 
 
 @pytest.mark.parametrize("volumes", [True, False])

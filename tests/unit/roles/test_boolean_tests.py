@@ -69,7 +69,7 @@ def test_down_keeps_volumes_whatever_spells_no(given: Any, volumes: bool) -> Non
         "stack_release_root": "/r",
         "stack_release_marker_file": "/r/migrated.json",
     }
-    known |= {"stack_release_current": {"stat": {"islnk": True}}}
+    known |= {"stack_release_current": {"stat": {"islnk": True}}, "stack_release_down_leaves": []}
     assert render(given_on, stack_release_down_volumes=given, **known) is volumes
     assert ("/r/migrated.json" in render(paths, stack_release_down_volumes=given, **known)) is volumes
 
