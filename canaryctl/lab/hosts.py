@@ -17,6 +17,11 @@ from canaryctl.lab.state import Lab
 
 USER = "ops"
 _BOOT_SECONDS = 120
+_ENDED = "{{.State.Status}} {{.State.ExitCode}}"
+_MANY = (
+    "docker logs {}; where it says nothing and many lab hosts are up, the kernel has no inotify instance left for "
+    "their systemd: end labs (canaryctl lab down), or raise fs.inotify.max_user_instances"
+)
 # As an audit wants a server to be.
 _LOGINS = "etc/ssh/sshd_config.d/logins.conf"
 _BY_KEY = "PasswordAuthentication no\nPermitRootLogin no\n"
@@ -92,11 +97,15 @@ def wait_for_ssh(lab: Lab, host: str) -> None:
     """Wait until the host's sshd speaks.
 
     Raises:
-        HostError: it does not within two minutes.
+        HostError: it does not within two minutes, or the host ended at once.
     """
     where = lab.hosts[host]
     deadline = time.monotonic() + _BOOT_SECONDS
     while not speaks_ssh(where.port):
+        if (ended := docker("inspect", "--format", _ENDED, where.container)) != "running 0":
+            raise HostError(
+                f"the lab host ended right after it was started ({ended})", host, _MANY.format(where.container)
+            )
         if time.monotonic() > deadline:
             hint = f"docker exec {where.container} journalctl -b"
             raise HostError(f"the lab host's SSH did not come up within {_BOOT_SECONDS} s", host, hint)

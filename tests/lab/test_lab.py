@@ -14,9 +14,11 @@ from pathlib import Path
 import pytest
 
 from canaryctl import lab
-from canaryctl.errors import ConfigError
+from canaryctl.errors import ConfigError, HostError
 from canaryctl.lab import faults
 from canaryctl.lab.docker import docker, exists
+from canaryctl.lab.hosts import wait_for_ssh
+from canaryctl.lab.state import Lab, LabHost
 
 pytestmark = pytest.mark.lab
 
@@ -215,3 +217,15 @@ def test_purge_forgets_key_and_secrets() -> None:
     lab.down(NAME, purge=True)
     assert not directory.exists()
     assert lab.down(NAME, purge=True) == []
+
+
+def test_a_host_that_ends_at_once_is_not_waited_for() -> None:
+    """As its systemd does where the kernel has no inotify instance left."""
+    gone = f"{MADE}-ended"
+    docker("run", "--detach", "--name", gone, "--label", f"canaryctl.lab={NAME}", lab.base_image(print), "false")
+    docker("wait", gone)
+    made = Lab(NAME, "10.0.0.0/24", {HOST: LabHost("10.0.0.2", 1, gone)})
+    began = time.monotonic()
+    with pytest.raises(HostError, match=r"ended right after it was started \(exited 1\)") as caught:
+        wait_for_ssh(made, HOST)
+    assert "inotify" in caught.value.hint and time.monotonic() - began < 20

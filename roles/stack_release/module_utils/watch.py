@@ -120,9 +120,12 @@ class Watch:
 def write_note(path: Path, served: dict[str, float], away: dict[str, float]) -> None:
     """Leave for the next look which services serve and when they were started, and since when others are away."""
     new = path.with_name(path.name + ".new")  # the same each time: what is cut off leaves one at most
-    with contextlib.suppress(OSError):  # no room
+    try:
         new.write_text(json.dumps({"served": served, "away": away}), encoding="utf-8")
         new.replace(path)
+    except OSError:  # no room
+        with contextlib.suppress(OSError):
+            new.unlink()
 
 
 def read_note(path: Path | None) -> dict[str, dict[str, float]]:

@@ -335,6 +335,20 @@ def test_a_note_that_cannot_be_read_says_nothing(content: str | None, tmp_path: 
     assert watch.read_note(path)["served"] == {} and watch.read_note(None) == {"away": {}, "served": {}, "started": {}}
 
 
+def test_a_note_without_room_leaves_nothing_half_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "away.json"
+    watch.write_note(path, {"db": 3.0}, {})
+
+    def full(self: Path, text: str, **_: Any) -> int:
+        self.write_bytes(b"{")
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(Path, "write_text", full)
+    watch.write_note(path, {}, {"db": 4.0})
+    assert [file.name for file in tmp_path.iterdir()] == ["away.json"]
+    assert watch.read_note(path)["started"] == {"db": 3.0}
+
+
 def test_what_stops_after_a_change_is_settled_is_none_of_it(tmp_path: Path) -> None:
     path = tmp_path / "away.json"
     watch.write_note(path, {"db": 3.0}, {"web": 5.0})
