@@ -152,7 +152,7 @@ def _host(deployment: Deployment, facts: HostFacts) -> HostStatus:
         lacks=readiness(facts),
         simulated=facts.gpu_simulated,
         lock=facts.state.lock,
-        change=facts.state.change.words() if facts.state.change else "",
+        change=facts.state.change.words(facts.time) if facts.state.change else "",
         last=last and {**last, **standing(last, deployment.environment, deployment.stack.stack)},
     )
 

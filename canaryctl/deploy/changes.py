@@ -144,7 +144,7 @@ def wait_for_returns(ctx: RunContext) -> None:
         going = [host for host, facts in ctx.facts.items() if _is_going_back(facts)]
         for host in going:
             if host not in told and (change := ctx.facts[host].state.change):
-                ctx.run.note(f"{host}: {change.words()}")
+                ctx.run.note(f"{host}: {change.words(ctx.facts[host].time)}")
                 told.add(host)
         if not going:
             return

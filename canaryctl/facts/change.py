@@ -10,6 +10,8 @@ from canaryctl.agent.read.change import GOING_BACK, OPEN, away_words
 from canaryctl.facts.names import release_directory
 from canaryctl.facts.typed import LATEST, Unbelievable, longest, one, printable
 
+OVERDUE = 60.0  # seconds: its host is about to go back, or what came between is longer than usual
+
 
 @dataclass(frozen=True)
 class Serving:
@@ -62,13 +64,16 @@ class ChangeFacts:
         """Whether its operator was not heard of in time."""
         return self.phase in GOING_BACK
 
-    def words(self) -> str:
-        """What is to be said of it, after the host's name; nothing of one that is confirmed."""
+    def words(self, at: float) -> str:
+        """What is to be said of it at a time by the host's clock, after its name; nothing of one that is confirmed."""
         run = f"the change of run {printable(self.run)}" if self.run else "the last change"
         back = f"back to {self.back.release[:12]}" if self.back else "back to nothing"
         if self.is_open:
             due = min(self.begun + (self.confirm or 0), LATEST)
             until = datetime.fromtimestamp(int(due), UTC).isoformat().replace("+00:00", "Z")
+            if at > due + OVERDUE:
+                why = "another run has the lock, or what does it no longer runs there; the next deploy settles it"
+                return f"{run} is not confirmed, and the host has not gone {back} at {until}: {why}"
             return f"{run} is not confirmed; unless it is, the host goes {back} at {until}"
         if self.phase == "returning":
             return f"{run} was not confirmed; the host is going {back} now"

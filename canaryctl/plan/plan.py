@@ -152,7 +152,7 @@ def _plan_host(
 def _unconfirmed(seen: HostFacts) -> list[str]:
     """What is to be said of a change that a host has taken back by itself, or will."""
     change = seen.state.change
-    return [change.words()] if change and (change.is_open or change.went_back) else []
+    return [change.words(seen.time)] if change and (change.is_open or change.went_back) else []
 
 
 def _hanging(seen: HostFacts) -> list[str]:

@@ -221,7 +221,7 @@ def change_unconfirmed(facts: HostFacts, host: HostConfig) -> Iterator[Found]:
     waits = change is not None and change.is_open and not (lock and not lock.expired)
     if change and (waits or change.went_back):
         stranded = Severity.ERROR if change.phase == "stranded" else None
-        yield Found(change.words(), subject="change", severity=stranded)
+        yield Found(change.words(facts.time), subject="change", severity=stranded)
 
 
 @LOCK_EXPIRED.host

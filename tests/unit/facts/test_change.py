@@ -47,7 +47,17 @@ DOCUMENT: dict[str, Any] = {
 def test_what_is_said_of_it(more: dict[str, Any], words: str) -> None:
     change = parse_change({**DOCUMENT, **more})
     assert change is not None
-    assert words in change.words() and (bool(words) or not change.words())
+    said = change.words(change.begun + 91)
+    assert words in said and (bool(words) or not said)
+
+
+def test_of_one_that_is_long_due_nobody_is_told_that_the_host_will_go_back() -> None:
+    """Where the keeper ended with its session, or with a host that has no unit for it at boot."""
+    change = parse_change(DOCUMENT)
+    assert change is not None
+    due = change.begun + (change.confirm or 0)
+    assert "unless it is" in change.words(due + 59)
+    assert "has not gone back to 000000000000 at 2023-11-14T22:14:50Z" in change.words(due + 61)
 
 
 @pytest.mark.parametrize(
