@@ -68,12 +68,15 @@ def made_current(release: str | None, lines: Sequence[Line]) -> Line | None:
     None where nothing in the history tells: it does not reach so far, or somebody changed the host by hand.
     """
     found: Line | None = None
+    ended: set[Any] = set()  # environments: down ends nothing that another one of the stack serves
     for line in reversed(lines):
         if line.get("what") == "down" and line.get("verdict") != "failed":
+            ended.add(line.get("environment"))
+        if found and found.get("environment") in ended:
             break
         if line.get("what") not in SERVING:
             continue
-        if line.get("to") == release and release:
+        if line.get("to") == release and release and line.get("environment") not in ended:
             found = line
             if line.get("from") != release:
                 break

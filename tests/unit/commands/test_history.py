@@ -108,3 +108,13 @@ def test_who_signed_a_verdict_is_said_and_what_proves_nothing() -> None:
 def test_a_down_that_failed_has_not_ended_what_serves(verdict: str | None, known: bool) -> None:
     brought = line("10:00:01", before=B)
     assert (made_current(A, [brought, line("10:00:02", "down", verdict=verdict)]) == brought) is known
+
+
+def test_a_down_of_another_environment_has_ended_nothing_of_this_one() -> None:
+    brought = line("10:00:01", before=B)
+    assert made_current(A, [brought, line("10:00:02", "down", environment="prod")]) == brought
+    ended = [line("10:00:01"), line("10:00:02", "down"), line("10:00:03", "down", environment="prod")]
+    assert made_current(A, ended) is None
+    again = [line("09:00:00", before=A), line("09:30:00", "down"), line("10:00:00", before=A)]
+    found = made_current(A, again)
+    assert found is not None and found["time"] == "2026-11-24T10:00:00Z"
