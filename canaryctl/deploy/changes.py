@@ -102,8 +102,8 @@ def begun(ctx: RunContext, hosts: Iterable[str]) -> None:
 
 
 def confirm(ctx: RunContext) -> None:
-    """Let what the run has brought stay. Raises as `require_confirmed`."""
-    hosts = [host for host in ctx.facts if _open_on(ctx, host)]
+    """Let what the run has brought stay, and nothing else: it has judged nothing. Raises as `require_confirmed`."""
+    hosts = [host for host in ctx.facts if host in ctx.state.unconfirmed and _open_on(ctx, host)]
     phases, lost = ctx.fleet.each(hosts, lambda connection: tell(ctx, connection))
     require_confirmed(ctx, phases, lost)
 

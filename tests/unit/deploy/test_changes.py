@@ -149,6 +149,25 @@ def test_what_a_run_confirms(
     assert changes._open_on(ctx, "a") == (ctx.run.id if asked == "this run" else asked)
 
 
+def test_who_has_judged_nothing_confirms_what_it_brought_alone(
+    working: Working, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As `start` does, or canary_on_failure: keep where a wave failed; another run's change is on host b."""
+    ctx = working("a", "b")
+    facts = seen("b")
+    other = ChangeFacts("other", confirm=9.0, phase="started")
+    ctx.facts = {"a": seen("a"), "b": replace(facts, state=replace(facts.state, change=other))}
+    ctx.state.unconfirmed, told = {"a"}, []
+
+    def each(hosts: list[str], work: Any) -> Any:
+        told.extend(hosts)
+        return dict.fromkeys(hosts, "confirmed"), {}
+
+    monkeypatch.setattr(ctx.fleet, "each", each)
+    changes.confirm(ctx)
+    assert told == ["a"]
+
+
 @pytest.mark.parametrize(("on_failure", "stays"), [("rollback", False), ("down", False), ("keep", True)])
 def test_a_host_left_behind_stays_as_it_is_only_where_that_is_asked_for(
     working: Working, on_failure: str, stays: bool
