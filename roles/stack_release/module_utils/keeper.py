@@ -4,7 +4,7 @@ A program of its own: `supervised.py` puts it, with the modules it needs, into o
 when the connection is gone that began the change, is started again when it dies, and at boot while a change is open.
 Python 3.8, standard library.
 
-    python3 keeper.py ROOT RUN|boot
+    python3 keeper.py ROOT RUN|boot [UNIT...]
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ import os
 import re
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -257,9 +257,13 @@ class Keeper:
                 self.remove_boot_unit()
 
     def remove_boot_unit(self) -> None:
-        for path in (self.change.get("boot") or {}).values():
-            with contextlib.suppress(OSError):
-                Path(path).unlink()
+        remove((self.change.get("boot") or {}).values())
+
+
+def remove(paths: Iterable[str]) -> None:
+    for path in paths:
+        with contextlib.suppress(OSError):
+            Path(path).unlink()
 
 
 def answers() -> bool:
@@ -328,10 +332,11 @@ def release_id(root: Path, directory: str) -> str | None:
     return str(found)
 
 
-def main(root: str, identity: str) -> None:
-    """See the module's own words."""
+def main(root: str, identity: str, *units: str) -> None:
+    """See the module's own words. Where there is no change, `units` that were left for one go."""
     change = read_change(str(Path(root) / CHANGE_FILE))
     if change is None:
+        remove(units)
         return
     os.environ.update(change["job"]["env"])
     silent = os.open(os.devnull, os.O_WRONLY)

@@ -64,7 +64,7 @@ Description=canaryctl: bring back what {stack} served before a change that nobod
 After=docker.service network-online.target
 
 [Service]
-ExecStart="{python}" -IS "{program}" "{root}" boot
+ExecStart="{python}" -IS "{program}" "{root}" boot "{unit}" "{wants}"
 Restart=on-failure
 RestartSec=2
 """
@@ -152,7 +152,12 @@ def begin(root: Path, program: Path, wanted: dict) -> dict[str, Any]:
                 Path(job["note"]).unlink()
         if begun["boot"]:
             enable_at_boot(root, program, begun["boot"])
-        settle.write_change(path, begun)
+        try:
+            settle.write_change(path, begun)
+        except OSError:
+            if not os.path.lexists(path):  # else the unit is that change's as well
+                keeper.remove(begun["boot"].values())
+            raise
     return begun
 
 
@@ -169,7 +174,7 @@ def boot_unit_paths(root: Path) -> dict[str, str]:
 
 def enable_at_boot(root: Path, program: Path, paths: dict[str, str]) -> None:
     """As `systemctl enable` does, without systemd's reading all its units anew: they are read at boot."""
-    text = BOOT_UNIT.format(stack=root.name, python=sys.executable, program=program, root=root)
+    text = BOOT_UNIT.format(stack=root.name, python=sys.executable, program=program, root=root, **paths)
     atomic.write_atomic(paths["unit"], text.encode(), 0o644, sync=True)
     wants = Path(paths["wants"])
     wants.parent.mkdir(exist_ok=True)

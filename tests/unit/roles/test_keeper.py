@@ -223,6 +223,30 @@ def test_at_boot_it_acts_at_once_and_leaves_no_unit(root: Path) -> None:
     assert change(root)["phase"] == "stranded" and not os.path.lexists(wants) and not unit.exists()
 
 
+def test_at_boot_a_unit_that_was_left_without_a_change_goes(root: Path) -> None:
+    unit = root / "unit"
+    unit.write_text("")
+    program = [sys.executable, "-IS", root / ".keeper" / "keeper.py", root, "boot", unit, root / "wants"]
+    assert subprocess.run(program, timeout=10).returncode == 0 and not unit.exists()
+
+
+def test_a_change_that_found_no_room_leaves_no_unit(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    paths = {"unit": str(root / "unit"), "wants": str(root / "multi-user" / "wants")}
+    monkeypatch.setattr(supervised, "at_boot", lambda: True)
+    monkeypatch.setattr(supervised, "boot_unit_paths", lambda _: paths)
+
+    def full(*_: object) -> None:
+        assert 'boot "' + paths["unit"] + '" "' + paths["wants"] + '"' in Path(paths["unit"]).read_text()
+        raise OSError("no room")
+
+    monkeypatch.setattr(supervised.settle, "write_change", full)
+    wanted = {"directory": "d", "project": "p", "env_file": "", "services": [], "recreate": True, "wait_timeout": 1}
+    wanted |= {"current": str(root / "current"), "replaces": [], "locks": [], "change": {"run": "r", "confirm": 9.0}}
+    with pytest.raises(OSError, match="no room"):
+        supervised.begin(root, root / "keeper.py", wanted)
+    assert not any(os.path.lexists(path) for path in paths.values())
+
+
 def test_a_change_that_is_gone_is_nobodys(root: Path) -> None:
     begun(root, phase="started", confirm=60.0)
     with keeper(root) as process:
