@@ -85,10 +85,21 @@ def replace(
         failure["message"] = late or reason or f"docker compose up ended with code {code}"
         told = summary(failure)
         return {**answer, "msg": told if late in told else f"{late}; {told}", "canary_failure": failure}
-    if wanted["recreate"] and not wanted["services"]:
-        remember_secrets(wanted["env_file"])
-        remember_started(wanted["directory"], wanted["project"], after)
+    if fault := note_all(wanted, after):
+        return {**answer, "failed": True, "msg": fault, "canary_unnoted": True}
     return answer
+
+
+def note_all(wanted: dict, containers: list[dict]) -> str:
+    """Note with what all services were brought up; what went wrong, while they serve, '' for nothing."""
+    if not wanted["recreate"] or wanted["services"]:
+        return ""
+    try:
+        remember_secrets(wanted["env_file"])
+        remember_started(wanted["directory"], wanted["project"], containers)
+    except OSError as error:
+        return f"the services run, which cannot be noted beside the release: {error.strerror or error}"
+    return ""
 
 
 def first_fault(base: list[str], wanted: dict, containers: list[dict]) -> str:

@@ -287,6 +287,7 @@ class Docker:
         self.attempts: list[str] = []
         self.did: list[str] = []
         self.fault, self.has = fault, has
+        self.more: dict[str, Any] = {}
         module = supervised.keeper
         monkeypatch.setattr(module, "DOCKER_EVERY", 0.01)
         monkeypatch.setattr(module, "answers", lambda: True)
@@ -302,7 +303,7 @@ class Docker:
 
     def attempt(self, job: dict[str, Any], foresee: Any = None) -> dict[str, Any]:
         self.attempts.append(Path(job["directory"]).name)
-        return {"failed": bool(self.fault), "msg": self.fault, "changed": True}
+        return {"failed": bool(self.fault), "msg": self.fault, "changed": True, **self.more}
 
 
 def gone_back(root: Path, *, booting: bool = False) -> tuple[str, str]:
@@ -325,6 +326,16 @@ def test_a_container_that_cannot_be_removed_ends_the_way_back_and_is_named(
     assert docker.attempts == ["r0-1"] * supervised.keeper.ATTEMPTS and docker.did == []
     (line,) = history(root)
     assert (line["what"], line["from"], line["to"]) == ("stranded", "r1", "r1") and STUCK in line["reason"]
+
+
+def test_what_came_back_has_come_back_although_a_full_disk_notes_nothing_of_it(
+    root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    docker = Docker(monkeypatch, "the services run, which cannot be noted")
+    docker.more = {"canary_unnoted": True}
+    assert gone_back(root)[0] == "returned" and docker.attempts == ["r0-1"]
+    (line,) = history(root)
+    assert (line["what"], line["to"]) == ("returned", "r0")
 
 
 def test_the_next_change_does_not_mind_one_that_was_stranded(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 import rolemodules  # noqa: F401  finds the roles' module_utils
-from ansible.module_utils.serving import half_made
+from ansible.module_utils.serving import half_made, note_all
 from ansible.module_utils.stopping import drain_of
 
 NEW = "0123456789ab_shop-prod-web-1"
@@ -37,3 +39,16 @@ def test_what_compose_was_cut_off_from_is_finished(containers: dict[str, str], c
 def test_what_runs_has_its_time_to_stop(grace: int | None, running: bool, drain: float) -> None:
     config = {"StopTimeout": grace, "Labels": {"com.docker.compose.service": "worker"}}
     assert drain_of([{"Id": "1", "Config": config, "State": {"Running": running}}]) == drain
+
+
+def test_what_serves_and_cannot_be_noted_is_told_so(tmp_path: Path) -> None:
+    wanted = {
+        "recreate": True,
+        "services": [],
+        "env_file": "",
+        "directory": str(tmp_path / "releases" / "r"),
+        "project": "p",
+    }
+    assert note_all(wanted, []) == "" and (tmp_path / "started.json").exists()
+    lost = {**wanted, "directory": str(tmp_path / "gone" / "releases" / "r")}
+    assert "the services run" in note_all(lost, []) and note_all({**lost, "services": ["web"]}, []) == ""
