@@ -133,7 +133,8 @@ def give_up(ctx: RunContext, connection: Connection, line: dict[str, Any]) -> No
     """Append a line to a host's history, and have what this run brought there taken back at once."""
     unwanted = ctx.run.id if connection.host in ctx.state.unconfirmed else ""
     locks = ctx.fleet.locks.held_on(connection.host)
-    history.append(connection, ctx.deployment.stack.stack, line, locks, give_up=unwanted)
+    if history.append(connection, ctx.deployment.stack.stack, line, locks, give_up=unwanted) == "confirmed":
+        ctx.state.unconfirmed.discard(connection.host)  # just before the interruption: it stays
 
 
 def wait_for_returns(ctx: RunContext) -> None:

@@ -151,7 +151,7 @@ class PruneAnswer:
 class AppendAnswer:
     """What came of a line for a history; `error`: why it could not be written.
 
-    `phase` is that of the change that was to be confirmed: see agent/read/change.py.
+    `phase` is that of the change that was to be confirmed or given up: see agent/read/change.py.
     """
 
     error: str = ""

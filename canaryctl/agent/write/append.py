@@ -17,7 +17,7 @@ def answer_append(config: dict[str, Any]) -> None:
     """Write `line`, an object, while the run holds its `locks`; `lost` has who holds them now where it does not.
 
     With `confirm`, what that run has changed here stays; `phase` says where the host has gone back by itself, and then
-    no line is written. With `give_up` it is taken back at once.
+    no line is written. With `give_up` it is taken back at once, unless `phase` says that it is settled.
     """
     answer: dict[str, Any] = {"agent": 1, "error": "", "phase": ""}
     folder = os.path.join(config["root"], config["stack"])
@@ -26,8 +26,8 @@ def answer_append(config: dict[str, Any]) -> None:
         if config.get("confirm"):
             answer["phase"] = confirm(os.path.join(folder, CHANGE_FILE), config["confirm"])
         if config.get("give_up"):
-            give_up(os.path.join(folder, CHANGE_FILE), config["give_up"])
-        if config["line"] and answer["phase"] not in GOING_BACK:
+            answer["phase"] = give_up(os.path.join(folder, CHANGE_FILE), config["give_up"])
+        if config["line"] and not (config.get("confirm") and answer["phase"] in GOING_BACK):
             append_line(os.path.join(folder, "history.jsonl"), config["line"])
     except LockLost as lost:
         answer["lost"] = [lost.holder]

@@ -87,12 +87,18 @@ def confirm(path: str, identity: str) -> str:
     return advance(path, identity, ("begun", "started", "failed", *stranded), "confirmed")
 
 
-def give_up(path: str, identity: str) -> None:
-    """Its operator does not want the change any more: it is taken back at once. Raises OSError."""
+def give_up(path: str, identity: str) -> str:
+    """Its operator does not want the change any more: it is taken back at once, unless it is settled already.
+
+    Which phase it is in, '' where it is gone. Raises OSError.
+    """
     with turn(path):
         change = read_change(path)
-        if change is not None and change["id"] == identity:
+        if change is None or change["id"] != identity:
+            return ""
+        if change["phase"] in ("begun", "started", "failed"):
             write_change(path, dict(change, unwanted=True))
+        return str(change["phase"])
 
 
 def forget(path: str) -> None:

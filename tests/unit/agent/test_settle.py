@@ -75,11 +75,18 @@ def test_only_something_to_confirm_leaves_no_line(tmp_path: Path) -> None:
 
 def test_what_is_given_up_is_marked_and_goes_on_in_its_phase(tmp_path: Path) -> None:
     path = begun(tmp_path)
-    assert append(local(root=tmp_path), "shop", LINE, give_up="run-1") == ""
+    assert append(local(root=tmp_path), "shop", LINE, give_up="run-1") == "started"
     assert json.loads(path.read_text())["unwanted"] is True and phase_of(path) == "started" and lines(tmp_path) == 1
     begun(tmp_path, id="run-2")
     append(local(root=tmp_path), "shop", LINE, give_up="run-1")
     assert "unwanted" not in json.loads(path.read_text())
+
+
+@pytest.mark.parametrize("phase", ["confirmed", "returned", "returning"])
+def test_what_is_settled_cannot_be_given_up_and_the_line_is_written(tmp_path: Path, phase: str) -> None:
+    path = begun(tmp_path, phase)
+    assert append(local(root=tmp_path), "shop", LINE, give_up="run-1") == phase
+    assert "unwanted" not in json.loads(path.read_text()) and lines(tmp_path) == 1
 
 
 def test_a_step_is_taken_from_its_phases_alone(tmp_path: Path) -> None:

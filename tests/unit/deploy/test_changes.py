@@ -193,3 +193,14 @@ def test_hosts_that_go_back_are_waited_for(working: Working, monkeypatch: pytest
     monkeypatch.setattr(ctx, "observe", observe)
     changes.wait_for_returns(ctx)
     assert len(looks) == 3 and len([note for note in notes(ctx) if "going back" in note]) == 1
+
+
+@pytest.mark.parametrize(("phase", "waits"), [("confirmed", False), ("started", True), ("", True)])
+def test_who_interrupts_just_after_the_confirmation_is_not_told_that_the_host_goes_back(
+    working: Working, monkeypatch: pytest.MonkeyPatch, phase: str, waits: bool
+) -> None:
+    ctx = working()
+    ctx.state.unconfirmed = {"a"}
+    monkeypatch.setattr(changes.history, "append", lambda *_, **__: phase)
+    changes.give_up(ctx, ctx.fleet.get("a"), {})
+    assert ("a" in ctx.state.unconfirmed) is waits
