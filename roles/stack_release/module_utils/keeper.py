@@ -318,7 +318,7 @@ def line_of(root: Path, change: dict[str, Any]) -> dict[str, Any]:
         "to": release_id(root, change["back"]["release"] if returned else stays),
         "verdict": None,
         "run": change["run"],
-        "reason": change["result"],
+        "reason": change["result"].partition(": ")[0],  # everybody may read it: what services said stays in the change
         "away": away_words(change["away"]),
     }
 
