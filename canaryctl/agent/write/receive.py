@@ -202,7 +202,7 @@ def settle(config: dict[str, Any], ahead: Ahead, packed: dict[str, dict[str, Any
             return {"error": refusal, "whole": not config["whole"] and lacks_layers(refusal)}
         require_locks(config["locks"])
         for layer in list(staging.files):
-            staging.drop(layer)
+            staging.done_with(layer)
         faults = check_and_tag(ahead.daemon, config, names)
     forget_partial(ahead.daemon, [image["layers"] for image in config["images"] if not faults[image["id"]]])
     clear_abandoned(ahead.daemon, config["root"])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import hashlib
 import os
@@ -106,6 +107,12 @@ class Staging:
         if os.path.exists(path):
             os.unlink(path)
         file.close()
+
+    def done_with(self, layer: str) -> None:
+        """Docker has the layer: nobody needs what arrived of it, whoever else was sent it and may have been cut off."""
+        self.drop(layer)
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(self.place(layer))
 
 
 def size_of(file: IO[bytes]) -> int:

@@ -316,6 +316,11 @@ def test_two_operators_on_one_layer_do_not_mix(tmp_path: Path) -> None:
     second.take(stream(b"second"), layer, 0, 6)
     assert first.staged(layer)[0] == 5 and second.staged(layer)[0] == 6
     assert len(list((tmp_path / ".incoming").iterdir())) == 1  # the second one's leaves nothing behind
+    second.done_with(layer)
+    assert list((tmp_path / ".incoming").iterdir()) == [], (
+        "the first may have been cut off: nobody would come back for it"
+    )
+    first.done_with(layer)
 
 
 def test_what_is_spoilt_on_the_disk_is_found_and_thrown_away(tmp_path: Path) -> None:
