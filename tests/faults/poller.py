@@ -42,8 +42,8 @@ class Poller:
                 self._argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
             )
             for line in self._process.stdout or ():
-                when, _, page = line.rstrip("\n").partition(" ")
-                self._samples.append((float(when), page))
+                if (sample := sample_of(line)) is not None:
+                    self._samples.append(sample)
             self._process.wait()
             time.sleep(EVERY)
 
@@ -75,6 +75,15 @@ class Poller:
         if self._process:
             self._process.kill()
         self._thread.join(timeout=10)
+
+
+def sample_of(line: str) -> Sample | None:
+    """What the program says in a line; None for what Docker says where it cannot run it."""
+    when, _, page = line.rstrip("\n").partition(" ")
+    try:
+        return float(when), page
+    except ValueError:
+        return None
 
 
 def longest_gap(samples: Sequence[Sample], since: float, now: float) -> float:

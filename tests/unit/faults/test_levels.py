@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 from faults.levels import SLACK, WIDTH, course, growth, level, plot
-from faults.poller import longest_gap
+from faults.poller import longest_gap, sample_of
 
 MEMORY = "memory of dockerd and containerd, MiB"
 
@@ -53,3 +53,8 @@ def test_a_course_is_as_wide_as_there_is_room() -> None:
 )
 def test_the_longest_time_without_a_page(samples: list[tuple[float, str]], gap: float) -> None:
     assert longest_gap(samples, 0.0, 1.0) == pytest.approx(gap)
+
+
+def test_what_docker_says_of_a_host_that_goes_down_is_no_page() -> None:
+    assert sample_of("12.500 v1\n") == (12.5, "v1") and sample_of("12.500 \n") == (12.5, "")
+    assert sample_of("OCI runtime exec failed: exec failed: cannot exec in a stopped container\n") is None
