@@ -158,7 +158,9 @@ def require_running(ctx: RunContext) -> None:
             continue
         wanted = ctx.targets[host].rendering.directory if host in ctx.targets else current
         if current != wanted:
-            others.append(f"{host}: {current[:12]} is current, not {wanted[:12]}")
+            change = facts.state.change
+            why = f": {change.words(facts.time)}" if change and change.id == ctx.run.id and change.went_back else ""
+            others.append(f"{host}: {current[:12]} is current, not {wanted[:12]}{why}")
         elif release.get("environment") == ctx.deployment.environment.name:
             others += [f"{host}: {how}" for how in _not_as_released(ctx, facts, current)]
     if not others:

@@ -12,6 +12,7 @@ from contexts import seen
 from canaryctl.deploy.state import RunState
 from canaryctl.deploy.verification import proven, require_running
 from canaryctl.errors import HostError
+from canaryctl.facts.change import ChangeFacts
 from canaryctl.facts.host import ContainerFacts, DockerFacts, HostFacts, ReleaseFacts, StateFacts
 
 A, B = "a" * 64, "b" * 64
@@ -92,6 +93,16 @@ def test_what_is_judged_must_be_what_runs(a: str, b: str, spared: dict[str, Any]
     assert (error.where if error else "") == others
     assert ctx.state.verdict == ("failed" if others else "passed")
     assert len(ctx.run.document["warnings"]) == bool(others)
+
+
+def test_a_host_that_has_gone_back_by_itself_says_why_another_release_is_current(working: Any) -> None:
+    ctx = working("a")
+    ctx.facts = {"a": seen("a")}
+    ctx.targets = ctx.deployment.targets(ctx.facts, ctx.nonce)
+    change = ChangeFacts(ctx.run.id, run=ctx.run.id, confirm=30.0, phase="returned", result="not confirmed within 30 s")
+    ctx.facts = {"a": HostFacts("a", state=StateFacts(current="x" * 72, change=change))}
+    require_running(ctx)
+    assert "went back to nothing by itself: not confirmed within 30 s" in ctx.state.other_release.what
 
 
 @pytest.mark.parametrize(
