@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from canaryctl.config.durations import now
 from canaryctl.config.yamlfile import shown
 from canaryctl.deploy import gpus
+from canaryctl.deploy.command import PROBE
 from canaryctl.deploy.context import RunContext
 from canaryctl.deploy.proof import parts_left_out
 from canaryctl.errors import CanaryError, HostError, OtherReleaseError
@@ -144,7 +145,8 @@ def require_running(ctx: RunContext) -> None:
     """Let nothing pass that does not run: a service that ended, or is of another definition, fails the verdict.
 
     So does a Docker that does not say. Looks at the facts that the collected evidence came with. A host that serves
-    another environment has its own say.
+    another environment has its own say. `canaryctl probe` brings nothing, and judges what it is asked to alone: there
+    a service that ended is what its probes say of it.
     """
     others = []
     for host, facts in ctx.facts.items():
@@ -176,12 +178,13 @@ def require_running(ctx: RunContext) -> None:
 
 
 def _not_as_released(ctx: RunContext, facts: HostFacts, current: str) -> list[str]:
-    if facts.docker is not None and not facts.docker.running:
+    brings = ctx.command != PROBE
+    if brings and facts.docker is not None and not facts.docker.running:
         return ["Docker does not answer, so what runs is not known"]
     project, target = ctx.deployment.compose_project, ctx.targets.get(facts.host)
     placed = target.rendering.services if target else None
     found = other_definitions(facts, project, current)
-    if facts.docker is not None:
+    if brings and facts.docker is not None:
         found = {**not_running(facts, project, placed), **found}
     return [f"{service} {how}" for service, how in sorted(found.items())]
 

@@ -65,7 +65,8 @@ def test_a_wake_up_call_alone_interrupts_nothing() -> None:
 
 # The main thread is where nothing reaches it: in a `finally` that goes on and on, with a child in another session.
 STUCK = """
-import subprocess, time
+import signal, subprocess, time
+signal.signal(signal.SIGHUP, signal.SIG_DFL)  # who runs the tests may have asked for `nohup`
 from canaryctl.cli.interrupt import be_interruptible
 
 be_interruptible()

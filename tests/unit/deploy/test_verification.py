@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from contexts import seen
 
+from canaryctl.deploy.command import PROBE
 from canaryctl.deploy.state import RunState
 from canaryctl.deploy.verification import proven, require_running
 from canaryctl.errors import HostError
@@ -158,3 +159,6 @@ def test_nothing_passes_that_does_not_run(running: bool, containers: list[Any], 
     require_running(ctx)
     error = ctx.state.other_release
     assert (error.what.partition("a: ")[2] if error else "") == says
+    ctx.state.other_release, ctx.command = None, PROBE
+    require_running(ctx)
+    assert ctx.state.other_release is None, "canaryctl probe judges by its probes alone"
