@@ -117,7 +117,7 @@ def gaps_of(answer: Any) -> dict[str, dict[str, float | None]]:
     """When services stopped and began to serve, as a module on the host tells; what cannot be is left out."""
     found = answer if isinstance(answer, Mapping) else {}
     return {
-        service: {key: number if is_time(number := value) else None for key, value in _gap(gap).items()}
+        service: {key: value if is_time(value) else None for key, value in _gap(gap).items()}
         for service, gap in found.items()
         if plain_name(service) and isinstance(gap, Mapping)
     }

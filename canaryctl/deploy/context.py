@@ -189,7 +189,7 @@ class RunContext:
             self.run.set("release", {**known, "migration": None})
         self.run.set("left_alone", list(plan.left_alone))
         for note in plan.notes:
-            self.note_once(note)
+            self.run.note_once(note)
 
     def record_release(self, release: Served, named: str | None) -> None:
         """Make a release that hosts have what the run is about; `named` is the id that templates see."""
@@ -208,11 +208,6 @@ class RunContext:
             )
         first = next((release for release in served.values() if release.get("id")), {})
         self.record_release(served_of(first, next(iter(ids)) if len(ids) == 1 else None), first.get("id"))
-
-    def note_once(self, text: str) -> None:
-        """Note something that other steps may have noted."""
-        if text not in self.run.document["notes"]:
-            self.run.note(text)
 
 
 def memory() -> str | None:

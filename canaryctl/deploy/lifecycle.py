@@ -40,7 +40,7 @@ from canaryctl.errors import (
     LockedError,
     UnjudgedError,
 )
-from canaryctl.evidence.document import RunIdentity, error_object
+from canaryctl.evidence.document import RunIdentity, error_object, failed_run, rollback_run
 from canaryctl.evidence.room import lacking
 from canaryctl.evidence.run import Listener, Run
 from canaryctl.hosts.scratch import scratch
@@ -297,13 +297,14 @@ def roll_back(ctx: RunContext) -> None:
         again.observe()
         back = rollback.reachable(back, again)
         rollback.enter(again, back)
-        again.run.set("follows", rollback.followed(ctx.run.document))
+        again.run.set("follows", failed_run(ctx.run.document))
         again.run.note(f"follows the failed {ctx.command.name} {ctx.run.id}")
         return_to(again, back, backup, leave=True)
     ended = again.state.outcome
     if ended is None or ended.verdict == "interrupted":
         raise KeyboardInterrupt
-    ctx.run.set("rollback", rollback.summary(again.run.document))
+    ctx.run.set("rollback", rollback_run(again.run.document))
+    ctx.state.rolled_back = True
     away = downtime.take_back(ctx, again, passed=ended.verdict == "passed")
     if ended.verdict == "passed":
         ctx.run.note(f"rolled back to {(back.id or 'nothing')[:12]}: {downtime.words(away)}")

@@ -235,21 +235,3 @@ def go(ctx: RunContext, back: RollbackPlan, backup: Backup | None, *, leave: boo
             f"{restored['before']} on {backup.host}"
         )
     stages.rollback(ctx, back.operations)
-
-
-def followed(document: Mapping[str, Any]) -> dict[str, Any]:
-    """What a rollback's record says of the failed run that it follows."""
-    return {"command": document["command"], "run": document["id"], "directory": document["directory"]}
-
-
-def summary(document: Mapping[str, Any]) -> dict[str, Any]:
-    """What the failed run's record says of the rollback that followed."""
-    return {
-        "run": document["id"],
-        "directory": document["directory"],
-        "to": document["release"]["id"],
-        "verdict": document["verdict"],
-        "error": document["error"],
-        "gaps": document["gaps"],
-        "stages": [stage for stage in document["stages"] if stage["name"] in ("restore", "rollback")],
-    }

@@ -249,7 +249,7 @@ def deploy_release(ctx: RunContext, agree: Callable[[Plan], None]) -> None:
     collection.remember(ctx, "verdict", verification.proven(ctx), confirms=stays)
     ctx.state.judged = True
     after_failure(ctx, ended.policy)
-    if ctx.run.document["rollback"] is None:  # which has told it
+    if not ctx.state.rolled_back:  # which has told it
         downtime.tell(ctx)
     if plan.operations and ctx.state.verdict == "passed" and locking.take_to_prune(ctx):
         with ctx.changing():

@@ -68,7 +68,7 @@ def say_unsigned(ctx: RunContext, environment: str, signing: Signing) -> None:
         return
     how = "canary_require_signature is false" if signing.listed else f"sign them: canaryctl trust signers {environment}"
     note = f"verdicts of {environment} are not signed: they are believed because all its hosts say the same; {how}"
-    ctx.note_once(note)
+    ctx.run.note_once(note)
 
 
 def say_doubts(ctx: RunContext, doubts: tuple[str, ...], most: int = 5) -> None:

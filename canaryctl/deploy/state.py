@@ -106,6 +106,7 @@ class RunState:
         yardstick: run.json of the baseline that this run is measured by.
         unconfirmed: hosts that go back by themselves unless the run confirms what it has brought.
         waves: how many waves hosts start in.
+        rolled_back: whether a rollback has followed, to whatever end.
         outcome: what the run came to; None until it is over. `error` is what stopped it.
         before_baseline: hosts as they were before that baseline, which is never rolled back to.
     """
@@ -136,5 +137,6 @@ class RunState:
     before_baseline: Mapping[str, HostFacts] = field(default_factory=dict)
     unconfirmed: set[str] = field(default_factory=set)
     waves: int = 1
+    rolled_back: bool = False
     outcome: Outcome | None = None
     error: BaseException | None = None

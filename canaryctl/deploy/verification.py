@@ -178,14 +178,13 @@ def require_running(ctx: RunContext) -> None:
 
 
 def _not_as_released(ctx: RunContext, facts: HostFacts, current: str) -> list[str]:
-    brings = ctx.command != PROBE
-    if brings and facts.docker is not None and not facts.docker.running:
-        return ["Docker does not answer, so what runs is not known"]
     project, target = ctx.deployment.compose_project, ctx.targets.get(facts.host)
-    placed = target.rendering.services if target else None
     found = other_definitions(facts, project, current)
-    if brings and facts.docker is not None:
-        found = {**not_running(facts, project, placed), **found}
+    docker = facts.docker if ctx.command != PROBE else None
+    if docker and not docker.running:
+        return ["Docker does not answer, so what runs is not known"]
+    if docker:
+        found = {**not_running(facts, project, target.rendering.services if target else None), **found}
     return [f"{service} {how}" for service, how in sorted(found.items())]
 
 

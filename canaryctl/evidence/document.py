@@ -156,6 +156,24 @@ def error_object(error: BaseException | Mapping[str, str] | None) -> dict[str, s
     return {"what": what, "where": "", "hint": "this is a fault of canaryctl; run again with -vv for the traceback"}
 
 
+def failed_run(document: Mapping[str, Any]) -> dict[str, Any]:
+    """`follows` of a rollback's record: the failed run that it follows."""
+    return {"command": document["command"], "run": document["id"], "directory": document["directory"]}
+
+
+def rollback_run(document: Mapping[str, Any]) -> dict[str, Any]:
+    """`rollback` of a failed run's record: the rollback that followed it."""
+    return {
+        "run": document["id"],
+        "directory": document["directory"],
+        "to": document["release"]["id"],
+        "verdict": document["verdict"],
+        "error": document["error"],
+        "gaps": document["gaps"],
+        "stages": [stage for stage in document["stages"] if stage["name"] in ("restore", "rollback")],
+    }
+
+
 def latency(exchanges: list[Any]) -> dict[str, Any] | None:
     """`n`, and `p50` and `max` in milliseconds, over the exchanges that were answered; None where none was.
 

@@ -189,6 +189,12 @@ class Run:
             self.document["notes"].append(text)
             self.event("note", text=text)
 
+    def note_once(self, text: str) -> None:
+        """The same, where no other step has noted it."""
+        with self._lock:
+            if text not in self.document["notes"]:
+                self.note(text)
+
     def warn(self, text: str, where: str = "", hint: str = "") -> None:
         """Something that should be fixed, though it stops nothing."""
         with self._lock:

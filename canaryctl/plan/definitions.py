@@ -48,11 +48,18 @@ def not_running(facts: HostFacts, project: str, services: Iterable[str] | None =
             there.setdefault(container.service, []).append(container)
     found = {}
     for service, containers in there.items():
-        if not any(one.state == "running" or one.has_done_its_work for one in containers):
-            last = containers[0] if containers else None
-            code = f" (exit code {last.exit_code})" if last and last.exit_code else ""
-            found[service] = f"is {last.state}{code}" if last else "is not there"
+        if not any(one.has_done_its_work or not why_stopped(one) for one in containers):
+            found[service] = why_stopped(next(iter(containers), None))
     return found
+
+
+def why_stopped(container: ContainerFacts | None) -> str:
+    """Why a container does not run, in words; '' for one that does."""
+    if container is None:
+        return "is not there"
+    if container.state == "running":
+        return ""
+    return f"is {container.state}" + (f" (exit code {container.exit_code})" if container.exit_code else "")
 
 
 def _differs(container: ContainerFacts, started: StartedFacts | None, project: str, directory: str) -> str:

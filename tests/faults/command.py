@@ -6,13 +6,12 @@ import contextlib
 import json
 import os
 import signal
-import subprocess
 import threading
 import time
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from faults.lane import CTL, Done, Lane
+from faults.lane import Done, Lane
 
 Event = dict[str, Any]
 
@@ -37,17 +36,7 @@ class Command:
         self.peak = 0.0  # MiB
         self.descriptors = 0  # the most that were open at a time
         self._err = ""
-        self._process = subprocess.Popen(
-            [CTL, *argv, "--output", "ndjson"],
-            cwd=lane.folder,
-            env=lane.env,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-            errors="replace",
-            start_new_session=True,
-        )
+        self._process = lane.begin(*argv, "--output", "ndjson")
         _alive.add(self._process.pid)
         self._threads = [
             threading.Thread(target=work, daemon=True) for work in (self._events, self._errors, self._end, self._count)

@@ -101,9 +101,9 @@ class Lane:
             self.write(file.name, text)
         return version
 
-    def run(self, *argv: str, timeout: float = 300) -> Done:
-        """canaryctl in the project, to its end."""
-        began = subprocess.Popen(
+    def begin(self, *argv: str) -> subprocess.Popen[str]:
+        """canaryctl in the project, in a session of its own."""
+        return subprocess.Popen(
             [CTL, *argv],
             cwd=self.folder,
             env=self.env,
@@ -111,8 +111,13 @@ class Lane:
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
+            errors="replace",
             start_new_session=True,
         )
+
+    def run(self, *argv: str, timeout: float = 300) -> Done:
+        """canaryctl in the project, to its end."""
+        began = self.begin(*argv)
         try:
             out, err = began.communicate(timeout=timeout)
         except subprocess.TimeoutExpired:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from canaryctl.config.stack import Stack
 from canaryctl.errors import ApplyError
 from canaryctl.facts.host import ContainerFacts, HostFacts
-from canaryctl.plan.definitions import mounts_of_healed, other_definitions
+from canaryctl.plan.definitions import mounts_of_healed, other_definitions, why_stopped
 from canaryctl.plan.operations.operation import Operation
 from canaryctl.plan.ports import taken_ports, way_out
 from canaryctl.plan.release import SHORT, ImageFact, Release
@@ -131,10 +131,8 @@ def _runs(container: ContainerFacts, image: ImageFact, tag: str, facts: HostFact
 
 
 def _why_unfit(container: ContainerFacts | None) -> str:
-    if container is None:
-        return "is not there"
-    if container.state != "running":
-        return f"is {container.state}" + (f" (exit code {container.exit_code})" if container.exit_code else "")
+    if container is None or container.state != "running":
+        return why_stopped(container)
     return "" if container.health in ("", "healthy") else f"is {container.health}"
 
 

@@ -81,7 +81,7 @@ def test_a_change_is_known_from_when_it_begins(working: Any) -> None:
 def test_a_note_is_made_once(working: Any) -> None:
     ctx = working("a")
     for text in ("one", "one", "two"):
-        ctx.note_once(text)
+        ctx.run.note_once(text)
     assert notes(ctx) == ["one", "two"]
 
 
