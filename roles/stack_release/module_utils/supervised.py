@@ -190,14 +190,10 @@ def supervise(root: Path, program: Path, begun: dict[str, Any]) -> None:
         name = f"canaryctl-{root.name}-{begun['id']}"
         unit = ["systemd-run", "--quiet", "--collect", "--no-block", f"--unit={name}"]
         unit += ["--property=Restart=on-failure", "--property=RestartSec=2", "--property=OOMScoreAdjust=-500"]
-        try:
-            if (
-                subprocess.run([*unit, *argv], stdin=subprocess.DEVNULL, capture_output=True, timeout=30).returncode
-                == 0
-            ):
+        with contextlib.suppress(OSError, subprocess.SubprocessError):  # systemd does not answer: without it, then
+            done = subprocess.run([*unit, *argv], stdin=subprocess.DEVNULL, capture_output=True, timeout=30)
+            if done.returncode == 0:
                 return
-        except (OSError, subprocess.SubprocessError):
-            pass  # a systemd that does not answer: without it, then
     nothing = subprocess.DEVNULL
     # Where the host is the operator's own machine: what goes with their command carries its marks, and this does not.
     env = {name: value for name, value in os.environ.items() if not name.startswith("CANARYCTL_")}
