@@ -96,10 +96,9 @@ def stuck(request: pytest.FixtureRequest) -> Iterator[tuple[subprocess.Popen[str
 def test_a_second_signal_ends_the_process_at_once_with_its_children(stuck: tuple[subprocess.Popen[str], int]) -> None:
     process, sign = stuck
     time.sleep(1.5)  # well beyond the half second in which it would be the same one, on a busy machine too
-    began = time.monotonic()
     process.send_signal(sign)
-    out, err = process.communicate(timeout=10)  # which waits for everybody who holds the pipes
-    assert process.returncode == 130 and time.monotonic() - began < 2
+    out, err = process.communicate(timeout=10)  # which waits for everybody who holds the pipes; they sleep for longer
+    assert process.returncode == 130
     assert "interrupted again" in err and "Traceback" not in err and out == ""
 
 

@@ -45,10 +45,10 @@ def test_real_facts_are_believed_whole_and_quickly() -> None:
     assert facts.gpus[0].readings.processes[0].computes and facts.gpus[0].mig[0].profile == "1g.10gb"
     assert facts.state.lock is not None and facts.state.lock.expires.startswith("2025-")
     assert facts.mounts["/srv/models"].sentinel is True and facts.audit.reboot == ("linux-image",)
-    began = time.perf_counter()
+    began = time.process_time()  # of this process alone: the machine runs other tests
     for _ in range(20):
         parse("canary-1", FACTS)
-    assert (time.perf_counter() - began) / 20 < 0.05  # about a millisecond
+    assert (time.process_time() - began) / 20 < 0.05  # about a millisecond
 
 
 @pytest.mark.parametrize(
