@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -17,8 +18,10 @@ from ansible.module_utils.stopping import drain_of, drain_of_project, take_down
 from ansible.module_utils.watch import Watch
 
 LOG_LINES = 40
+KILLED = 137  # 128 and SIGKILL
 LEEWAY = 60  # seconds beyond those that a start may take in which compose makes containers and stops ordinary ones
 HALF_MADE = re.compile(r"[0-9a-f]{12}_(.+)")
+LOST = re.compile(r"failed to create task for container: task [0-9a-f]+: already exists")
 NOISE = re.compile(r"driver failed programming external connectivity on endpoint \S+ \([0-9a-f]+\): ")
 
 
@@ -39,7 +42,7 @@ def bring_up(wanted: dict, foresee: Callable[[float], None] | None = None) -> di
     """
     base = compose(wanted["project"], wanted["directory"], wanted["env_file"])
     containers = inspect(wanted["project"])
-    if settle_half_made(containers):
+    if settle_half_made(containers) or stop_killed_again(containers, wanted["services"]):
         containers = inspect(wanted["project"])
     if fault := first_fault(base, wanted, containers):
         return {"failed": True, "msg": f"{fault}. Nothing was stopped", "changed": False, "canary_gaps": {}}
@@ -69,7 +72,7 @@ def replace(
     argv = [*base, "up", "--detach", "--wait", "--wait-timeout", str(wanted["wait_timeout"])]
     argv += ["--no-build", "--pull", "never"]
     argv += ["--remove-orphans"] if wanted["recreate"] else ["--no-recreate"]
-    code, _, stderr = run([*argv, *wanted["services"]], wanted["wait_timeout"] + LEEWAY + drain)
+    code, stderr = up(base, [*argv, *wanted["services"]], wanted, wanted["wait_timeout"] + LEEWAY + drain)
     late = unended("docker compose up", stderr) if code == 124 else ""
     try:
         after = inspect(wanted["project"])
@@ -88,6 +91,25 @@ def replace(
     if fault := note_all(wanted, after):
         return {**answer, "failed": True, "msg": fault, "canary_unnoted": True}
     return answer
+
+
+def up(base: list[str], argv: list[str], wanted: dict, seconds: float) -> tuple[int, str]:
+    """Run compose: code and standard error; once more, in what is left of the time, where Docker was at fault."""
+    began = time.monotonic()
+    code, _, stderr = run(argv, seconds)
+    if code in (0, 124):
+        return code, stderr
+    try:
+        containers = inspect(wanted["project"])
+    except OSError:
+        return code, stderr  # the inspection that follows tells it
+    faulty = stop_killed_again(containers, wanted["services"])
+    if wanted["recreate"] and any(lost(container) for container in containers):
+        remake_stale(base, wanted["directory"], containers, LEEWAY)
+        faulty = True
+    if faulty:
+        code, _, stderr = run(argv, max(seconds - (time.monotonic() - began), LEEWAY))
+    return code, stderr
 
 
 def note_all(wanted: dict, containers: list[dict]) -> str:
@@ -160,14 +182,48 @@ def half_made(containers: list[dict]) -> list[list[str]]:
     return argvs
 
 
+def stop_killed_again(containers: list[dict], services: list[str]) -> bool:
+    """Stop what Docker kills whenever it has started it; whether there was anything."""
+    found = killed_again(containers, services)
+    if found:
+        run(["docker", "stop", *found], 60)
+    return bool(found)
+
+
+def killed_again(containers: list[dict], services: list[str]) -> list[str]:
+    """Containers, of `services` or of all, that Docker starts and kills for ever.
+
+    A dockerd that was killed while it stopped a container may, when it is back, take the end of one life for that of
+    the next: each lasts two seconds and ends with SIGKILL (seen with 26.1, without any canaryctl; its log says `task
+    must be stopped before deletion`). Compose leaves such a container as it is; a stop puts an end to it.
+    """
+    return [
+        c["Id"]
+        for c in containers
+        if c["State"]["Status"] == "restarting"
+        and c["State"]["ExitCode"] == KILLED
+        and not c["State"].get("OOMKilled")
+        and (not services or service_of(c) in services)
+    ]
+
+
+def lost(container: dict) -> bool:
+    """Whether Docker cannot start this container any more: it has forgotten a life of it that containerd knows of.
+
+    Seen where dockerd (26.1) was killed while it stopped a container; neither a stop nor Docker's restart helps.
+    """
+    return not container["State"]["Running"] and bool(LOST.search(container["State"].get("Error") or ""))
+
+
 def remake_stale(base: list[str], directory: str, containers: list[dict], seconds: float) -> None:
     """Replace containers that mount a file which was put back in the release: they would go on seeing the other one.
 
-    What goes wrong here goes wrong again in the `up` that follows, which tells it.
+    And those that Docker cannot start any more, whatever is done with them. What goes wrong here goes wrong again in
+    the `up` that follows, which tells it.
     """
     healed = healed_before(directory)
-    stale = sorted({service_of(c) for c in containers if healed and mounts_one_of(c, directory, healed)})
-    if stale:
+    stale = {service_of(c) for c in containers if healed and mounts_one_of(c, directory, healed)}
+    if stale := sorted(stale | {service_of(c) for c in containers if lost(c)}):
         argv = [*base, "up", "--detach", "--no-deps", "--force-recreate", "--no-build", "--pull", "never"]
         run([*argv, *stale], seconds)
 
