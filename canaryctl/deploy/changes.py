@@ -164,7 +164,7 @@ def require_confirmed(ctx: RunContext, phases: Mapping[str, str], lost: Mapping[
     """Take note of what hosts answered. One that confirmed and found no room for its line is no lost one.
 
     Raises:
-        ApplyError: a host has gone back by itself before it was told.
+        ApplyError: a host has gone back by itself before it was told, or was told and cannot write.
         HostError: a host could not be told.
     """
     unwritten = {host: error.phase for host, error in lost.items() if isinstance(error, history.UnwrittenError)}
@@ -183,9 +183,8 @@ def require_confirmed(ctx: RunContext, phases: Mapping[str, str], lost: Mapping[
         hint = "see that it is up, then deploy again"
         ctx.run.warn("the host could not be told that what it serves stays: it goes back by itself", host, hint)
     if unheard := [host for host in lost if host in ctx.state.unconfirmed]:
-        error = lost[unheard[0]]
-        raise HostError(
-            f"the change could not be confirmed, so the host will go back by itself: {error.what}",
-            ", ".join(unheard),
-            "see that it is up, then run this again",
-        )
+        error, hosts = lost[unheard[0]], ", ".join(unheard)
+        what = f"the change could not be confirmed, so the host will go back by itself: {error.what}"
+        if all(host in unwritten for host in unheard):
+            raise ApplyError(what, hint=error.hint, stage="start", host=hosts)
+        raise HostError(what, hosts, "see that it is up, then run this again")

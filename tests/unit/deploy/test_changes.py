@@ -119,8 +119,12 @@ def test_a_host_that_confirmed_and_had_no_room_for_the_line_does_not_go_back(wor
     changes.require_confirmed(ctx, {"b": "confirmed"}, {"a": full})
     assert not ctx.state.unconfirmed
     ctx.state.unconfirmed = {"a"}
+    with pytest.raises(ApplyError, match=r"could not be confirmed.*no room") as said:  # it answers: it is no lost host
+        changes.require_confirmed(ctx, {}, {"a": UnwrittenError("no room", "a", "make room", "")})
+    assert (said.value.where, said.value.hint) == ("a", "make room")
+    ctx.state.unconfirmed = {"a", "b"}
     with pytest.raises(HostError, match="could not be confirmed"):
-        changes.require_confirmed(ctx, {}, {"a": UnwrittenError("no room", "a", "", "")})
+        changes.require_confirmed(ctx, {}, {"a": UnwrittenError("no room", "a", "", ""), "b": HostError("gone", "b")})
 
 
 @pytest.mark.parametrize(
