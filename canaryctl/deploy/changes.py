@@ -184,7 +184,7 @@ def require_confirmed(ctx: RunContext, phases: Mapping[str, str], lost: Mapping[
         ctx.run.warn("the host could not be told that what it serves stays: it goes back by itself", host, hint)
     if unheard := [host for host in lost if host in ctx.state.unconfirmed]:
         error, hosts = lost[unheard[0]], ", ".join(unheard)
-        what = f"the change could not be confirmed, so the host will go back by itself: {error.what}"
+        what = f"the change of stage start could not be confirmed, so the host will go back by itself: {error.what}"
         if all(host in unwritten for host in unheard):
             raise ApplyError(what, hint=error.hint, stage="start", host=hosts)
         raise HostError(what, hosts, "see that it is up, then run this again")
