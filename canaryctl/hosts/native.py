@@ -156,6 +156,8 @@ def _feed(channel: paramiko.Channel, chunks: Iterable[bytes], trouble: list[Base
             while view:
                 try:
                     sent = channel.send(view[:CHUNK])  # type: ignore[arg-type, unused-ignore]
+                except TimeoutError:  # of the listener, who closes the channel when its patience is at an end
+                    continue
                 except (OSError, EOFError, paramiko.SSHException):  # paramiko has a word of its own for each moment
                     sent = 0
                 if not sent:

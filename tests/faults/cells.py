@@ -58,6 +58,9 @@ FAILED_ONCE = (
     "packets-dropped:start",
     "link-cut:probe",
     "disk-full:push",
+    "link-slow:push",
+    "memory-pressure:migrate",
+    "read-only-opt:probe",
 )
 
 

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import socket
+import threading
+import time
 from collections.abc import Iterator
 
 import paramiko
 import pytest
 
 from canaryctl.errors import HostError
-from canaryctl.hosts import LocalConnection
+from canaryctl.hosts import LocalConnection, native
 from canaryctl.hosts.knownhosts import KnownKey
 from canaryctl.hosts.native import NativeConnection, _prefer, link_to
 from canaryctl.hosts.target import NeedsOpenSSH, Target
@@ -97,3 +99,45 @@ def test_the_users_configuration_bounds_what_is_asked_for(transport: paramiko.Tr
     assert list(transport.get_security_options().ciphers) == ["aes256-ctr"]
     with pytest.raises(NeedsOpenSSH):
         _prefer(transport, target(ciphers="chacha20-poly1305@openssh.com"), [])
+
+
+class Busy(paramiko.ServerInterface):
+    """A server whose command reads a little, nothing for a while, then all, and answers how many bytes it was given."""
+
+    def check_auth_none(self, username: str) -> int:
+        return paramiko.common.AUTH_SUCCESSFUL
+
+    def check_channel_request(self, kind: str, chanid: int) -> int:
+        return paramiko.common.OPEN_SUCCEEDED
+
+    def check_channel_exec_request(self, channel: paramiko.Channel, command: bytes) -> bool:
+        threading.Thread(target=self.work, args=(channel,), daemon=True).start()
+        return True
+
+    def work(self, channel: paramiko.Channel) -> None:
+        time.sleep(0.5)  # whoever sends waits by now, and again below
+        got = len(channel.recv(65536))
+        time.sleep(2.5)
+        while data := channel.recv(65536):
+            got += len(data)
+        channel.sendall(str(got).encode())
+        channel.send_exit_status(0)
+        channel.close()
+
+
+def test_a_command_that_does_not_read_for_a_while_is_given_all(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Found by `link-slow:push`: where SSH's window stayed full for a second, the rest was never sent."""
+    ours, theirs = socket.socketpair()
+    server = paramiko.Transport(theirs, default_window_size=65536)
+    server.add_server_key(paramiko.ECDSAKey.generate())
+    server.start_server(threading.Event(), Busy())
+    client = native.OrderlyTransport(ours)
+    client.start_client(timeout=10)
+    client.auth_none("ops")
+    monkeypatch.setattr(native, "_open", lambda *_: client)
+    said: list[bytes] = []
+    connection = NativeConnection(target())
+    connection.execute("count", [b"x" * 50_000] * 10, said.append, timeout=None, idle=20)
+    connection.close()
+    server.close()
+    assert b"".join(said) == b"500000"
