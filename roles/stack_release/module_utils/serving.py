@@ -42,7 +42,7 @@ def bring_up(wanted: dict, foresee: Callable[[float], None] | None = None) -> di
     """
     base = compose(wanted["project"], wanted["directory"], wanted["env_file"])
     containers = inspect(wanted["project"])
-    if settle_half_made(containers) or stop_killed_again(containers, wanted["services"]):
+    if settle_half_made(containers):
         containers = inspect(wanted["project"])
     if fault := first_fault(base, wanted, containers):
         return {"failed": True, "msg": f"{fault}. Nothing was stopped", "changed": False, "canary_gaps": {}}
@@ -72,7 +72,8 @@ def replace(
     argv = [*base, "up", "--detach", "--wait", "--wait-timeout", str(wanted["wait_timeout"])]
     argv += ["--no-build", "--pull", "never"]
     argv += ["--remove-orphans"] if wanted["recreate"] else ["--no-recreate"]
-    code, stderr = up(base, [*argv, *wanted["services"]], wanted, wanted["wait_timeout"] + LEEWAY + drain)
+    argv += wanted["services"]
+    code, stderr = up(base, argv, wanted, containers, wanted["wait_timeout"] + LEEWAY + drain)
     late = unended("docker compose up", stderr) if code == 124 else ""
     try:
         after = inspect(wanted["project"])
@@ -93,9 +94,13 @@ def replace(
     return answer
 
 
-def up(base: list[str], argv: list[str], wanted: dict, seconds: float) -> tuple[int, str]:
-    """Run compose: code and standard error; once more, in what is left of the time, where Docker was at fault."""
+def up(base: list[str], argv: list[str], wanted: dict, containers: list[dict], seconds: float) -> tuple[int, str]:
+    """Run compose: code and standard error; once more, in what is left of the time, where Docker was at fault.
+
+    `containers`: what was there before.
+    """
     began = time.monotonic()
+    stop_killed_again(containers, wanted["services"])
     code, _, stderr = run(argv, seconds)
     if code in (0, 124):
         return code, stderr
